@@ -1,0 +1,82 @@
+// An EC2 (or STS) action: one entry of a family's list. Shapes come from AWS's model; handlers see typed input, return typed
+// output, and never see Koa or XML. The only cast of this folder is here.
+import type * as ec2 from '@aws-sdk/client-ec2';
+import type { Principal, Role } from '../../auth/principal.ts';
+import type { Db } from '../../db/db.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { ApiError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Transport } from '../../transport/transport.ts';
+import type { ErrorCode } from './errors.ts';
+
+/** Names of all modelled actions: `RunInstances` … */
+export type ActionName = keyof { [K in keyof typeof ec2 as K extends `${infer Name}Command` ? Name : never]: true };
+
+type CommandOf<Name extends ActionName> = InstanceType<(typeof ec2)[`${Name}Command` & keyof typeof ec2] & (abstract new (...rest: never) => unknown)>;
+
+/** The typed input and output of an action, by AWS's declarations. */
+export type InputOf<Name extends ActionName> = CommandOf<Name> extends { readonly input: infer Input } ? Input : never;
+export type OutputOf<Name extends ActionName> = CommandOf<Name> extends { resolveMiddleware(...rest: never[]): (...rest: never[]) => Promise<{ output: infer Output }> }
+  ? Omit<Output, '$metadata'>
+  : never;
+
+/** What the cloud offers to every action. */
+export interface Services {
+  readonly db: Db;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly region: string;
+  readonly zone: string;
+  /** Base of the endpoints as clients reach them: `http://127.0.0.1:8773`. */
+  readonly endpoint: string;
+}
+
+/** One call of one client. */
+export interface Call<Codes extends ErrorCode = ErrorCode> extends Services {
+  readonly requestId: string;
+  readonly principal: Principal;
+  /** As the client sent it: `2016-11-15`. */
+  readonly version: string;
+  /** Ends the call with an error that the entry declares. */
+  fail(code: Codes, message: string): never;
+}
+
+/** Who may call: Nova's roles, with `anyMember` for every member of the project. Superusers may all. */
+export type Permission = 'anyMember' | 'superuser' | readonly Role[];
+
+/** Values that one filter of a Describe action compares with: several values of a resource are several chances to match. */
+export type FilterValue = string | number | boolean | Date | undefined | null;
+
+/** Filter name → the values of one described item. `tag:KEY`, `tag-key`, `tag-value` come from the mechanism when `tags` is given. */
+export type Filters<Item> = Readonly<Record<string, (item: Item) => FilterValue | readonly FilterValue[]>>;
+
+export interface ActionEntry<Name extends ActionName = ActionName, Codes extends ErrorCode = ErrorCode> {
+  readonly name: Name;
+  readonly doc: string;
+  readonly roles: Permission;
+  readonly errors: readonly Codes[];
+  /** For the generated reference and the check of filter names. */
+  readonly filters?: readonly string[];
+  readonly handle: (call: Call<Codes>, input: InputOf<Name>) => Promise<OutputOf<Name>> | OutputOf<Name>;
+}
+
+/** The entry as the dispatcher holds it. */
+export interface AnyAction {
+  readonly name: ActionName;
+  readonly doc: string;
+  readonly roles: Permission;
+  readonly errors: readonly ErrorCode[];
+  readonly filters?: readonly string[];
+  readonly handle: (call: Call, input: unknown) => Promise<unknown> | unknown;
+}
+
+/** Declares an action. The compiler refuses an unknown name, role, field or error code. */
+export function action<Name extends ActionName, const Codes extends ErrorCode>(entry: ActionEntry<Name, Codes>): AnyAction {
+  return entry as unknown as AnyAction;
+}
+
+/** `call.fail` of every call. */
+export function fail(code: ErrorCode, message: string): never {
+  throw new ApiError(code, message);
+}

@@ -1,0 +1,12 @@
+// The one type of a database handle: PostgreSQL through postgres.js or PGlite in the process, or a transaction of either.
+// Inside a transaction only the handle given to it may be used: PGlite has one session, and would wait for itself for ever.
+import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
+import type * as schema from './schema/all.ts';
+
+export type Db = PgDatabase<PgQueryResultHKT, typeof schema>;
+
+/** The handle inside `db.transaction(async (tx) => …)`. */
+export type Tx = Parameters<Parameters<Db['transaction']>[0]>[0];
+
+/** Either: what queries take. */
+export type Queryable = Db | Tx;

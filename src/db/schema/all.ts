@@ -1,0 +1,8 @@
+// Every table, for the database handle's type.
+export * from './hosts.ts';
+export * from './identity.ts';
+export * from './images.ts';
+export * from './instances.ts';
+export * from './networks.ts';
+export * from './objects.ts';
+export * from './operations.ts';

@@ -1,0 +1,40 @@
+// Hosts, what they can carry, and the processes that act for them.
+import { bigint, boolean, integer, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { instant } from './columns.ts';
+
+/** A machine that runs guests. Claims are taken by the scheduler in one statement and given back with the instance. */
+export const hosts = pgTable('hosts', {
+  name: text('name').primaryKey(),
+  zone: text('zone').notNull(),
+  enabled: boolean('enabled').notNull().default(true),
+  hypervisor: text('hypervisor').notNull(),
+  cores: integer('cores').notNull(),
+  memoryMiB: integer('memory_mib').notNull(),
+  diskGiB: integer('disk_gib').notNull(),
+  claimedCores: integer('claimed_cores').notNull().default(0),
+  claimedMemoryMiB: integer('claimed_memory_mib').notNull().default(0),
+  claimedDiskGiB: integer('claimed_disk_gib').notNull().default(0),
+  /** The kernel's boot id: when it changes, the machine was restarted and its guests with it. */
+  bootId: text('boot_id').notNull(),
+  updatedAt: instant('updated_at').notNull(),
+});
+
+/** A role on a host. Each start takes a new epoch; who writes with an old one is refused. */
+export const services = pgTable(
+  'services',
+  {
+    host: text('host').notNull(),
+    role: text('role').notNull(),
+    epoch: bigint('epoch', { mode: 'number' }).notNull(),
+    startedAt: instant('started_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.host, table.role] })],
+);
+
+/** Facts about this cloud: its id, its schema's age. */
+export const settings = pgTable('settings', {
+  key: text('key').primaryKey(),
+  value: text('value').notNull(),
+});
+export type SettingKey = 'cloudId' | 'seeded';
+

@@ -1,0 +1,28 @@
+// Networks and their addresses: one row an address, so that claiming one is one statement.
+import { boolean, index, integer, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { instant } from './columns.ts';
+
+export const networks = pgTable('networks', {
+  id: text('id').primaryKey(),
+  name: text('name').notNull().unique(),
+  manager: text('manager').notNull(),
+  cidr: text('cidr').notNull(),
+  gateway: text('gateway').notNull(),
+  bridge: text('bridge').notNull(),
+  mtu: integer('mtu').notNull(),
+  createdAt: instant('created_at').notNull(),
+});
+
+export const fixedAddresses = pgTable(
+  'fixed_addresses',
+  {
+    networkId: text('network_id').notNull().references(() => networks.id, { onDelete: 'cascade' }),
+    address: text('address').notNull(),
+    /** The order of claiming: the address as a number, so that low ones are used first. */
+    position: integer('position').notNull(),
+    reserved: boolean('reserved').notNull().default(false),
+    instanceId: text('instance_id'),
+    claimedAt: instant('claimed_at'),
+  },
+  (table) => [primaryKey({ columns: [table.networkId, table.address] }), index().on(table.networkId, table.position), index().on(table.instanceId)],
+);

@@ -1,0 +1,73 @@
+// What the network role needs of a host: bridges, DHCP, a firewall. Each method takes the whole wanted state and ensures it;
+// nothing that is not novact's own is ever touched.
+
+export interface NetworkInfo {
+  readonly name: string;
+  /** False: nothing is plumbed (`fake`). */
+  readonly plumbs: boolean;
+}
+
+export interface NetworkSpec {
+  readonly id: string;
+  /** At most 15 characters. */
+  readonly bridge: string;
+  /** `10.45.0.0/20`. */
+  readonly cidr: string;
+  readonly gateway: string;
+  readonly dnsDomain: string;
+  readonly mtu: number;
+  readonly leaseSeconds: number;
+}
+
+export interface DhcpHost {
+  readonly mac: string;
+  readonly address: string;
+  /** The instance id. */
+  readonly hostname: string;
+}
+
+export interface IngressRule {
+  /** `-1`: all protocols. Numbers as text otherwise for others than these. */
+  readonly protocol: 'tcp' | 'udp' | 'icmp' | '-1' | `${number}`;
+  /** Ports; for icmp the type and code; −1 or undefined: any. */
+  readonly fromPort: number | undefined;
+  readonly toPort: number | undefined;
+  /** `0.0.0.0/0`, `10.0.0.7/32`. */
+  readonly cidrs: readonly string[];
+}
+
+export interface PortSpec {
+  readonly instanceId: string;
+  readonly tap: string;
+  readonly bridge: string;
+  readonly mac: string;
+  readonly address: string;
+  /** Of all its groups together. Empty: nothing comes in. */
+  readonly ingress: readonly IngressRule[];
+}
+
+export interface FirewallSpec {
+  readonly networks: readonly NetworkSpec[];
+  readonly ports: readonly PortSpec[];
+  /** Where the metadata service listens, reached through each network's gateway as 169.254.169.254:80. */
+  readonly metadataPort: number;
+}
+
+/** Errors: DriverError `unsupported` (a kernel part or command is missing; the message names it), `failed`, `timeout`. */
+export interface NetworkDriver {
+  readonly info: NetworkInfo;
+  /** Throws `unsupported` with what is missing and the command that mends it. */
+  probe(): Promise<void>;
+  /** After: the bridge is up with the gateway's address, forwarding is on, and exactly one DHCP and DNS server serves just these hosts on it. An unchanged one is adopted, not restarted. */
+  ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[]): Promise<void>;
+  /** Ends leases at once, so that the address can be used again. No error if there is none. */
+  releaseLease(network: NetworkSpec, host: DhcpHost): Promise<void>;
+  /** After: novact's rules are exactly these, applied atomically; rules of others are as they were. Open connections go on. */
+  applyFirewall(firewall: FirewallSpec): Promise<void>;
+  /** Is the DHCP server of this network alive? Calls back when a server it started or adopted dies. */
+  subscribe(listener: (event: { readonly type: 'dhcpDied'; readonly networkId: string }) => void): () => void;
+  /** For `down --purge`: bridges, servers, rules and files of novact are gone. */
+  removeAll(networks: readonly NetworkSpec[]): Promise<void>;
+  /** Stops watching; servers and rules stay, guests go on. */
+  close(): Promise<void>;
+}

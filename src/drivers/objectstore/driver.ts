@@ -1,0 +1,31 @@
+// Where the bytes of objects are kept. Keys never come here: content has random blob ids, so that no key can become a path.
+import type { Readable } from 'node:stream';
+
+export interface BlobWritten {
+  readonly blobId: string;
+  readonly sizeBytes: number;
+  /** Hexadecimal. */
+  readonly md5: string;
+}
+
+/** Errors: DriverError `notFound`, `failed` (disk full says so). */
+export interface ObjectStoreDriver {
+  readonly info: { readonly name: string };
+  /** Streams to a temporary file, then makes it durable and visible (fsync of file and folder). A stream that fails leaves nothing. Back-pressure holds: memory is flat. */
+  write(content: Readable, options?: { sizeBytesMax?: number }): Promise<BlobWritten>;
+  /** `range`: first and last byte, inclusive. */
+  read(blobId: string, range?: { first: number; last: number }): Promise<Readable>;
+  size(blobId: string): Promise<number>;
+  /** One new blob of several, in order (hard work is done by the kernel where it can be). The parts stay. */
+  concat(blobIds: readonly string[]): Promise<BlobWritten>;
+  /** A second name for the same content: cheap, and independent of the first one's removal. */
+  link(blobId: string): Promise<string>;
+  /** The local path of the content, for tools that need a file. Never write to it. */
+  path(blobId: string): string;
+  /** No error if it is gone. */
+  remove(blobId: string): Promise<void>;
+  /** All blobs last changed before that time, for the sweeper; temporary files included as undefined ids are removed by `sweep`. */
+  list(options: { changedBefore: Date }): AsyncIterable<string>;
+  /** Removes temporary files older than that time. Returns how many. */
+  sweep(options: { changedBefore: Date }): Promise<number>;
+}

@@ -1,0 +1,96 @@
+// Mailboxes between roles, wherever they run. Contract (spec/contract/transport.spec.ts): an envelope crosses encoded;
+// it is acknowledged after the handler is done; a handler that fails or whose process dies gets it again, at most
+// `deliveriesMax` times, then it is a dead letter; order holds per mailbox and `orderKey`; mailboxes are bounded and refuse with
+// MailboxFull; past its deadline a message is answered `expired` and not executed. At-least-once: handlers are idempotent.
+import type { AskVerb, BodyOf, Handlers, Protocol, MessageTable, ReplyOf, Role, TellVerb } from '../messages/protocol.ts';
+
+/** `compute@host1` (owned by one host) or `scheduler` (shared by all of the role). */
+export interface Address {
+  readonly role: Role;
+  readonly host?: string;
+}
+
+export interface SendOptions {
+  readonly requestId?: string;
+  /** Milliseconds from now. Default for ask: 30 s; a tell without one never expires. */
+  readonly timeoutMs?: number;
+  /** Messages of one mailbox with the same key are handled one after another, in order of sending. Default: a verb's `instanceId` or `imageId`, if its body has one. */
+  readonly orderKey?: string;
+}
+
+/** What a handler learns beside the body. */
+export interface Delivery {
+  readonly id: string;
+  readonly requestId: string | undefined;
+  readonly deadline: number | undefined;
+  /** 1 for the first time. */
+  readonly deliveries: number;
+}
+
+export interface ServeOptions {
+  /** Messages handled at once, over all order keys. Default 16. */
+  readonly concurrencyMax?: number;
+  /** Messages that may wait; beyond it senders get MailboxFull. Default 10 000. */
+  readonly depthMax?: number;
+  readonly deliveriesMax?: number;
+}
+
+export interface DeadLetter {
+  readonly id: string;
+  readonly type: string;
+  readonly to: string;
+  readonly reason: 'expired' | 'poison' | 'invalid' | 'unknownType' | 'unknownVersion' | 'noReceiver';
+  readonly error: string | undefined;
+  readonly at: number;
+}
+
+export interface Subscription {
+  /** Stops taking messages, and waits for those in hand, at most until the deadline. What is not handled stays in the mailbox. */
+  stop(deadlineMs: number): Promise<void>;
+}
+
+export interface MailboxDepth {
+  readonly mailbox: string;
+  readonly waiting: number;
+  readonly inHand: number;
+}
+
+export interface Transport {
+  /** Resolves when the message is stored in the mailbox (not when it is handled). Rejects with TransportError `mailboxFull`. A mailbox without a receiver keeps what it gets until there is one. */
+  tell<Table extends MessageTable, Verb extends TellVerb<Table>>(to: Address, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options?: SendOptions): Promise<void>;
+
+  /** Sends with a reply-actor and resolves with its answer. Rejects with TransportError `timeout`, `mailboxFull`, `expired`, or `remote` carrying the receiver's error. */
+  ask<Table extends MessageTable, Verb extends AskVerb<Table>>(to: Address, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options?: SendOptions): Promise<ReplyOf<Table[Verb]>>;
+
+  /** One tell to each live host of a role. Resolves with the hosts written to. */
+  fanOut<Table extends MessageTable, Verb extends TellVerb<Table>>(role: Role, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options?: SendOptions): Promise<readonly string[]>;
+
+  /** Takes messages of the mailbox. Each body has passed the protocol's schema. Serving an owned mailbox announces the host in the directory. */
+  serve<Table extends MessageTable>(address: Address, protocol: Protocol<Table>, handlers: Handlers<Table, Delivery>, options?: ServeOptions): Promise<Subscription>;
+
+  /** Hosts that serve the role now. */
+  hosts(role: Role): Promise<readonly string[]>;
+
+  deadLetters(): Promise<readonly DeadLetter[]>;
+  depths(): Promise<readonly MailboxDepth[]>;
+
+  /** Stops everything; pending asks are rejected with `closed`. */
+  close(): Promise<void>;
+}
+
+export type TransportErrorKind = 'mailboxFull' | 'timeout' | 'expired' | 'remote' | 'closed' | 'invalid';
+
+/** A typed refusal of the transport. For `remote`, `remote` tells what the receiver threw. */
+export class TransportError extends Error {
+  override readonly name = 'TransportError';
+  readonly kind: TransportErrorKind;
+  readonly remote: { readonly name: string; readonly code?: string; readonly message: string } | undefined;
+
+  constructor(kind: TransportErrorKind, message: string, remote?: { name: string; code?: string; message: string }) {
+    super(message);
+    this.kind = kind;
+    this.remote = remote;
+  }
+}
+
+export const addressText = (address: Address): string => (address.host === undefined ? address.role : `${address.role}@${address.host}`);

@@ -1,0 +1,22 @@
+// One project per kind of need: `fast` is pure and runs all day, the others name the real parts they use.
+import { defineConfig } from 'vitest/config';
+
+const kinds = {
+  fast: ['unit', 'contract', 'actors', 'api', 'tidy', 'simulation'],
+  host: ['host'],
+  clients: ['clients'],
+};
+
+export default defineConfig({
+  test: {
+    projects: Object.entries(kinds).map(([name, folders]) => ({
+      test: {
+        name,
+        include: folders.map((folder) => `spec/${folder}/**/*.spec.ts`),
+        testTimeout: name === 'fast' ? 20_000 : 240_000,
+        hookTimeout: name === 'fast' ? 60_000 : 240_000,
+        fileParallelism: name === 'fast',
+      },
+    })),
+  },
+});
