@@ -12,11 +12,11 @@ import type { ErrorCode } from './errors.ts';
 /** Names of all modelled actions: `RunInstances` … */
 export type ActionName = keyof { [K in keyof typeof ec2 as K extends `${infer Name}Command` ? Name : never]: true };
 
-type CommandOf<Name extends ActionName> = InstanceType<(typeof ec2)[`${Name}Command` & keyof typeof ec2] & (abstract new (...rest: never) => unknown)>;
+type CommandClass<Name extends ActionName> = (typeof ec2)[`${Name}Command` & keyof typeof ec2];
 
 /** The typed input and output of an action, by AWS's declarations. */
-export type InputOf<Name extends ActionName> = CommandOf<Name> extends { readonly input: infer Input } ? Input : never;
-export type OutputOf<Name extends ActionName> = CommandOf<Name> extends { resolveMiddleware(...rest: never[]): (...rest: never[]) => Promise<{ output: infer Output }> }
+export type InputOf<Name extends ActionName> = CommandClass<Name> extends new (input: never) => { readonly input: infer Input } ? Input : never;
+export type OutputOf<Name extends ActionName> = CommandClass<Name> extends new (input: never) => { resolveMiddleware(...rest: never[]): (...rest: never[]) => Promise<{ output: infer Output }> }
   ? Omit<Output, '$metadata'>
   : never;
 

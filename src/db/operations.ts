@@ -1,0 +1,72 @@
+// The queries of durable operations. Whoever performs one holds it by (owner, epoch): a process of an earlier start changes nothing.
+import { and, asc, eq, inArray, isNull, lte, or, sql } from 'drizzle-orm';
+import type { Queryable } from './db.ts';
+import { operations, type OperationState, type StepRecord } from './schema/operations.ts';
+import { newId } from '../lib/ids.ts';
+
+export type Operation = typeof operations.$inferSelect;
+
+export const unfinished: readonly OperationState[] = ['waiting', 'running', 'undoing'];
+
+export interface NewOperation {
+  readonly kind: string;
+  readonly resourceId: string;
+  readonly projectId: string;
+  readonly userId: string;
+  readonly requestId: string;
+  readonly input?: Record<string, unknown>;
+  /** `compute@host1`, `scheduler`, `objectstore`; null while nobody is known. */
+  readonly owner: string | null;
+  readonly deadline: Date;
+}
+
+/** Written in the transaction that changes the resource. Returns the id, for the message that follows the commit. */
+export async function insertOperation(tx: Queryable, operation: NewOperation, now: Date): Promise<string> {
+  const id = newId('op');
+  await tx.insert(operations).values({ ...operation, id, input: operation.input ?? {}, state: 'waiting', createdAt: now, updatedAt: now });
+  return id;
+}
+
+/** The operations of a resource that are not finished, first things first. */
+export function unfinishedOperations(db: Queryable, resourceId: string): Promise<Operation[]> {
+  return db.select().from(operations).where(and(eq(operations.resourceId, resourceId), inArray(operations.state, [...unfinished]))).orderBy(asc(operations.sequence));
+}
+
+/** Resources for which this owner has unfinished work: what a start and every sweep look for. */
+export async function resourcesWithWork(db: Queryable, owner: string): Promise<string[]> {
+  const rows = await db.selectDistinct({ resourceId: operations.resourceId }).from(operations)
+    .where(and(eq(operations.owner, owner), inArray(operations.state, [...unfinished])));
+  return rows.map((row) => row.resourceId);
+}
+
+/** Takes an operation for this start of the owner. Undefined: it is finished, or another's. */
+export async function takeOperation(db: Queryable, take: { id: string; owner: string; epoch: number; now: Date }): Promise<Operation | undefined> {
+  const [row] = await db.update(operations)
+    .set({ epoch: take.epoch, attempts: sql`${operations.attempts} + 1`, updatedAt: take.now })
+    .where(and(eq(operations.id, take.id), eq(operations.owner, take.owner), lte(operations.epoch, take.epoch), inArray(operations.state, [...unfinished])))
+    .returning();
+  return row;
+}
+
+/** Records progress. False: this process does not hold the operation any more, and must not go on. */
+export async function recordProgress(
+  db: Queryable,
+  held: { id: string; owner: string; epoch: number },
+  changes: { state?: OperationState; steps?: StepRecord[]; error?: string | null; owner?: string | null },
+  now: Date,
+): Promise<boolean> {
+  const rows = await db.update(operations).set({ ...changes, updatedAt: now })
+    .where(and(eq(operations.id, held.id), eq(operations.owner, held.owner), eq(operations.epoch, held.epoch), inArray(operations.state, [...unfinished])))
+    .returning({ id: operations.id });
+  return rows.length > 0;
+}
+
+/** The latest operations of a resource, newest first: for `novact explain`. */
+export function operationsOf(db: Queryable, resourceId: string, limit: number): Promise<Operation[]> {
+  return db.select().from(operations).where(eq(operations.resourceId, resourceId)).orderBy(sql`${operations.sequence} desc`).limit(limit);
+}
+
+/** Unfinished operations that nobody can be working on: without an owner, or past their deadline. */
+export function strandedOperations(db: Queryable, now: Date): Promise<Operation[]> {
+  return db.select().from(operations).where(and(inArray(operations.state, [...unfinished]), or(isNull(operations.owner), lte(operations.deadline, now))));
+}
