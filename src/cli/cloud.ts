@@ -1,0 +1,38 @@
+// The contract between the command line and the composition root (src/roles/all.ts): `up` takes the lock, opens the database and hands
+// over; the root starts every role in this process and says how to reach it.
+import type { OpsSource } from '../api/ops/source.ts';
+import type { Settings } from '../config/settings.ts';
+import type { Log } from '../lib/log.ts';
+
+/** The first user's key, shown in novarc. */
+export interface FounderKey {
+  readonly userName: string;
+  readonly projectName: string;
+  readonly accessKeyId: string;
+  readonly secretKey: string;
+}
+
+/** `databaseUrl` is always set: `up` has started the private database where none was named. */
+export type CloudSettings = Settings & { readonly databaseUrl: string };
+
+export interface StartOptions {
+  readonly log: Log;
+  /** One line of progress for people: `registering novact-tiny (24 MB)`. */
+  readonly onProgress: (text: string) => void;
+  /** The top of the actor tree gave up, or a server died: the process ends, the next start recovers. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+export interface RunningCloud extends OpsSource {
+  readonly endpoints: { readonly ec2: string; readonly s3: string; readonly metadata: string };
+  readonly founder: FounderKey;
+  /** What runs the guests, and what there is to say about it. */
+  readonly hypervisor: { readonly kind: string; readonly notice: string | undefined };
+  /** Clean: nothing new is accepted, work in hand ends or is left to the next start, guests go on. */
+  stop(): Promise<void>;
+}
+
+export type StartCloud = (settings: CloudSettings, options: StartOptions) => Promise<RunningCloud>;
+
+/** For `down --purge`: guests, bridges, rules and images of this cloud are gone; the database is read, not removed. Repeatable. */
+export type PurgeCloud = (settings: CloudSettings, options: Pick<StartOptions, 'log' | 'onProgress'>) => Promise<void>;

@@ -1,0 +1,120 @@
+// Every setting of novact, in one table: its type, its default and a sentence for people. The file key, the environment
+// variable and the flag are all made from the name: `apiPort` is `api_port`, `NOVACT_API_PORT` and `--api-port`.
+import { homedir, hostname } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ipaddr from 'ipaddr.js';
+import { z } from 'zod';
+
+/** Facts of the machine that some defaults depend on; passed in, so that specs need no other machine. */
+export interface Surroundings {
+  readonly isRoot: boolean;
+  readonly home: string;
+  readonly hostname: string;
+  /** The folder novact was cloned into or installed to. */
+  readonly installation: string;
+}
+
+export interface Option<T = unknown> {
+  readonly text: string;
+  readonly type: z.ZodType<T>;
+  /** Absent: the setting is undefined until it is set. */
+  readonly default?: (around: Surroundings) => T;
+  /** Never shown in full. */
+  readonly secret?: boolean;
+}
+
+const whole = (least: number, most: number) =>
+  z.coerce.number(`a whole number from ${least} to ${most} is needed`).int().min(least).max(most);
+const port = whole(1, 65_535);
+const word = (what: string, pattern: RegExp) => z.string().regex(pattern, what);
+const address = z.string().refine((text) => ipaddr.isValid(text), 'an IP address is needed');
+const name = word('letters, digits, dots, dashes and underscores are allowed, at most 63', /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/);
+const databaseUrl = word('postgres://… or pglite:DIRECTORY is needed', /^(postgres(ql)?:\/\/|pglite:).+/);
+const path = z.string().min(1, 'a path is needed');
+
+/** The smallest useful range has room for a gateway, a broadcast address and a guest; the largest is bounded because each address is a row. */
+const range = z.string().refine((text) => {
+  if (!ipaddr.IPv4.isValidCIDR(text)) return false;
+  const [network, bits] = ipaddr.IPv4.parseCIDR(text);
+  return bits >= 16 && bits <= 29 && ipaddr.IPv4.networkAddressFromCIDR(text).toString() === network.toString();
+}, 'a private IPv4 range such as 10.45.0.0/20 is needed, from /16 to /29, without host bits');
+
+function option<T>(text: string, type: z.ZodType<T>, rest: { default: (around: Surroundings) => T; secret?: boolean }): Option<T>;
+function option<T>(text: string, type: z.ZodType<T>, rest?: { secret?: boolean }): Option<T | undefined>;
+function option<T>(text: string, type: z.ZodType<T>, rest: Partial<Option<T>> = {}): Option<T | undefined> {
+  return { text, type, ...rest };
+}
+
+export const options = {
+  state: option('Folder of everything novact keeps: database, objects, disks, keys.', path, {
+    default: (around) => (around.isRoot ? '/var/lib/novact' : join(around.home, '.local/share/novact')),
+  }),
+  bind: option('Address on which the EC2, S3 and dashboard servers listen.', address, { default: () => '127.0.0.1' }),
+  apiPort: option('Port of the EC2, admin and STS API.', port, { default: () => 8773 }),
+  s3Port: option('Port of the S3 API.', port, { default: () => 3333 }),
+  metadataPort: option('Port to which guests\' requests for 169.254.169.254 are led.', port, { default: () => 8775 }),
+  dashboardPort: option('Port of the web dashboard.', port, { default: () => 8780 }),
+  opsPort: option('Port of health, Prometheus metrics and `novact status`, always on 127.0.0.1.', port, { default: () => 8779 }),
+  databaseUrl: option('Unset: a private PostgreSQL in the state folder. Else postgres://… or pglite:DIRECTORY.', databaseUrl, { secret: true }),
+  host: option('Name of this host in the cloud.', name, { default: (around) => around.hostname }),
+  zone: option('Availability zone of this host.', name, { default: () => 'nova' }),
+  region: option('Name of the region.', name, { default: () => 'nova' }),
+  hypervisor: option('What runs the guests: libvirt, or sim (in memory, for trials and tests).', z.enum(['libvirt', 'sim']), {
+    default: () => 'libvirt',
+  }),
+  libvirtUri: option('Which libvirt driver: qemu:///system or lxc:///system.', word('a libvirt URI such as qemu:///system is needed', /^[a-z]+(\+[a-z]+)?:\/\//), {
+    default: () => 'qemu:///system',
+  }),
+  libvirtSocket: option('Socket of the libvirt daemon.', path, { default: () => '/run/libvirt/libvirt-sock' }),
+  networkManager: option('How networks are made: flat-dhcp (flat, vlan and vxlan are not built yet).', z.enum(['flat-dhcp']), {
+    default: () => 'flat-dhcp',
+  }),
+  networkDriver: option('What plumbs networks: linux or fake. Unset: linux, with the hypervisor sim fake.', z.enum(['linux', 'fake'])),
+  networkNamespace: option('Network namespace in which the host\'s bridges and rules are made. Unset: the machine\'s own.', name),
+  fixedRange: option('Range from which guests get their addresses.', range, { default: () => '10.45.0.0/20' }),
+  bridge: option('Name of the guests\' bridge, at most 15 characters.', word('an interface name of at most 15 characters is needed', /^[A-Za-z][A-Za-z0-9_-]{0,14}$/), {
+    default: () => 'novact0',
+  }),
+  mtu: option('Largest packet on the guests\' network.', whole(576, 9216), { default: () => 1500 }),
+  dnsDomain: option('DNS domain of the guests.', name, { default: () => 'novact.internal' }),
+  scheduler: option('How a host is chosen: simple (the least loaded) or chance.', z.enum(['chance', 'simple']), { default: () => 'simple' }),
+  authDriver: option('Where users and projects are kept: db.', z.enum(['db']), { default: () => 'db' }),
+  coresRatio: option('Guest cores offered for each core of the host.', z.coerce.number().min(0.1).max(64), { default: () => 8 }),
+  memoryReservedMiB: option('Memory of the host kept back from guests.', whole(0, 1_048_576), { default: () => 1024 }),
+  diskReservedGiB: option('Disk of the state folder kept back from guests.', whole(0, 1_048_576), { default: () => 2 }),
+  imageCacheGiB: option('Size that the image cache may grow to before unused images are dropped.', whole(1, 1_048_576), { default: () => 20 }),
+  imageSizeGiBMax: option('Largest virtual size of an image.', whole(1, 65_536), { default: () => 64 }),
+  tinyImage: option('Folder of the ready-made image.', path, { default: (around) => join(around.installation, 'build/tiny') }),
+  logLevel: option('Least level that is logged.', z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']), { default: () => 'info' }),
+  redisUrl: option('Reserved for mailboxes across hosts. Not built yet: must be unset.', z.never('Redis mailboxes are not built yet: unset it'), {
+    secret: true,
+  }),
+} as const;
+
+export type OptionName = keyof typeof options;
+
+export const optionNames = Object.keys(options) as readonly OptionName[];
+
+export const optionOf = (optionName: OptionName): Option => options[optionName] as Option;
+
+const snake = (text: string): string =>
+  text.replace(/([MGT])iB/g, (_, unit: string) => `${unit.toUpperCase()}ib`).replace(/([a-z0-9])([A-Z])/g, '$1_$2').toLowerCase();
+
+/** `apiPort` → `api_port`, as in novact.toml. */
+export const fileKey = (optionName: OptionName): string => snake(optionName);
+/** `apiPort` → `NOVACT_API_PORT`. */
+export const environmentKey = (optionName: OptionName): string => `NOVACT_${fileKey(optionName).toUpperCase()}`;
+/** `apiPort` → `--api-port`. */
+export const flagName = (optionName: OptionName): string => `--${fileKey(optionName).replaceAll('_', '-')}`;
+
+/** The machine this process runs on. */
+export function surroundings(): Surroundings {
+  const short = hostname().split('.')[0]?.replaceAll(/[^A-Za-z0-9._-]/g, '-') ?? '';
+  return {
+    isRoot: process.getuid?.() === 0,
+    home: homedir(),
+    hostname: /^[A-Za-z0-9]/.test(short) ? short.slice(0, 63) : 'localhost',
+    installation: fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, ''),
+  };
+}
