@@ -35,7 +35,7 @@ export interface ActorDefinition<State, Message, Args = void> {
   readonly onError?: (error: unknown, message: Message | undefined) => Decision;
   /** A child failed beyond its own limits. Default: escalate. */
   readonly onChildFailed?: (child: Ref<never>, error: unknown) => 'restart' | 'stop' | 'escalate';
-  /** After the message in hand is done and all children are stopped. */
+  /** After the message in hand is done and all children are stopped: at the end, and before each restart, so that what the state holds open is closed. Not called for a state that init never made. */
   readonly onStop?: (state: State, context: ActorContext<Message>) => void | Promise<void>;
   /** Messages that may wait. Default 1 000; beyond it `tell` throws ActorError `mailboxFull`. */
   readonly mailboxMax?: number;
@@ -114,4 +114,6 @@ export interface SystemOptions {
   readonly log: Log;
   /** The top of the tree gave up. A process ends itself here (crash-only: the way back is the way of every start). */
   readonly onFatal: (error: unknown) => void;
+  /** For jitter only; a simulation passes a seeded one. Default: Math.random. */
+  readonly random?: () => number;
 }
