@@ -1,0 +1,133 @@
+// What every object store promises, over each one in the registry.
+import { createHash } from 'node:crypto';
+import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ObjectStoreDriver } from '../../src/drivers/objectstore/driver.ts';
+import { objectStoreDrivers } from '../../src/drivers/objectstore/index.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+
+const tomorrow = () => new Date(systemClock.now() + 86_400_000);
+const of = (...chunks: string[]) => Readable.from(chunks.map((chunk) => Buffer.from(chunk)), { objectMode: false });
+
+async function all(ids: AsyncIterable<string>): Promise<string[]> {
+  const found: string[] = [];
+  for await (const id of ids) found.push(id);
+  return found;
+}
+
+describe.each(Object.entries(objectStoreDrivers))('object store %s', (name, create) => {
+  let folder: string;
+  let store: ObjectStoreDriver;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 's3-store-'));
+    store = await create({ folder, clock: systemClock });
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  it('names itself', () => expect(store.info.name).toBe(name));
+
+  it('gives back what was written, with its size and md5', async () => {
+    const written = await store.write(of('hello ', 'world'));
+    expect(written).toMatchObject({ sizeBytes: 11, md5: createHash('md5').update('hello world').digest('hex') });
+    expect(await text(await store.read(written.blobId))).toBe('hello world');
+    expect(await store.size(written.blobId)).toBe(11);
+  });
+
+  it('keeps several batches in order', async () => {
+    const chunks = Array.from({ length: 50 }, (_, index) => String.fromCharCode(97 + (index % 26)).repeat(70_001));
+    const written = await store.write(of(...chunks));
+    expect(await text(await store.read(written.blobId))).toBe(chunks.join(''));
+  });
+
+  it('reads an inclusive range', async () => {
+    const { blobId } = await store.write(of('0123456789'));
+    expect(await text(await store.read(blobId, { first: 2, last: 4 }))).toBe('234');
+    expect(await text(await store.read(blobId, { first: 9, last: 9 }))).toBe('9');
+  });
+
+  it('keeps an empty blob', async () => {
+    const { blobId, sizeBytes } = await store.write(of());
+    expect(sizeBytes).toBe(0);
+    expect(await text(await store.read(blobId))).toBe('');
+  });
+
+  it('leaves nothing of a stream that fails', async () => {
+    const torn = new Readable({
+      read() {
+        this.push(Buffer.alloc(1000));
+        this.destroy(new Error('the cable was cut'));
+      },
+    });
+    await expect(store.write(torn)).rejects.toThrow('the cable was cut');
+    expect(await all(store.list({ changedBefore: tomorrow() }))).toEqual([]);
+    if (name === 'filesystem') expect(await readdir(join(folder, 'tmp'))).toEqual([]);
+  });
+
+  it('refuses content above the given size and leaves nothing', async () => {
+    await expect(store.write(of('12345', '67890'), { sizeBytesMax: 9 })).rejects.toMatchObject({ name: 'DriverError', kind: 'failed' });
+    expect(await all(store.list({ changedBefore: tomorrow() }))).toEqual([]);
+  });
+
+  it('joins blobs in order and leaves the parts', async () => {
+    const parts = [await store.write(of('one')), await store.write(of('two')), await store.write(of('three'))];
+    const whole = await store.concat(parts.map((part) => part.blobId));
+    expect(whole).toMatchObject({ sizeBytes: 11, md5: createHash('md5').update('onetwothree').digest('hex') });
+    expect(await text(await store.read(whole.blobId))).toBe('onetwothree');
+    expect(await text(await store.read(parts[1]?.blobId ?? ''))).toBe('two');
+  });
+
+  it('links a blob that outlives the original', async () => {
+    const { blobId } = await store.write(of('kept'));
+    const copyId = await store.link(blobId);
+    await store.remove(blobId);
+    expect(await text(await store.read(copyId))).toBe('kept');
+  });
+
+  it('removes twice without an error, and then finds nothing', async () => {
+    const { blobId } = await store.write(of('gone'));
+    await store.remove(blobId);
+    await store.remove(blobId);
+    await expect(store.read(blobId)).rejects.toMatchObject({ kind: 'notFound' });
+    await expect(store.size(blobId)).rejects.toMatchObject({ kind: 'notFound' });
+    await expect(store.link(blobId)).rejects.toMatchObject({ kind: 'notFound' });
+    await expect(store.concat([blobId])).rejects.toMatchObject({ kind: 'notFound' });
+  });
+
+  it('reads to its end a blob that is removed meanwhile', async () => {
+    const { blobId } = await store.write(of('still here'));
+    const stream = await store.read(blobId);
+    await store.remove(blobId);
+    expect(await text(stream)).toBe('still here');
+  });
+
+  it('lists only what changed before the given time', async () => {
+    const { blobId } = await store.write(of('x'));
+    expect(await all(store.list({ changedBefore: tomorrow() }))).toEqual([blobId]);
+    expect(await all(store.list({ changedBefore: new Date(systemClock.now() - 60_000) }))).toEqual([]);
+  });
+
+  it('never takes an id for a path', async () => {
+    await expect(store.read('../../etc/passwd')).rejects.toMatchObject({ kind: 'notFound' });
+  });
+
+  if (name === 'filesystem') {
+    it('sweeps old temporary files and no others', async () => {
+      await writeFile(join(folder, 'tmp', 'old'), 'x');
+      await utimes(join(folder, 'tmp', 'old'), 1, 1);
+      await writeFile(join(folder, 'tmp', 'new'), 'x');
+      expect(await store.sweep({ changedBefore: new Date(systemClock.now() - 60_000) })).toBe(1);
+      expect(await readdir(join(folder, 'tmp'))).toEqual(['new']);
+    });
+
+    it('counts a link to an old blob as new', async () => {
+      const { blobId } = await store.write(of('x'));
+      await utimes(store.path(blobId), 1, 1);
+      await store.link(blobId);
+      expect(await all(store.list({ changedBefore: new Date(systemClock.now() - 60_000) }))).toEqual([]);
+    });
+  }
+});

@@ -1,0 +1,16 @@
+// The registry of object stores: the only place that lists them.
+import type { Clock } from '../../lib/clock.ts';
+import type { ObjectStoreDriver } from './driver.ts';
+import { openFilesystemStore } from './filesystem.ts';
+import { MemoryStore } from './memory.ts';
+
+export interface ObjectStoreOptions {
+  /** Where a store that needs a folder keeps its blobs. */
+  readonly folder: string;
+  readonly clock: Clock;
+}
+
+export const objectStoreDrivers: Readonly<Record<string, (options: ObjectStoreOptions) => Promise<ObjectStoreDriver>>> = {
+  filesystem: openFilesystemStore,
+  memory: async (options) => new MemoryStore(options),
+};

@@ -1,0 +1,80 @@
+// Blobs in this process, for fast specs and trials: the same contract, nothing kept.
+import { createHash, randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import type { Clock } from '../../lib/clock.ts';
+import { DriverError } from '../../lib/errors.ts';
+import type { BlobWritten, ObjectStoreDriver } from './driver.ts';
+
+interface MemoryBlob {
+  readonly content: Buffer;
+  readonly changedAtMs: number;
+}
+
+export class MemoryStore implements ObjectStoreDriver {
+  readonly info = { name: 'memory' };
+  readonly #blobs = new Map<string, MemoryBlob>();
+  readonly #clock: Clock;
+
+  constructor(options: { clock: Clock }) {
+    this.#clock = options.clock;
+  }
+
+  async write(content: Readable, options: { sizeBytesMax?: number } = {}): Promise<BlobWritten> {
+    const chunks: Buffer[] = [];
+    let sizeBytes = 0;
+    for await (const chunk of content as AsyncIterable<Buffer>) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > (options.sizeBytesMax ?? Number.MAX_SAFE_INTEGER)) {
+        throw new DriverError('failed', `the content is longer than ${options.sizeBytesMax} bytes`);
+      }
+      chunks.push(chunk);
+    }
+    return this.#keep(Buffer.concat(chunks));
+  }
+
+  async concat(blobIds: readonly string[]): Promise<BlobWritten> {
+    return this.#keep(Buffer.concat(blobIds.map((blobId) => this.#blob(blobId).content)));
+  }
+
+  async read(blobId: string, range?: { first: number; last: number }): Promise<Readable> {
+    const { content } = this.#blob(blobId);
+    const part = range === undefined ? content : content.subarray(range.first, range.last + 1);
+    return Readable.from(part.length === 0 ? [] : [part], { objectMode: false });
+  }
+
+  async size(blobId: string): Promise<number> {
+    return this.#blob(blobId).content.length;
+  }
+
+  async link(blobId: string): Promise<string> {
+    return this.#keep(this.#blob(blobId).content).blobId;
+  }
+
+  path(blobId: string): string {
+    throw new DriverError('unsupported', `blob ${blobId} is in memory and has no path`);
+  }
+
+  async remove(blobId: string): Promise<void> {
+    this.#blobs.delete(blobId);
+  }
+
+  async *list(options: { changedBefore: Date }): AsyncIterable<string> {
+    for (const [blobId, blob] of this.#blobs) if (blob.changedAtMs < options.changedBefore.getTime()) yield blobId;
+  }
+
+  async sweep(): Promise<number> {
+    return 0;
+  }
+
+  #blob(blobId: string): MemoryBlob {
+    const blob = this.#blobs.get(blobId);
+    if (blob === undefined) throw new DriverError('notFound', `there is no blob ${blobId}`);
+    return blob;
+  }
+
+  #keep(content: Buffer): BlobWritten {
+    const blobId = randomBytes(16).toString('hex');
+    this.#blobs.set(blobId, { content, changedAtMs: this.#clock.now() });
+    return { blobId, sizeBytes: content.length, md5: createHash('md5').update(content).digest('hex') };
+  }
+}
