@@ -70,3 +70,15 @@ export function operationsOf(db: Queryable, resourceId: string, limit: number): 
 export function strandedOperations(db: Queryable, now: Date): Promise<Operation[]> {
   return db.select().from(operations).where(and(inArray(operations.state, [...unfinished]), or(isNull(operations.owner), lte(operations.deadline, now))));
 }
+
+/** Ends an operation outside a flow, in the transaction that settles its resource. */
+export async function finishOperation(tx: Queryable, id: string, ending: { state: 'done' | 'failed'; error?: string }, now: Date): Promise<void> {
+  await tx.update(operations).set({ state: ending.state, error: ending.error ?? null, updatedAt: now })
+    .where(and(eq(operations.id, id), inArray(operations.state, [...unfinished])));
+}
+
+/** Puts a failed operation back to its beginning, for another try by the same owner. */
+export async function restartOperation(db: Queryable, held: { id: string; owner: string; epoch: number }, error: string, now: Date): Promise<void> {
+  await db.update(operations).set({ state: 'waiting', steps: [], error, updatedAt: now })
+    .where(and(eq(operations.id, held.id), eq(operations.owner, held.owner), eq(operations.epoch, held.epoch)));
+}

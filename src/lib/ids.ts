@@ -1,5 +1,5 @@
 // Ids are globally unique and random, in AWS's shapes, so that nothing needs one database for the whole cloud.
-import { randomBytes, randomInt, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto';
 
 export type IdPrefix = 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'net' | 'eni' | 'op';
 
@@ -27,3 +27,9 @@ export const newMac = (): string => ['02', '16', '3e', ...Array.from(randomBytes
 
 /** The name of an instance's tap device: at most 15 characters, and never `vnet…`, which libvirt would replace. */
 export const tapName = (instanceId: string): string => `nv${instanceId.replace(/^i-/, '').slice(0, 12)}`;
+
+/** The UUID of an instance's domain. It begins with `ec2`, by which cloud-init recognises the Ec2 data source without being told. */
+export function domainUuid(instanceId: string): string {
+  const hex = `ec2${createHash('sha256').update(instanceId).digest('hex').slice(0, 29)}`;
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}

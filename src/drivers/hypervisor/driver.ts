@@ -58,6 +58,8 @@ export interface DomainStatus {
 
 export type HypervisorEvent =
   | { readonly type: 'domain'; readonly instanceId: string }
+  /** The guest restarted, asked or by itself. */
+  | { readonly type: 'rebooted'; readonly instanceId: string }
   /** The connection is (again) there: everything may have changed. */
   | { readonly type: 'connected' }
   | { readonly type: 'disconnected'; readonly error: string };

@@ -1,0 +1,115 @@
+// The tree of a compute host: /instances (an actor each), /images (an actor each while fetching), a reconciler, a sweeper.
+import { defineResource, type ResourceMessage } from '../operations/resource-actor.ts';
+import { defineWorkSweeper } from '../operations/sweep-work.ts';
+import type { ActorContext, ActorDefinition, ActorSystem, Ref } from '../runtime/actor.ts';
+import { instanceDirectory, type ComputeHost } from './host.ts';
+import { imageActor, type FetchMessage } from './image-cache.ts';
+import { performInstanceOperation } from './perform-instance-operation.ts';
+import { reconcileInstances } from './reconcile-instances.ts';
+
+export type ComputeMessage =
+  | { readonly type: 'work'; readonly instanceId: string }
+  | { readonly type: 'hypervisorChanged' };
+
+export interface ComputeArgs {
+  readonly host: ComputeHost;
+  /** The machine was restarted since novact last ran on it. */
+  readonly hostRestarted: boolean;
+}
+
+interface State {
+  readonly host: ComputeHost;
+  readonly instances: Ref<ChildMessage<ResourceMessage>>;
+  readonly reconciler: Ref<ReconcileMessage>;
+  readonly unsubscribe: () => void;
+}
+
+export const computeActor: ActorDefinition<State, ComputeMessage, ComputeArgs> = {
+  kind: 'compute',
+  mailboxMax: 10_000,
+  init(context, args) {
+    const { host } = args;
+    const { system } = host;
+    const images = context.spawn(folder(system, 'images', imageActor, (imageId) => ({ host, imageId })), 'images', undefined);
+    const fetchImage = (imageId: string) =>
+      system.ask<ChildMessage<FetchMessage>, string>(images, (replyTo) => ({ name: imageId, message: { type: 'fetch', replyTo } }), { timeoutMs: host.limits.imageFetchMs });
+    const instance = defineResource({
+      kind: 'instance', db: host.db, system, owner: host.owner.name, urgent: ['instance.terminate'],
+      perform: (operation, signals) => performInstanceOperation({ host, fetchImage }, operation, signals),
+    });
+    const instances = context.spawn(folder(system, 'instances', instance, (id) => id), 'instances', undefined);
+    const wake = (instanceId: string) => system.tell(context.self, { type: 'work', instanceId });
+    const reconciler = context.spawn(reconcilerActor, 'reconciler', { ...args, wake });
+    context.spawn(defineWorkSweeper({ db: host.db, owner: host.owner.name, intervalMs: host.limits.sweepIntervalMs, wake }), 'sweeper', undefined);
+    const unsubscribe = host.hypervisor.subscribe((event) => {
+      if (event.type !== 'disconnected') system.tell(context.self, { type: 'hypervisorChanged' });
+    });
+    return { host, instances, reconciler, unsubscribe };
+  },
+  handle(state, message) {
+    const { system } = state.host;
+    if (message.type === 'work') system.tell(state.instances, { name: message.instanceId, message: { type: 'work' } });
+    else system.tell(state.reconciler, { type: 'soon' });
+  },
+  onError: () => 'resume',
+  onChildFailed: () => 'restart',
+  onStop: (state) => state.unsubscribe(),
+};
+
+/** The last 64 KiB of a guest's console, for the answer to `readConsole`. */
+export async function readConsole(host: ComputeHost, instanceId: string): Promise<{ output: string; timestamp: string }> {
+  const output = await host.hypervisor.console({ instanceId, directory: instanceDirectory(host, instanceId) });
+  return { output: output.toString('base64'), timestamp: host.clock.date().toISOString() };
+}
+
+interface ChildMessage<Message> {
+  readonly name: string;
+  readonly message: Message;
+}
+
+/** A parent whose children are spawned on demand, by name. */
+function folder<S, M, A>(system: ActorSystem, kind: string, child: ActorDefinition<S, M, A>, args: (name: string) => A): ActorDefinition<null, ChildMessage<M>> {
+  return {
+    kind,
+    mailboxMax: 10_000,
+    init: () => null,
+    handle(_state, { name, message }, context) {
+      system.tell(context.ensure(child, name, args(name)), message);
+    },
+    onError: () => 'resume',
+    onChildFailed: () => 'stop',
+  };
+}
+
+type ReconcileMessage = { readonly type: 'soon' } | { readonly type: 'reconcile' };
+
+interface ReconcilerState extends ComputeArgs {
+  readonly wake: (instanceId: string) => void;
+  pending: { cancel(): void } | undefined;
+  hostRestarted: boolean;
+}
+
+/** Events come in bursts; one look after the burst is enough. */
+const settleMs = 100;
+
+const reconcilerActor: ActorDefinition<ReconcilerState, ReconcileMessage, ComputeArgs & { wake: (instanceId: string) => void }> = {
+  kind: 'reconciler',
+  init(context, args) {
+    context.after(0, { type: 'reconcile' });
+    context.every(args.host.limits.reconcileIntervalMs, { type: 'reconcile' });
+    return { ...args, pending: undefined };
+  },
+  handle: (state, message, context) => (message.type === 'soon' ? soon(state, context) : reconcile(state)),
+  onError: () => 'resume',
+};
+
+function soon(state: ReconcilerState, context: ActorContext<ReconcileMessage>): void {
+  state.pending ??= context.after(settleMs, { type: 'reconcile' });
+}
+
+async function reconcile(state: ReconcilerState): Promise<void> {
+  state.pending = undefined;
+  const { wake } = await reconcileInstances(state.host, { hostRestarted: state.hostRestarted });
+  state.hostRestarted = false;
+  for (const instanceId of wake) state.wake(instanceId);
+}

@@ -1,0 +1,101 @@
+// instance.run: from a placed row to a running guest.
+//   image   fetch machine, kernel and ramdisk images into the cache       (the cache keeps them)
+//   port    claim the address; bridge, DHCP and rules on this host        − all of it gone, the address free
+//   disk    the instance's folder with its root disk or tree              − the folder gone
+//   domain  define the domain                                             − no domain
+//   start   start it                                                      − stopped
+//   report  the row says running
+import { imagesOf, settle, type Image, type Instance } from '../../../db/instance-work.ts';
+import type { DomainSpec } from '../../../drivers/hypervisor/driver.ts';
+import type { Flow, StepOutputs } from '../../../lib/flow.ts';
+import { domainUuid } from '../../../lib/ids.ts';
+import { instanceDirectory, type ComputeHost } from '../host.ts';
+import { ensurePort, removePort, type InstanceContext, type Port } from './instance-context.ts';
+
+export interface Prepared {
+  readonly machine: string;
+  readonly kernel: string | null;
+  readonly ramdisk: string | null;
+}
+
+export const runInstance: Flow<InstanceContext> = {
+  name: 'instance.run',
+  steps: [
+    { name: 'image', do: prepareImages },
+    { name: 'port', do: (context) => ensurePort(context), undo: removePort },
+    { name: 'disk', do: prepareDisk, undo: removeDisk },
+    { name: 'domain', do: (context, outputs) => defineDomain(context, outputs), undo: ({ host, instance }) => host.hypervisor.ensureAbsent(instance.id) },
+    { name: 'start', do: ({ host, instance }) => host.hypervisor.ensureRunning(instance.id), undo: ({ host, instance }) => host.hypervisor.ensureStopped(instance.id) },
+    { name: 'report', do: reportRunning },
+  ],
+};
+
+export async function prepareImages(context: InstanceContext): Promise<Prepared> {
+  const { instance, fetchImage } = context;
+  const [machine, kernel, ramdisk] = await Promise.all([
+    fetchImage(instance.imageId),
+    instance.kernelId === null || !context.host.hypervisor.info.bootsKernels ? null : fetchImage(instance.kernelId),
+    instance.ramdiskId === null || !context.host.hypervisor.info.bootsKernels ? null : fetchImage(instance.ramdiskId),
+  ]);
+  return { machine, kernel, ramdisk };
+}
+
+async function prepareDisk(context: InstanceContext, outputs: StepOutputs): Promise<void> {
+  const { host, instance } = context;
+  const { machine } = outputs['image'] as Prepared;
+  const directory = instanceDirectory(host, instance.id);
+  const image = await machineImage(host, instance);
+  await host.files.ensureDirectory(directory);
+  const format = image.format ?? 'raw';
+  if (!host.hypervisor.info.bootsKernels) return host.disk.ensureTree({ path: machine, format, directory: rootTree(directory) });
+  await host.disk.ensureOverlay({ path: rootDisk(directory), base: machine, baseFormat: format, sizeBytes: Math.max(instance.rootGiB * 2 ** 30, image.virtualSizeBytes ?? 0) });
+}
+
+async function removeDisk({ host, instance }: InstanceContext): Promise<void> {
+  await host.files.removeTree(instanceDirectory(host, instance.id));
+}
+
+export async function defineDomain({ host, instance }: InstanceContext, outputs: StepOutputs): Promise<void> {
+  await host.hypervisor.ensureDefined(domainSpec(host, instance, outputs['port'] as Port, outputs['image'] as Prepared));
+}
+
+function domainSpec(host: ComputeHost, instance: Instance, port: Port, images: Prepared): DomainSpec {
+  const directory = instanceDirectory(host, instance.id);
+  const { bootsKernels } = host.hypervisor.info;
+  return {
+    instanceId: instance.id,
+    cloudId: host.cloudId,
+    uuid: domainUuid(instance.id),
+    memoryMiB: instance.memoryMiB,
+    cores: instance.cores,
+    disks: bootsKernels ? [{ path: rootDisk(directory), format: 'qcow2', target: 'vda', serial: 'root' }] : [],
+    kernelPath: images.kernel ?? undefined,
+    ramdiskPath: images.ramdisk ?? undefined,
+    kernelArguments: images.kernel === null ? undefined : kernelArguments(host),
+    rootDirectory: bootsKernels ? undefined : rootTree(directory),
+    nic: { mac: port.mac, bridge: port.bridge, tap: port.tap },
+    directory,
+  };
+}
+
+/** Under emulation, mitigations only cost time: the guest's CPU has none of the faults. */
+function kernelArguments(host: ComputeHost): string {
+  const emulated = host.hypervisor.info.kind === 'qemu' ? ' nokaslr mitigations=off no_timer_check' : '';
+  return `root=/dev/vda console=ttyS0 quiet${emulated}`;
+}
+
+async function reportRunning({ host, instance }: InstanceContext): Promise<void> {
+  const settled = await settle(host.db, instance, ['pending', 'running'], {
+    state: 'running', reasonCode: null, reason: null, hypervisor: host.hypervisor.info.kind,
+  }, host.clock.date());
+  if (!settled) throw new Error('the instance is no longer this host\'s, or is to end');
+}
+
+async function machineImage(host: ComputeHost, instance: Instance): Promise<Image> {
+  const [image] = await imagesOf(host.db, [instance.imageId]);
+  if (image === undefined) throw new Error(`the image ${instance.imageId} does not exist any more`);
+  return image;
+}
+
+const rootDisk = (directory: string): string => `${directory}/root.qcow2`;
+const rootTree = (directory: string): string => `${directory}/root`;

@@ -1,0 +1,53 @@
+// What the compute role of one host works with: handed in whole, so that a simulated host is the same code.
+import { join } from 'node:path';
+import type { Db } from '../../db/db.ts';
+import type { DiskDriver } from '../../drivers/disk/driver.ts';
+import type { FilesDriver } from '../../drivers/files/driver.ts';
+import type { HypervisorDriver } from '../../drivers/hypervisor/driver.ts';
+import type { ImageSource } from '../../drivers/image-source/driver.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Transport } from '../../transport/transport.ts';
+import type { Owner } from '../operations/perform-operation.ts';
+import type { ActorSystem } from '../runtime/actor.ts';
+
+export interface ComputeHost {
+  readonly name: string;
+  readonly cloudId: string;
+  readonly db: Db;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly system: ActorSystem;
+  readonly transport: Transport;
+  readonly hypervisor: HypervisorDriver;
+  readonly disk: DiskDriver;
+  readonly files: FilesDriver;
+  readonly imageSource: ImageSource;
+  /** `compute@<name>` in its present start. */
+  readonly owner: Owner;
+  readonly paths: ComputePaths;
+  readonly limits: ComputeLimits;
+}
+
+export interface ComputePaths {
+  /** A folder per instance. */
+  readonly instances: string;
+  /** The image cache: a file per image. */
+  readonly images: string;
+}
+
+export interface ComputeLimits {
+  /** How long a guest may take to power off before it is stopped by force. */
+  readonly shutdownMs: number;
+  /** How long a guest may take to reboot when asked. */
+  readonly rebootMs: number;
+  readonly imageFetchMs: number;
+  readonly imageCacheBytesMax: number;
+  /** How long terminated instances stay visible. */
+  readonly terminatedVisibleMs: number;
+  readonly reconcileIntervalMs: number;
+  readonly sweepIntervalMs: number;
+}
+
+export const instanceDirectory = (host: ComputeHost, instanceId: string): string => join(host.paths.instances, instanceId);
+export const cachedImage = (host: ComputeHost, imageId: string): string => join(host.paths.images, imageId);

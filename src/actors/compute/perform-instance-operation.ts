@@ -1,0 +1,88 @@
+// Performs an operation on an instance of this host, and settles the row when it fails: the next host, or a lasting state with its reason.
+import { endInstance, isEnding, leaveHost, loadInstance, settle, type Instance, type InstanceOperationKind } from '../../db/instance-work.ts';
+import { finishOperation, restartOperation, type Operation } from '../../db/operations.ts';
+import { schedulerProtocol } from '../../messages/scheduler.ts';
+import type { Flow } from '../../lib/flow.ts';
+import { performOperation } from '../operations/perform-operation.ts';
+import type { InstanceContext } from './flows/instance-context.ts';
+import { rebootInstance } from './flows/reboot-instance.ts';
+import { runInstance } from './flows/run-instance.ts';
+import { startInstance } from './flows/start-instance.ts';
+import { stopInstance } from './flows/stop-instance.ts';
+import { terminateInstance } from './flows/terminate-instance.ts';
+import type { ComputeHost } from './host.ts';
+
+export const instanceFlows: Readonly<Record<InstanceOperationKind, Flow<InstanceContext>>> = {
+  'instance.run': runInstance,
+  'instance.start': startInstance,
+  'instance.stop': stopInstance,
+  'instance.reboot': rebootInstance,
+  'instance.terminate': terminateInstance,
+};
+
+export interface PerformDeps {
+  readonly host: ComputeHost;
+  readonly fetchImage: (imageId: string) => Promise<string>;
+}
+
+export async function performInstanceOperation(deps: PerformDeps, operation: Operation, signals: { signal: AbortSignal; hurry: AbortSignal }): Promise<void> {
+  const { host } = deps;
+  const instance = await loadInstance(host.db, operation.resourceId);
+  const flow = instanceFlows[operation.kind as InstanceOperationKind];
+  if (instance === undefined || instance.host !== host.name || flow === undefined) {
+    await finishOperation(host.db, operation.id, { state: 'failed', error: 'the instance is not on this host' }, host.clock.date());
+    return;
+  }
+  await performOperation({
+    db: host.db, clock: host.clock, log: host.log, owner: host.owner, operation, flow,
+    context: { host, instance, requestId: operation.requestId, input: operation.input, fetchImage: deps.fetchImage, ...signals },
+    signal: signals.signal,
+    giveUp: async () => (operation.kind === 'instance.terminate' || !(await isEnding(host.db, instance.id)) ? undefined : 'the user ended the instance'),
+    onFailed: (error) => afterFailure(host, instance, operation, error),
+  });
+}
+
+/** True: the operation goes on, here or elsewhere. */
+async function afterFailure(host: ComputeHost, instance: Instance, operation: Operation, error: string): Promise<boolean> {
+  switch (operation.kind as InstanceOperationKind) {
+    case 'instance.run':
+      return afterFailedRun(host, instance, operation, error);
+    case 'instance.start':
+      await settle(host.db, instance, ['pending'], { state: 'stopped', reasonCode: 'Server.InternalError', reason: `Server.InternalError: ${error}` }, host.clock.date());
+      return false;
+    case 'instance.stop':
+      return afterFailedStop(host, instance, error);
+    case 'instance.terminate':
+      return afterFailedTermination(host, instance, operation, error);
+    case 'instance.reboot':
+      return false;
+  }
+}
+
+/** Another host is tried, unless the user has ended the instance: then its termination, which waits here, does the rest. */
+async function afterFailedRun(host: ComputeHost, instance: Instance, operation: Operation, error: string): Promise<boolean> {
+  if (!(await leaveHost(host.db, { instance, operationId: operation.id, error, now: host.clock.date() }))) return false;
+  host.log.warn({ instance: instance.id, host: host.name, error }, 'instance leaves this host');
+  await host.transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId: instance.id, operationId: operation.id }, { requestId: operation.requestId });
+  return true;
+}
+
+/** Shown as it truly is. */
+async function afterFailedStop(host: ComputeHost, instance: Instance, error: string): Promise<boolean> {
+  const domains = await host.hypervisor.list(host.cloudId);
+  const running = domains.some((domain) => domain.instanceId === instance.id && domain.state === 'running');
+  await settle(host.db, instance, ['stopping'], {
+    state: running ? 'running' : 'stopped', reasonCode: 'Server.InternalError', reason: `Server.InternalError: ${error}`,
+  }, host.clock.date());
+  return false;
+}
+
+/** Tried again with growing pauses (the worker's restarts) until the deadline; then the client's view ends and the reaper is left with the rest. */
+async function afterFailedTermination(host: ComputeHost, instance: Instance, operation: Operation, error: string): Promise<boolean> {
+  if (host.clock.now() <= operation.deadline.getTime()) {
+    await restartOperation(host.db, { id: operation.id, owner: host.owner.name, epoch: host.owner.epoch }, error, host.clock.date());
+    throw new Error(`terminating ${instance.id}: ${error}`);
+  }
+  await host.db.transaction((tx) => endInstance(tx, instance, { code: 'Server.InternalError', message: `Server.InternalError: ${error}` }, host.clock.date()));
+  return false;
+}

@@ -1,0 +1,112 @@
+// Compares the instances of this host as they should be with the domains and folders that there are, and mends the difference. Without
+// input: a notice only wakes it earlier. What it does not know it reports and leaves alone.
+import { instancesOfHost, overdueInstances, purgeTerminated, settle, type Instance } from '../../db/instance-work.ts';
+import { insertOperation, resourcesWithWork } from '../../db/operations.ts';
+import type { DomainStatus } from '../../drivers/hypervisor/driver.ts';
+import { newRequestId } from '../../lib/ids.ts';
+import { networkProtocol } from '../../messages/network.ts';
+import { instanceDirectory, type ComputeHost } from './host.ts';
+import { evictImages } from './image-cache.ts';
+
+export interface Reconciliation {
+  /** Instances for which an operation was written: their actors are woken. */
+  readonly wake: readonly string[];
+}
+
+/** `hostRestarted`: the machine was restarted since the rows were written, so that guests that should run are started. */
+export async function reconcileInstances(host: ComputeHost, options: { hostRestarted: boolean }): Promise<Reconciliation> {
+  // Reality first: a row that changes in between belongs to an operation, and those are skipped.
+  const domains = new Map((await host.hypervisor.list(host.cloudId)).map((domain) => [domain.instanceId, domain]));
+  const rows = await instancesOfHost(host.db, host.name);
+  const busy = new Set(await resourcesWithWork(host.db, host.owner.name));
+  const wake: string[] = [];
+  for (const row of rows) {
+    if (busy.has(row.id)) continue;
+    const woken = await reconcileOne(host, row, domains.get(row.id), options);
+    if (woken) wake.push(row.id);
+    await host.hypervisor.trimConsole({ instanceId: row.id, directory: instanceDirectory(host, row.id) });
+  }
+  await reportUnknown(host, rows, domains);
+  wake.push(...(await resolveOverdue(host, busy)));
+  await purgeTerminated(host.db, new Date(host.clock.now() - host.limits.terminatedVisibleMs));
+  await evictImages(host);
+  return { wake };
+}
+
+async function reconcileOne(host: ComputeHost, row: Instance, domain: DomainStatus | undefined, options: { hostRestarted: boolean }): Promise<boolean> {
+  const runs = domain?.state === 'running' || domain?.state === 'paused';
+  switch (row.state) {
+    case 'terminated':
+      await reap(host, row, domain);
+      return false;
+    case 'running':
+      return runs ? false : notRunning(host, row, domain, options.hostRestarted);
+    case 'stopped':
+      if (runs) await settle(host.db, row, ['stopped'], { state: 'running', reasonCode: null, reason: null }, host.clock.date());
+      return false;
+    case 'pending':
+    case 'stopping':
+    case 'shutting-down':
+      return false;
+  }
+}
+
+/** The guest is not there although it should be: its machine restarted, it powered itself off, or somebody ended it behind our back. */
+async function notRunning(host: ComputeHost, row: Instance, domain: DomainStatus | undefined, hostRestarted: boolean): Promise<boolean> {
+  if (hostRestarted) return wish(host, row, 'instance.start');
+  const byGuest = domain?.reason === 'guest';
+  if (byGuest && row.shutdownBehavior === 'terminate') {
+    await settle(host.db, row, ['running'], {
+      state: 'shutting-down', reasonCode: 'Client.InstanceInitiatedShutdown', reason: 'Client.InstanceInitiatedShutdown: Instance initiated shutdown',
+    }, host.clock.date());
+    return wish(host, row, 'instance.terminate');
+  }
+  const reason = byGuest
+    ? { reasonCode: 'Client.InstanceInitiatedShutdown', reason: 'Client.InstanceInitiatedShutdown: Instance initiated shutdown' }
+    : { reasonCode: 'Server.InternalError', reason: `Server.InternalError: the guest ended outside novact (${domain?.reason ?? 'its domain is gone'})` };
+  const settled = await settle(host.db, row, ['running'], { state: 'stopped', ...reason }, host.clock.date());
+  if (settled) host.log.warn({ instance: row.id, ...reason }, 'instance is not running any more');
+  return false;
+}
+
+async function wish(host: ComputeHost, row: Instance, kind: 'instance.start' | 'instance.stop' | 'instance.terminate'): Promise<boolean> {
+  await insertOperation(host.db, {
+    kind, resourceId: row.id, projectId: row.projectId, userId: 'novact', requestId: newRequestId(), owner: host.owner.name,
+    deadline: new Date(host.clock.now() + operationMs),
+  }, host.clock.date());
+  return true;
+}
+
+const operationMs = 10 * 60_000;
+
+/** What a termination could not remove, or a crash left, goes now. */
+async function reap(host: ComputeHost, row: Instance, domain: DomainStatus | undefined): Promise<void> {
+  const directory = instanceDirectory(host, row.id);
+  if (domain !== undefined) {
+    host.log.warn({ instance: row.id }, 'domain of a terminated instance removed');
+    await host.hypervisor.ensureAbsent(row.id);
+    await host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'removePort', { instanceId: row.id });
+  }
+  if (await host.files.exists(directory)) await host.files.removeTree(directory);
+}
+
+/** Never removed at once: somebody else's work, or a restored database, must not cost a guest. */
+async function reportUnknown(host: ComputeHost, rows: readonly Instance[], domains: ReadonlyMap<string, DomainStatus>): Promise<void> {
+  const known = new Set(rows.map((row) => row.id));
+  const folders = (await host.files.list(host.paths.instances)).map((entry) => entry.name);
+  const unknown = [...new Set([...domains.keys(), ...folders])].filter((id) => !known.has(id));
+  if (unknown.length > 0) host.log.warn({ unknown }, 'domains or folders that no instance of this host explains; left as they are');
+}
+
+/** A transitional state past its deadline without an operation at work would be stuck for ever: it is resolved by a new one. */
+async function resolveOverdue(host: ComputeHost, busy: ReadonlySet<string>): Promise<string[]> {
+  const wake: string[] = [];
+  for (const row of await overdueInstances(host.db, host.clock.date())) {
+    if (row.host !== host.name || busy.has(row.id)) continue;
+    const kind = row.state === 'stopping' ? 'instance.stop' : row.state === 'pending' ? 'instance.start' : 'instance.terminate';
+    host.log.warn({ instance: row.id, state: row.state }, 'state is past its deadline');
+    await wish(host, row, kind);
+    wake.push(row.id);
+  }
+  return wake;
+}

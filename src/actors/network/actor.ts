@@ -1,0 +1,58 @@
+// The tree of a network host: /networks (bridge and DHCP of each, ensured from the database) and /firewall (all rules of the host, rendered
+// whole and applied atomically by this one owner).
+import { dhcpHostsOfNetwork, portsOfHost } from '../../db/networks.ts';
+import type { ActorDefinition, Ref } from '../runtime/actor.ts';
+import { defineEnsurer, nextTicket, type EnsureMessage } from './coalesce.ts';
+import type { NetworkHost } from './host.ts';
+
+export type NetworkMessage = { readonly type: 'ensureAll' } | { readonly type: 'dhcpDied'; readonly networkId: string } | { readonly type: 'refreshFirewall' };
+
+interface State extends NetworkTree {
+  readonly host: NetworkHost;
+  readonly unsubscribe: () => void;
+}
+
+/** The ensurers that ports are made with. */
+export interface NetworkTree {
+  readonly networks: ReadonlyMap<string, Ref<EnsureMessage>>;
+  readonly firewall: Ref<EnsureMessage>;
+}
+
+export interface NetworkArgs {
+  readonly host: NetworkHost;
+  /** Hands the tree to the role's message handlers, again after a restart. */
+  readonly onTree: (tree: NetworkTree) => void;
+}
+
+export const networkActor: ActorDefinition<State, NetworkMessage, NetworkArgs> = {
+  kind: 'network',
+  init(context, { host, onTree }) {
+    const networks = new Map(host.networks.map((network) => [
+      network.id,
+      context.spawn(defineEnsurer('bridge', host.reconcileIntervalMs, async () => {
+        await host.driver.ensureNetwork(network, await dhcpHostsOfNetwork(host.db, { host: host.name, networkId: network.id }));
+      }), network.id, undefined),
+    ]));
+    const firewall = context.spawn(defineEnsurer('firewall', host.reconcileIntervalMs, () => applyFirewall(host)), 'firewall', undefined);
+    onTree({ networks, firewall });
+    const unsubscribe = host.driver.subscribe((event) => host.system.tell(context.self, event));
+    context.after(0, { type: 'ensureAll' });
+    return { host, networks, firewall, unsubscribe };
+  },
+  handle(state, message) {
+    const ensure: EnsureMessage = { type: 'ensure', ticket: nextTicket() };
+    if (message.type === 'refreshFirewall') return state.host.system.tell(state.firewall, ensure);
+    if (message.type === 'ensureAll') state.host.system.tell(state.firewall, ensure);
+    for (const [id, network] of state.networks) {
+      // A network whose server died is ensured even if a run has just begun: that one may have seen it alive.
+      if (message.type === 'ensureAll' || message.networkId === id) state.host.system.tell(network, ensure);
+    }
+  },
+  onError: () => 'resume',
+  onChildFailed: () => 'restart',
+  onStop: (state) => state.unsubscribe(),
+};
+
+async function applyFirewall(host: NetworkHost): Promise<void> {
+  await host.driver.applyFirewall({ networks: host.networks, ports: await portsOfHost(host.db, host.name), metadataPort: host.metadataPort });
+}

@@ -1,0 +1,39 @@
+// Work that ensures a whole state from the database: whoever asks while it runs is served by one more run, not by one each.
+import type { ActorDefinition, ReplyTo } from '../runtime/actor.ts';
+
+export interface EnsureMessage {
+  readonly type: 'ensure';
+  /** From `nextTicket`, taken before the message was sent: a run that began after it has seen what the asker wrote. */
+  readonly ticket: number;
+  readonly replyTo?: ReplyTo<null>;
+}
+
+let tickets = 0;
+export const nextTicket = (): number => (tickets += 1);
+
+/** An actor around one `ensure`. Its failure goes to the asker; without one it is logged, and the next round tries again. */
+export function defineEnsurer(kind: string, intervalMs: number, ensure: () => Promise<void>): ActorDefinition<{ servedUpTo: number }, EnsureMessage> {
+  return {
+    kind,
+    mailboxMax: 10_000,
+    init(context) {
+      context.every(intervalMs, { type: 'ensure', ticket: Number.POSITIVE_INFINITY });
+      return { servedUpTo: 0 };
+    },
+    async handle(state, message, context) {
+      if (message.ticket > state.servedUpTo) {
+        const upTo = tickets;
+        try {
+          await ensure();
+          state.servedUpTo = upTo;
+        } catch (error) {
+          context.log.error({ err: error }, `${kind} could not be ensured`);
+          message.replyTo?.fail(error);
+          return;
+        }
+      }
+      message.replyTo?.answer(null);
+    },
+    onError: () => 'resume',
+  };
+}

@@ -1,0 +1,19 @@
+// What the network role of one host works with.
+import type { Db } from '../../db/db.ts';
+import type { NetworkDriver, NetworkSpec } from '../../drivers/network/driver.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import type { ActorSystem } from '../runtime/actor.ts';
+
+export interface NetworkHost {
+  readonly name: string;
+  readonly db: Db;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly system: ActorSystem;
+  readonly driver: NetworkDriver;
+  /** The networks of this host. */
+  readonly networks: readonly NetworkSpec[];
+  readonly metadataPort: number;
+  readonly reconcileIntervalMs: number;
+}

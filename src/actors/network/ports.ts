@@ -1,0 +1,49 @@
+// Puts an instance on its network, and takes it off. The database says what should be; bridge, DHCP and rules of this host follow from it.
+import { claimAddress, portOfInstance, releaseAddress } from '../../db/networks.ts';
+import { DriverError } from '../../lib/errors.ts';
+import { nextTicket, type EnsureMessage } from './coalesce.ts';
+import type { NetworkTree } from './actor.ts';
+import type { NetworkHost } from './host.ts';
+import type { Ref } from '../runtime/actor.ts';
+
+const ensureTimeoutMs = 25_000;
+
+export interface PortAnswer {
+  readonly bridge: string;
+  readonly tap: string;
+  readonly mac: string;
+  readonly address: string;
+}
+
+/** Idempotent: an instance that has an address keeps it. The rules are in force before this returns. */
+export async function ensurePort(host: NetworkHost, tree: NetworkTree, instanceId: string): Promise<PortAnswer> {
+  const [network] = host.networks;
+  if (network === undefined) throw new DriverError('unsupported', `host ${host.name} has no network`);
+  const claimed = await claimAddress(host.db, { networkId: network.id, instanceId, now: host.clock.date() });
+  if (claimed === undefined) throw new DriverError('failed', `no free address in ${network.cidr}`);
+  await ensureBoth(host, tree, network.id);
+  const port = await portOfInstance(host.db, instanceId);
+  if (port === undefined) throw new DriverError('notFound', `the instance ${instanceId} has no port`);
+  return { bridge: network.bridge, tap: port.tap, mac: port.mac, address: port.address };
+}
+
+/** The address is free, and its lease is ended, when this returns. */
+export async function removePort(host: NetworkHost, tree: NetworkTree, instanceId: string): Promise<void> {
+  const port = await portOfInstance(host.db, instanceId);
+  if (port === undefined) return;
+  const network = host.networks.find((candidate) => candidate.id === port.networkId);
+  // The lease ends before the address is free: a new owner must not meet the old lease.
+  if (network !== undefined) await host.driver.releaseLease(network, { mac: port.mac, address: port.address, hostname: instanceId });
+  await releaseAddress(host.db, instanceId);
+  if (network !== undefined) await ensureBoth(host, tree, network.id);
+}
+
+async function ensureBoth(host: NetworkHost, tree: NetworkTree, networkId: string): Promise<void> {
+  const bridge = tree.networks.get(networkId);
+  await Promise.all([bridge === undefined ? null : ensured(host, bridge), ensured(host, tree.firewall)]);
+}
+
+function ensured(host: NetworkHost, ref: Ref<EnsureMessage>): Promise<null> {
+  const ticket = nextTicket();
+  return host.system.ask<EnsureMessage, null>(ref, (replyTo) => ({ type: 'ensure', ticket, replyTo }), { timeoutMs: ensureTimeoutMs });
+}

@@ -1,0 +1,71 @@
+// The tree of the objectstore: /registrations (an actor each while an image is worked on), a sweeper of operations and one of blobs.
+import { loadImage } from '../../db/image-work.ts';
+import { finishOperation, type Operation } from '../../db/operations.ts';
+import type { Log } from '../../lib/log.ts';
+import { defineResource } from '../operations/resource-actor.ts';
+import { performOperation, type Owner } from '../operations/perform-operation.ts';
+import { defineWorkSweeper } from '../operations/sweep-work.ts';
+import type { ActorDefinition, ActorSystem } from '../runtime/actor.ts';
+import { afterFailedImage, deregisterImage, registerImage, type ImageContext } from './register-image.ts';
+
+export type ObjectstoreMessage = { readonly type: 'work'; readonly imageId: string };
+
+export interface ObjectstoreArgs extends Omit<ImageContext, 'image' | 'input'> {
+  readonly log: Log;
+  readonly system: ActorSystem;
+  readonly owner: Owner;
+  readonly sweepIntervalMs: number;
+  readonly sweepBlobsIntervalMs: number;
+  readonly sweepBlobs: () => Promise<void>;
+}
+
+type State = { readonly image: ActorDefinition<unknown, { type: 'work' } | { type: 'finished' }, string>; readonly system: ActorSystem };
+
+export const objectstoreActor: ActorDefinition<State, ObjectstoreMessage, ObjectstoreArgs> = {
+  kind: 'objectstore',
+  mailboxMax: 10_000,
+  init(context, args) {
+    const { db, system, owner } = args;
+    const image = defineResource({
+      kind: 'image', db, system, owner: owner.name, urgent: ['image.deregister'],
+      perform: (operation, { signal }) => performImageOperation(args, operation, signal),
+    });
+    const wake = (imageId: string) => system.tell(context.self, { type: 'work', imageId });
+    context.spawn(defineWorkSweeper({ db, owner: owner.name, intervalMs: args.sweepIntervalMs, wake }), 'sweeper', undefined);
+    context.spawn(blobSweeper, 'blobs', args);
+    return { image: image as State['image'], system };
+  },
+  handle(state, message, context) {
+    state.system.tell(context.ensure(state.image, message.imageId, message.imageId), { type: 'work' });
+  },
+  onError: () => 'resume',
+  onChildFailed: () => 'restart',
+};
+
+async function performImageOperation(args: ObjectstoreArgs, operation: Operation, signal: AbortSignal): Promise<void> {
+  const { db, clock, log, owner } = args;
+  const image = await loadImage(db, operation.resourceId);
+  const flow = operation.kind === 'image.register' ? registerImage : operation.kind === 'image.deregister' ? deregisterImage : undefined;
+  if (image === undefined || flow === undefined) {
+    await finishOperation(db, operation.id, { state: 'failed', error: `there is no image ${operation.resourceId} or no flow ${operation.kind}` }, clock.date());
+    return;
+  }
+  await performOperation({
+    db, clock, log, owner, operation, flow, signal,
+    context: { ...args, image, input: operation.input },
+    async onFailed(error) {
+      await afterFailedImage({ db, clock, image }, error);
+      return false;
+    },
+  });
+}
+
+const blobSweeper: ActorDefinition<ObjectstoreArgs, { readonly type: 'sweep' }, ObjectstoreArgs> = {
+  kind: 'sweeper',
+  init(context, args) {
+    context.every(args.sweepBlobsIntervalMs, { type: 'sweep' });
+    return args;
+  },
+  handle: (args) => args.sweepBlobs(),
+  onError: () => 'resume',
+};

@@ -1,0 +1,97 @@
+// image.register: from an uploaded object to an available image.
+//   inspect  what the object is, under limits; its size and checksum
+//   keep     a blob of the image's own, independent of the object      − removed
+//   publish  the row says available
+import type { Readable } from 'node:stream';
+import { createHash } from 'node:crypto';
+import { failImage, findObject, loadImage, publishImage, type Image } from '../../db/image-work.ts';
+import type { Db } from '../../db/db.ts';
+import type { DiskDriver } from '../../drivers/disk/driver.ts';
+import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Flow, StepOutputs } from '../../lib/flow.ts';
+
+export interface ImageLimits {
+  readonly virtualSizeBytesMax: number;
+  /** Kernels and ramdisks are read whole into a guest's memory. */
+  readonly bootFileBytesMax: number;
+  readonly inspectMs: number;
+}
+
+export interface ImageContext {
+  readonly db: Db;
+  readonly clock: Clock;
+  readonly store: ObjectStoreDriver;
+  readonly disk: DiskDriver;
+  readonly image: Image;
+  readonly input: Readonly<Record<string, unknown>>;
+  readonly limits: ImageLimits;
+}
+
+interface Inspected {
+  readonly sourceBlobId: string;
+  readonly format: 'raw' | 'qcow2';
+  readonly sizeBytes: number;
+  readonly virtualSizeBytes: number;
+  readonly sha256: string;
+}
+
+export const registerImage: Flow<ImageContext> = {
+  name: 'image.register',
+  steps: [
+    { name: 'inspect', do: inspect },
+    { name: 'keep', do: keep, undo: discard },
+    { name: 'publish', do: publish },
+  ],
+};
+
+async function inspect({ db, store, disk, image, input, limits }: ImageContext): Promise<Inspected> {
+  const object = await findObject(db, { bucket: String(input['bucket']), key: String(input['key']) });
+  if (object === undefined) throw new Error(`${image.location}: the object does not exist any more`);
+  const facts = image.type === 'machine'
+    ? await disk.inspect(store.path(object.blobId), { virtualSizeBytesMax: limits.virtualSizeBytesMax, timeoutMs: limits.inspectMs })
+    : { format: 'raw' as const, sizeBytes: object.sizeBytes, virtualSizeBytes: object.sizeBytes };
+  if (facts.sizeBytes === 0) throw new Error(`${image.location} is empty`);
+  if (image.type !== 'machine' && facts.sizeBytes > limits.bootFileBytesMax) {
+    throw new Error(`${image.location} is larger than ${limits.bootFileBytesMax} bytes, too large for a ${image.type}`);
+  }
+  return { sourceBlobId: object.blobId, ...facts, sha256: await sha256Of(await store.read(object.blobId)) };
+}
+
+async function sha256Of(content: Readable): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of content) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}
+
+/** A repetition makes a second name for the same content; the sweeper removes the one that nothing refers to. */
+async function keep({ store }: ImageContext, outputs: StepOutputs): Promise<{ blobId: string }> {
+  return { blobId: await store.link((outputs['inspect'] as Inspected).sourceBlobId) };
+}
+
+async function discard({ store }: ImageContext, outputs: StepOutputs): Promise<void> {
+  const kept = outputs['keep'] as { blobId: string } | undefined | null;
+  if (kept !== undefined && kept !== null) await store.remove(kept.blobId);
+}
+
+async function publish({ db, clock, image }: ImageContext, outputs: StepOutputs): Promise<void> {
+  const { sourceBlobId: _source, ...facts } = outputs['inspect'] as Inspected;
+  const { blobId } = outputs['keep'] as { blobId: string };
+  if (!(await publishImage(db, image.id, { ...facts, blobId }, clock.date()))) throw new Error('the image was deregistered meanwhile');
+}
+
+/** image.deregister: its blob is let go of; hosts and running guests keep their copies. */
+export const deregisterImage: Flow<ImageContext> = {
+  name: 'image.deregister',
+  steps: [{ name: 'release', do: releaseBlob }],
+};
+
+async function releaseBlob({ db, store, image }: ImageContext): Promise<void> {
+  const current = await loadImage(db, image.id);
+  if (current?.blobId !== null && current?.blobId !== undefined) await store.remove(current.blobId);
+}
+
+/** The reason is the tenant's to read. */
+export async function afterFailedImage({ db, clock, image }: Pick<ImageContext, 'db' | 'clock' | 'image'>, error: string): Promise<void> {
+  await failImage(db, image.id, error, clock.date());
+}

@@ -1,0 +1,77 @@
+// Performs one durable operation by its flow: takes it for this start of the owner, keeps its journal in the database, and says how it ended.
+import type { Db } from '../../db/db.ts';
+import { recordProgress, takeOperation, type Operation } from '../../db/operations.ts';
+import type { StepRecord } from '../../db/schema/operations.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { runFlow, type Flow, type FlowJournal } from '../../lib/flow.ts';
+import type { Log } from '../../lib/log.ts';
+
+/** Who performs: a role on a host, in one of its starts. */
+export interface Owner {
+  /** `compute@host1`, `objectstore`. */
+  readonly name: string;
+  readonly epoch: number;
+}
+
+export interface Performance<Context> {
+  readonly db: Db;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly owner: Owner;
+  readonly operation: Operation;
+  readonly flow: Flow<Context>;
+  readonly context: Context;
+  /** A reason not to go on, asked before each step, beside the deadline. */
+  readonly giveUp?: () => Promise<string | undefined>;
+  readonly signal: AbortSignal;
+  /** Everything is undone: settles the resource. True: the operation was handed on and stays unfinished. */
+  readonly onFailed: (error: string) => Promise<boolean>;
+}
+
+/** `lost`: finished already, or held by another. */
+export type Ending = 'done' | 'failed' | 'handedOn' | 'lost';
+
+/** Undoing that fails is tried again by the caller, so often; then the operation fails and the reaper is left with the rest. */
+const attemptsMax = 20;
+
+export async function performOperation<Context>(performance: Performance<Context>): Promise<Ending> {
+  const { db, clock, owner, operation } = performance;
+  const taken = await takeOperation(db, { id: operation.id, owner: owner.name, epoch: owner.epoch, now: clock.date() });
+  if (taken === undefined) return 'lost';
+  const held = { id: taken.id, owner: owner.name, epoch: owner.epoch };
+  const log = performance.log.child({ operation: taken.id, kind: taken.kind, resource: taken.resourceId, requestId: taken.requestId });
+  const startedAt = clock.now();
+  if (taken.attempts > attemptsMax) {
+    log.error({ attempts: taken.attempts, error: taken.error }, 'operation given up');
+    return fail(performance, held, `given up after ${attemptsMax} attempts: ${taken.error ?? 'unknown'}`);
+  }
+  const result = await runFlow(performance.flow, performance.context, journalOf(performance, taken, held), {
+    signal: performance.signal,
+    giveUp: async () => (clock.now() > taken.deadline.getTime() ? 'not done within its time' : performance.giveUp?.()),
+  });
+  if (result.done) {
+    await recordProgress(db, held, { state: 'done', error: null }, clock.date());
+    log.info({ ms: clock.now() - startedAt }, 'operation done');
+    return 'done';
+  }
+  log.warn({ ms: clock.now() - startedAt, error: result.error }, 'operation failed');
+  return fail(performance, held, result.error);
+}
+
+async function fail<Context>(performance: Performance<Context>, held: { id: string; owner: string; epoch: number }, error: string): Promise<Ending> {
+  if (await performance.onFailed(error)) return 'handedOn';
+  await recordProgress(performance.db, held, { state: 'failed', error }, performance.clock.date());
+  return 'failed';
+}
+
+function journalOf<Context>(performance: Performance<Context>, taken: Operation, held: { id: string; owner: string; epoch: number }): FlowJournal {
+  return {
+    state: taken.state === 'undoing' ? 'undoing' : 'running',
+    records: taken.steps,
+    error: taken.error ?? undefined,
+    async save({ state, records, error }) {
+      const kept = await recordProgress(performance.db, held, { state, steps: records as StepRecord[], error: error ?? null }, performance.clock.date());
+      if (!kept) throw new Error(`operation ${taken.id} is not held by ${held.owner} in epoch ${held.epoch} any more`);
+    },
+  };
+}

@@ -1,0 +1,153 @@
+// What owners do to an instance's row while they work on it. Every change is guarded by state, host and fence, so that who lost the
+// instance changes nothing.
+import { and, eq, inArray, isNull, lt, notInArray, or, sql } from 'drizzle-orm';
+import { claimRoom, releaseRoom, type Claim, type Overcommit } from './hosts.ts';
+import type { Db, Queryable, Tx } from './db.ts';
+import { images } from './schema/images.ts';
+import { instances, tags, type InstanceState } from './schema/all.ts';
+import { operations } from './schema/operations.ts';
+
+export type Instance = typeof instances.$inferSelect;
+export type Image = typeof images.$inferSelect;
+
+export const instanceKinds = ['instance.run', 'instance.start', 'instance.stop', 'instance.reboot', 'instance.terminate'] as const;
+export type InstanceOperationKind = (typeof instanceKinds)[number];
+
+export async function loadInstance(db: Queryable, id: string): Promise<Instance | undefined> {
+  const [row] = await db.select().from(instances).where(eq(instances.id, id));
+  return row;
+}
+
+export function imagesOf(db: Queryable, ids: readonly string[]): Promise<Image[]> {
+  return db.select().from(images).where(inArray(images.id, [...ids]));
+}
+
+/** The room that an instance takes on its host. A root disk as large as its image counts as that many GiB, rounded up. */
+export function claimOf(instance: Pick<Instance, 'cores' | 'memoryMiB' | 'rootGiB'>, imageBytes: number): Claim {
+  return { cores: instance.cores, memoryMiB: instance.memoryMiB, diskGiB: Math.max(instance.rootGiB, Math.ceil(imageBytes / 2 ** 30)) };
+}
+
+async function claimOfRow(db: Queryable, instance: Instance): Promise<Claim> {
+  const [image] = await imagesOf(db, [instance.imageId]);
+  return claimOf(instance, image?.virtualSizeBytes ?? 0);
+}
+
+/** Gives the instance to a host, with its room and its operation, or changes nothing. */
+export function placeInstance(db: Db, place: { instance: Instance; operationId: string; host: string; overcommit: Overcommit; now: Date }): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const { instance, host } = place;
+    const [locked] = await tx.select().from(instances)
+      .where(and(eq(instances.id, instance.id), eq(instances.state, 'pending'), isNull(instances.host))).for('update');
+    if (locked === undefined) return false;
+    if (!(await claimRoom(tx, host, await claimOfRow(tx, locked), place.overcommit))) return false;
+    await tx.update(instances).set({ host, fence: locked.fence + 1, placements: locked.placements + 1 }).where(eq(instances.id, instance.id));
+    await tx.update(operations).set({ owner: `compute@${host}`, epoch: 0, state: 'waiting', steps: [], error: null, updatedAt: place.now })
+      .where(eq(operations.id, place.operationId));
+    return true;
+  });
+}
+
+export interface Outcome {
+  readonly state: InstanceState;
+  readonly reasonCode: string | null;
+  readonly reason: string | null;
+}
+
+/** A lasting state, reached from one of `from`. False: the row has gone on without us. */
+export async function settle(
+  db: Queryable,
+  instance: Pick<Instance, 'id' | 'fence'>,
+  from: readonly InstanceState[],
+  outcome: Outcome & { hypervisor?: string; launchedAt?: Date },
+  now: Date,
+): Promise<boolean> {
+  const rows = await db.update(instances)
+    .set({
+      state: outcome.state,
+      stateReasonCode: outcome.reasonCode,
+      stateReasonMessage: outcome.reason,
+      stateChangedAt: now,
+      stateDeadline: null,
+      ...(outcome.hypervisor === undefined ? {} : { hypervisor: outcome.hypervisor }),
+      ...(outcome.launchedAt === undefined ? {} : { launchedAt: outcome.launchedAt }),
+    })
+    .where(and(eq(instances.id, instance.id), eq(instances.fence, instance.fence), inArray(instances.state, [...from])))
+    .returning({ id: instances.id });
+  return rows.length > 0;
+}
+
+/** Ends an instance: state `terminated`, room given back, other operations of it failed. Its own operation is finished by the caller. */
+export async function endInstance(tx: Tx, instance: Instance, reason: { code: string; message: string } | undefined, now: Date): Promise<void> {
+  const [locked] = await tx.select().from(instances).where(eq(instances.id, instance.id)).for('update');
+  if (locked === undefined || locked.state === 'terminated') return;
+  if (locked.host !== null) await releaseRoom(tx, locked.host, await claimOfRow(tx, locked));
+  await tx.update(instances)
+    .set({
+      state: 'terminated',
+      stateChangedAt: now,
+      stateDeadline: null,
+      terminatedAt: now,
+      ...(reason === undefined ? {} : { stateReasonCode: reason.code, stateReasonMessage: reason.message }),
+    })
+    .where(eq(instances.id, instance.id));
+}
+
+/** Takes an instance off a host where it failed, so that another can be tried. False: it is not to be placed again (the user ends it, or it is ended). */
+export function leaveHost(db: Db, leave: { instance: Instance; operationId: string; error: string; now: Date }): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const [locked] = await tx.select().from(instances).where(and(eq(instances.id, leave.instance.id), eq(instances.fence, leave.instance.fence))).for('update');
+    if (locked === undefined || locked.state !== 'pending' || locked.host === null) return false;
+    await releaseRoom(tx, locked.host, await claimOfRow(tx, locked));
+    await tx.update(instances).set({ host: null, failedHosts: [...new Set([...locked.failedHosts, locked.host])] }).where(eq(instances.id, locked.id));
+    await tx.update(operations).set({ owner: 'scheduler', epoch: 0, state: 'waiting', steps: [], error: leave.error, updatedAt: leave.now })
+      .where(eq(operations.id, leave.operationId));
+    return true;
+  });
+}
+
+/** All instances of a host that are not terminated, and those terminated lately: what its reconciler compares with reality. */
+export function instancesOfHost(db: Queryable, host: string): Promise<Instance[]> {
+  return db.select().from(instances).where(eq(instances.host, host));
+}
+
+/** Instances whose transitional state is past its deadline. */
+export function overdueInstances(db: Queryable, now: Date): Promise<Instance[]> {
+  return db.select().from(instances).where(and(lt(instances.stateDeadline, now), notInArray(instances.state, ['running', 'stopped', 'terminated'])));
+}
+
+/** Forgets instances that were terminated before that time, with their tags and operations. Returns their ids. */
+export function purgeTerminated(db: Db, before: Date): Promise<string[]> {
+  return db.transaction(async (tx) => {
+    const gone = await tx.delete(instances).where(and(eq(instances.state, 'terminated'), lt(instances.terminatedAt, before))).returning({ id: instances.id });
+    const ids = gone.map((row) => row.id);
+    if (ids.length > 0) {
+      await tx.delete(tags).where(inArray(tags.resourceId, ids));
+      await tx.delete(operations).where(inArray(operations.resourceId, ids));
+    }
+    return ids;
+  });
+}
+
+/** Images that instances of a host stand on: never evicted from its cache. */
+export async function imagesInUse(db: Queryable, host: string): Promise<Set<string>> {
+  const rows = await db.select({ imageId: instances.imageId, kernelId: instances.kernelId, ramdiskId: instances.ramdiskId }).from(instances)
+    .where(and(eq(instances.host, host), notInArray(instances.state, ['terminated'])));
+  return new Set(rows.flatMap((row) => [row.imageId, row.kernelId, row.ramdiskId]).filter((id) => id !== null));
+}
+
+/** Does the user want this instance gone? Looked at between steps, so that a launch does not outlive its termination. */
+export async function isEnding(db: Queryable, id: string): Promise<boolean> {
+  const [row] = await db.select({ state: instances.state }).from(instances).where(eq(instances.id, id));
+  return row === undefined || row.state === 'shutting-down' || row.state === 'terminated';
+}
+
+/** Instances without a host that wait to be placed or ended: what the scheduler sweeps. */
+export function unplacedInstances(db: Queryable): Promise<Instance[]> {
+  return db.select().from(instances).where(and(isNull(instances.host), or(eq(instances.state, 'pending'), eq(instances.state, 'shutting-down'))));
+}
+
+/** The number of instances on a host that are not terminated. */
+export async function countOnHost(db: Queryable, host: string): Promise<number> {
+  const [row] = await db.select({ count: sql<number>`count(*)::int` }).from(instances).where(and(eq(instances.host, host), notInArray(instances.state, ['terminated'])));
+  return row?.count ?? 0;
+}
