@@ -1,4 +1,5 @@
 // What crosses between hosts around a body. Version 1; an unknown major version goes to the dead letters with its reason.
+// Envelopes are JSON text; spec/golden/messages keeps texts of every released version, which must decode for ever.
 import { z } from 'zod';
 
 export const envelopeVersion = 1;
@@ -18,6 +19,8 @@ export const envelopeSchema = z.object({
   correlation: z.string().optional(),
   /** Milliseconds since the epoch; past it the message is not executed. */
   deadline: z.number().optional(),
+  /** Messages of one mailbox with the same key are handled in order. */
+  orderKey: z.string().optional(),
   /** The client's request id, through every role and every log line. */
   requestId: z.string().optional(),
   /** W3C traceparent. */
@@ -26,3 +29,50 @@ export const envelopeSchema = z.object({
 });
 
 export type Envelope = z.output<typeof envelopeSchema>;
+
+export const replyType = 'reply';
+
+/** The body of a reply: the answer, or why there is none. */
+export const replyBodySchema = z.discriminatedUnion('ok', [
+  z.object({ ok: z.literal(true), value: z.unknown() }),
+  z.object({
+    ok: z.literal(false),
+    kind: z.enum(['remote', 'expired', 'invalid']),
+    /** What the receiver threw. */
+    error: z.object({ name: z.string(), code: z.string().optional(), message: z.string() }),
+  }),
+]);
+
+export type ReplyBody = z.output<typeof replyBodySchema>;
+
+export const encodeEnvelope = (envelope: Envelope): string => JSON.stringify(envelope);
+
+/** What can be told of a text that is no envelope of ours. */
+export interface Undecodable {
+  readonly reason: 'invalid' | 'unknownVersion';
+  readonly error: string;
+  readonly id: string;
+  readonly type: string;
+}
+
+export type Decoded = { readonly envelope: Envelope } | { readonly undecodable: Undecodable };
+
+const glimpseSchema = z.object({ v: z.unknown(), id: z.string().catch(''), type: z.string().catch('') });
+
+/** Never throws. Unknown fields are ignored: a newer sender of this version may add some. */
+export function decodeEnvelope(text: string): Decoded {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { undecodable: { reason: 'invalid', error: 'not JSON', id: '', type: '' } };
+  }
+  const envelope = envelopeSchema.safeParse(json);
+  if (envelope.success) return { envelope: envelope.data };
+  const glimpse = glimpseSchema.safeParse(json);
+  const { v, id, type } = glimpse.success ? glimpse.data : { v: undefined, id: '', type: '' };
+  if (typeof v === 'number' && v !== envelopeVersion) {
+    return { undecodable: { reason: 'unknownVersion', error: `version ${v}, this is version ${envelopeVersion}`, id, type } };
+  }
+  return { undecodable: { reason: 'invalid', error: z.prettifyError(envelope.error), id, type } };
+}

@@ -35,3 +35,8 @@ export type AskVerb<Table extends MessageTable> = { [V in keyof Table]: Table[V]
 export type Handlers<Table extends MessageTable, Context> = {
   readonly [V in keyof Table]: (body: BodyOf<Table[V]>, context: Context) => Promise<ReplyOf<Table[V]>> | ReplyOf<Table[V]>;
 };
+
+/** The entry of a verb; undefined for one that the table does not own, whatever its name (`constructor`, `__proto__`). */
+export function entryOf(table: MessageTable, verb: string): MessageEntry | undefined {
+  return Object.hasOwn(table, verb) ? table[verb] : undefined;
+}
