@@ -22,22 +22,29 @@ export interface AccessKeyRecord {
   readonly enabled: boolean;
 }
 
-/** Errors: DriverError `notFound`, `busy` (the name is taken), `unsupported` (read-only), `timeout`. Names are matched exactly. */
+/**
+ * Errors: DriverError `notFound`, `busy` (a name or id is taken; what is to be deleted is in use), `unsupported` (read-only), `failed`, `timeout`.
+ * Names are matched exactly. Adding what is there, and removing a member or role that is not, changes nothing. Lists are sorted: by name, or by id.
+ */
 export interface AuthDriver {
   readonly info: { readonly name: string; readonly readOnly: boolean };
   user(idOrName: string): Promise<UserRecord | undefined>;
   users(): Promise<readonly UserRecord[]>;
   createUser(user: UserRecord): Promise<void>;
   modifyUser(id: string, changes: Partial<Pick<UserRecord, 'isAdmin' | 'enabled'>>): Promise<void>;
+  /** With memberships, roles, access keys and key pairs. `busy` while the user manages a project. */
   deleteUser(id: string): Promise<void>;
   project(idOrName: string): Promise<ProjectRecord | undefined>;
-  projects(): Promise<readonly ProjectRecord[]>;
+  /** All, or those of which a user is a member. */
+  projects(memberId?: string): Promise<readonly ProjectRecord[]>;
   /** The manager is always a member. */
   createProject(project: ProjectRecord, memberIds: readonly string[]): Promise<void>;
   modifyProject(id: string, changes: Partial<Pick<ProjectRecord, 'description' | 'managerId'>>): Promise<void>;
+  /** With memberships, roles and key pairs; access keys lose the project and stay. `busy` while it owns anything else. */
   deleteProject(id: string): Promise<void>;
   members(projectId: string): Promise<readonly string[]>;
   addMember(projectId: string, userId: string): Promise<void>;
+  /** With the user's roles in the project. */
   removeMember(projectId: string, userId: string): Promise<void>;
   /** Global roles when no project is given. */
   roles(userId: string, projectId?: string): Promise<readonly string[]>;

@@ -1,0 +1,153 @@
+// From a request to who asks: finds the signature, checks its time, the key, the signature itself and the project, in this order, and
+// puts every refusal into the words of the service asked. Both entrances live here because all of the checks do.
+import { createHash } from 'node:crypto';
+import type { Clock } from '../lib/clock.ts';
+import { emptySha256 } from './canonical-v4.ts';
+import type { Credential } from './credentials.ts';
+import { checkContentHash, payloadOf, type Payload } from './payload.ts';
+import { parseParameters } from './percent-encoding.ts';
+import type { Principal } from './principal.ts';
+import { Refusal, refusalToApiError, type Dialect } from './refusal.ts';
+import { headerValue, type SignedRequest } from './request.ts';
+import { checkTimeS3V2, readHeaderS3V2, readQueryS3V2, verifyS3V2, type ClaimS3V2 } from './signature-s3-v2.ts';
+import { checkTimeV2, readV2, verifyV2 } from './signature-v2.ts';
+import { checkSignedHeaders, checkTimeV4, readHeaderV4, readQueryV4, verifyV4, type ClaimV4 } from './signature-v4.ts';
+import { scopeText, type SigningKeys } from './signing-keys.ts';
+
+export type { SignedRequest } from './request.ts';
+
+/** What verification needs of the auth manager. */
+export interface Authority {
+  readonly signingKeys: SigningKeys;
+  /** The enabled key of an enabled user; `accessKeyId` may have a `:project`. Undefined: there is none. */
+  findCredential(accessKeyId: string): Promise<Credential | undefined>;
+  /** Undefined: the user may not act in the project, or there is no such project. */
+  principalOf(credential: Credential): Promise<Principal | undefined>;
+}
+
+export interface AuthenticateDeps {
+  readonly auth: Authority;
+  readonly clock: Clock;
+}
+
+export interface S3Authentication {
+  /** Undefined: the request is not signed. */
+  readonly principal: Principal | undefined;
+  readonly payload: Payload;
+}
+
+/** Who makes a request of the query API. Throws an ApiError in EC2's or STS's words; the service of a V4 scope decides when none is given. */
+export async function authenticateEc2(request: SignedRequest, deps: AuthenticateDeps, dialect?: 'ec2' | 'sts'): Promise<Principal> {
+  let spoken: Dialect = dialect ?? 'ec2';
+  return inWordsOf(() => spoken, async () => {
+    checkToken(request);
+    const v4 = readHeaderV4(request) ?? readQueryV4(request);
+    if (v4 !== undefined) {
+      spoken = dialect ?? (v4.scope.service === 'sts' ? 'sts' : 'ec2');
+      return authenticateEc2V4(request, v4, deps);
+    }
+    if (request.headers.authorization !== undefined) throw new Refusal('badScheme', 'The Authorization header is not of signature version 4.');
+    const v2 = readV2(request);
+    if (v2 === undefined) throw new Refusal('unsigned');
+    checkTimeV2(v2, deps.clock.now());
+    const credential = await findCredential(deps, v2.accessKeyId);
+    verifyV2(request, v2, credential.secret);
+    return findPrincipal(deps, credential);
+  });
+}
+
+/** Who makes a request of S3, and how its body is vouched for. Throws an ApiError in S3's words. */
+export async function authenticateS3(request: SignedRequest, deps: AuthenticateDeps): Promise<S3Authentication> {
+  return inWordsOf(() => 's3', async () => {
+    checkToken(request);
+    const signedInQuery = /(?:^|&)(?:X-Amz-Algorithm|X-Amz-Signature|Signature|AWSAccessKeyId)=/.test(request.rawQuery);
+    if (request.headers.authorization === undefined && !signedInQuery) {
+      return { principal: undefined, payload: payloadOf(request, unsignedContentHash(request), undefined) };
+    }
+    if (request.headers.authorization !== undefined && signedInQuery) {
+      throw new Refusal('ambiguous', 'Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, '
+        + 'Signature query string parameter or the Authorization header should be specified');
+    }
+    const v4 = readHeaderV4(request) ?? readQueryV4(request);
+    if (v4 !== undefined) return authenticateS3V4(request, v4, deps);
+    const v2 = readHeaderS3V2(request) ?? readQueryS3V2(request);
+    if (v2 === undefined) throw new Refusal('badScheme');
+    return authenticateS3V2(request, v2, deps);
+  });
+}
+
+/** The real body is what counts: a digest that the client claims in a header is not looked at. */
+async function authenticateEc2V4(request: SignedRequest, claim: ClaimV4, deps: AuthenticateDeps): Promise<Principal> {
+  checkTimeV4(claim, deps.clock.now());
+  const credential = await findCredential(deps, claim.accessKeyId);
+  const payloadHash = request.body === undefined ? (request.bodySha256 ?? emptySha256) : createHash('sha256').update(request.body).digest('hex');
+  verifyV4({ request, claim, payloadHash, paths: 'twice', ...credential, signingKeys: deps.auth.signingKeys });
+  return findPrincipal(deps, credential);
+}
+
+async function authenticateS3V4(request: SignedRequest, claim: ClaimV4, deps: AuthenticateDeps): Promise<S3Authentication> {
+  const payloadHash = claim.place === 'header' ? headerContentHash(request) : presignedContentHash(request);
+  checkSignedHeaders(request, claim);
+  checkTimeV4(claim, deps.clock.now());
+  const credential = await findCredential(deps, claim.accessKeyId);
+  const key = verifyV4({ request, claim, payloadHash, paths: 'once', ...credential, signingKeys: deps.auth.signingKeys });
+  const signing = { key, timestamp: claim.timestamp, scope: scopeText(claim.scope), seed: claim.signature };
+  const payload = payloadOf(request, payloadHash, claim.place === 'header' ? signing : undefined);
+  return { principal: await findPrincipal(deps, credential), payload };
+}
+
+async function authenticateS3V2(request: SignedRequest, claim: ClaimS3V2, deps: AuthenticateDeps): Promise<S3Authentication> {
+  checkTimeS3V2(claim, deps.clock.now());
+  const credential = await findCredential(deps, claim.accessKeyId);
+  verifyS3V2(request, claim, credential.secret);
+  const payload = payloadOf(request, unsignedContentHash(request), undefined);
+  return { principal: await findPrincipal(deps, credential), payload };
+}
+
+async function findCredential(deps: AuthenticateDeps, accessKeyId: string): Promise<Credential> {
+  const credential = await deps.auth.findCredential(accessKeyId);
+  if (credential === undefined) throw new Refusal('unknownKey');
+  return credential;
+}
+
+async function findPrincipal(deps: AuthenticateDeps, credential: Credential): Promise<Principal> {
+  const principal = await deps.auth.principalOf(credential);
+  if (principal === undefined) throw new Refusal('notMember');
+  return principal;
+}
+
+function headerContentHash(request: SignedRequest): string {
+  const text = headerValue(request, 'x-amz-content-sha256');
+  if (text === undefined) throw new Refusal('noContentHash');
+  checkContentHash(text);
+  return text;
+}
+
+/** A presigned request signs no body unless it says so; a header that says so is itself signed, which checkSignedHeaders sees to. */
+function presignedContentHash(request: SignedRequest): string {
+  const inQuery = parseParameters(request.rawQuery).find(({ name }) => name === 'X-Amz-Content-Sha256')?.value;
+  const text = inQuery ?? headerValue(request, 'x-amz-content-sha256') ?? 'UNSIGNED-PAYLOAD';
+  checkContentHash(text);
+  return text;
+}
+
+/** Where the signature does not cover the body, a digest that was sent is still checked. */
+function unsignedContentHash(request: SignedRequest): string {
+  const text = headerValue(request, 'x-amz-content-sha256') ?? 'UNSIGNED-PAYLOAD';
+  checkContentHash(text);
+  return text;
+}
+
+/** novact issues no temporary credentials, so every session token is wrong, as AWS has it for keys without one. */
+function checkToken(request: SignedRequest): void {
+  const inQuery = /(?:^|&)(?:X-Amz-Security-Token|SecurityToken|x-amz-security-token)=[^&]/.test(request.rawQuery);
+  if (inQuery || (headerValue(request, 'x-amz-security-token') ?? '') !== '') throw new Refusal('token');
+}
+
+async function inWordsOf<T>(dialect: () => Dialect, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof Refusal ? refusalToApiError(error, dialect()) : error;
+  }
+}
