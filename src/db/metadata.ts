@@ -1,0 +1,77 @@
+// What a guest may learn of itself, by one query: the instance that holds an address on the network with a given gateway.
+import { and, asc, eq, sql } from 'drizzle-orm';
+import type { Queryable } from './db.ts';
+import { images } from './schema/images.ts';
+import { instances, instanceSecurityGroups, reservations, securityGroups } from './schema/instances.ts';
+import { fixedAddresses, networks } from './schema/networks.ts';
+
+export interface InstanceMetadata {
+  readonly instanceId: string;
+  readonly projectId: string;
+  readonly reservationId: string;
+  readonly launchIndex: number;
+  readonly imageId: string;
+  readonly imageLocation: string | null;
+  readonly kernelId: string | null;
+  readonly ramdiskId: string | null;
+  readonly instanceType: string;
+  readonly architecture: string;
+  readonly rootDeviceName: string;
+  readonly keyName: string | null;
+  readonly publicKey: string | null;
+  /** Base64. */
+  readonly userData: string | null;
+  readonly zone: string;
+  readonly launchedAt: Date;
+  readonly mac: string;
+  readonly address: string;
+  readonly networkCidr: string;
+  readonly securityGroups: readonly { readonly id: string; readonly name: string }[];
+}
+
+/** Addresses may be used again on another network: the gateway that the request came to tells which one is meant. */
+export async function instanceByAddress(db: Queryable, where: { gateway: string; address: string }): Promise<InstanceMetadata | undefined> {
+  const groups = sql<unknown>`(
+    select coalesce(json_agg(json_build_object('id', ${securityGroups.id}, 'name', ${securityGroups.name}) order by ${securityGroups.name}), '[]'::json)
+    from ${instanceSecurityGroups} inner join ${securityGroups} on ${securityGroups.id} = ${instanceSecurityGroups.groupId}
+    where ${instanceSecurityGroups.instanceId} = ${instances.id})`;
+  const [row] = await db.select({
+    instanceId: instances.id,
+    projectId: instances.projectId,
+    reservationId: instances.reservationId,
+    launchIndex: instances.launchIndex,
+    imageId: instances.imageId,
+    imageLocation: images.location,
+    kernelId: instances.kernelId,
+    ramdiskId: instances.ramdiskId,
+    instanceType: instances.instanceType,
+    architecture: instances.architecture,
+    rootDeviceName: instances.rootDeviceName,
+    keyName: instances.keyName,
+    publicKey: instances.publicKey,
+    userData: instances.userData,
+    zone: instances.zone,
+    launchedAt: instances.launchedAt,
+    mac: instances.mac,
+    address: fixedAddresses.address,
+    networkCidr: networks.cidr,
+    securityGroups: groups,
+  }).from(fixedAddresses)
+    .innerJoin(networks, eq(networks.id, fixedAddresses.networkId))
+    .innerJoin(instances, eq(instances.id, fixedAddresses.instanceId))
+    .leftJoin(images, eq(images.id, instances.imageId))
+    .where(and(eq(networks.gateway, where.gateway), eq(fixedAddresses.address, where.address)))
+    .limit(1);
+  return row === undefined ? undefined : { ...row, securityGroups: parseGroups(row.securityGroups) };
+}
+
+/** One driver hands JSON over as text, the other as what it says. */
+const parseGroups = (value: unknown): InstanceMetadata['securityGroups'] =>
+  (typeof value === 'string' ? JSON.parse(value) : value) as InstanceMetadata['securityGroups'];
+
+/** All instances of a project that have an address, with their cores: Nova's `mpi/` list. */
+export function projectAddresses(db: Queryable, projectId: string): Promise<{ address: string; cores: number }[]> {
+  return db.select({ address: fixedAddresses.address, cores: instances.cores }).from(instances)
+    .innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instances.id))
+    .where(eq(instances.projectId, projectId)).orderBy(asc(fixedAddresses.position));
+}

@@ -1,0 +1,228 @@
+// Networks, their addresses, and what a host must make real of them: the DHCP entries and ports of its instances, with the rules of
+// their security groups resolved to addresses.
+import { and, asc, eq, inArray, or, sql } from 'drizzle-orm';
+import ipaddr from 'ipaddr.js';
+import { SetupError } from '../lib/errors.ts';
+import { newId, tapName } from '../lib/ids.ts';
+import type { Db, Queryable } from './db.ts';
+import { instances, instanceSecurityGroups, securityGroupRules } from './schema/instances.ts';
+import { fixedAddresses, networks } from './schema/networks.ts';
+
+export type Network = typeof networks.$inferSelect;
+
+export interface NewNetwork {
+  readonly name: string;
+  /** `flat-dhcp` … */
+  readonly manager: string;
+  /** `10.45.0.0/20`. */
+  readonly cidr: string;
+  /** Default: the first address. */
+  readonly gateway?: string;
+  readonly bridge: string;
+  readonly mtu: number;
+  /** Addresses not to be given to instances, beside the network's, the gateway's and the broadcast one. */
+  readonly reserved?: readonly string[];
+}
+
+/** Larger networks would be a million rows and one broadcast domain; smaller ones have no room for a gateway and two guests. */
+const prefixLimits = { min: 16, max: 29 };
+
+/** Makes a network and a row for each of its addresses. One of that name is returned as it is. */
+export async function createNetwork(db: Db, wanted: NewNetwork, now: Date): Promise<Network> {
+  const { base, size } = checkCidr(wanted.cidr);
+  const gateway = wanted.gateway ?? nthAddress(base, 1);
+  return db.transaction(async (tx) => {
+    const [made] = await tx.insert(networks)
+      .values({ id: newId('net'), name: wanted.name, manager: wanted.manager, cidr: wanted.cidr, gateway, bridge: wanted.bridge, mtu: wanted.mtu, createdAt: now })
+      .onConflictDoNothing({ target: networks.name }).returning();
+    if (made === undefined) {
+      const [existing] = await tx.select().from(networks).where(eq(networks.name, wanted.name));
+      if (existing === undefined) throw new Error(`network ${wanted.name} is there and is not`);
+      return existing;
+    }
+    const taken = [gateway, ...(wanted.reserved ?? [])];
+    await tx.execute(sql`
+      insert into ${fixedAddresses} (network_id, address, position, reserved)
+      select ${made.id}::text, host(${base}::inet + n), n,
+             n in (0, ${size - 1}::int) or host(${base}::inet + n) in (${sql.join(taken.map((address) => sql`${address}::text`), sql`, `)})
+      from generate_series(0, ${size - 1}::int) as n`);
+    return made;
+  });
+}
+
+function checkCidr(cidr: string): { base: string; size: number } {
+  const remedy = `Use an IPv4 network of /${prefixLimits.min} to /${prefixLimits.max}, such as 10.45.0.0/20.`;
+  if (!ipaddr.IPv4.isValidCIDRFourPartDecimal(cidr)) throw new SetupError(`${cidr} is not an IPv4 network`, remedy);
+  const prefix = Number(cidr.split('/')[1]);
+  const base = ipaddr.IPv4.networkAddressFromCIDR(cidr).toString();
+  if (base !== cidr.split('/')[0]) throw new SetupError(`${cidr} is not a network: its first address is ${base}`, remedy);
+  if (prefix < prefixLimits.min || prefix > prefixLimits.max) throw new SetupError(`the network ${cidr} is too large or too small`, remedy);
+  return { base, size: 2 ** (32 - prefix) };
+}
+
+function nthAddress(base: string, n: number): string {
+  const value = base.split('.').reduce((sum, part) => sum * 256 + Number(part), 0) + n;
+  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
+}
+
+export const listNetworks = (db: Queryable): Promise<Network[]> => db.select().from(networks).orderBy(asc(networks.name));
+
+export async function networkByName(db: Queryable, name: string): Promise<Network | undefined> {
+  const [network] = await db.select().from(networks).where(eq(networks.name, name));
+  return network;
+}
+
+/** Takes the network away, its addresses with it. */
+export async function deleteNetwork(db: Queryable, networkId: string): Promise<void> {
+  await db.delete(networks).where(eq(networks.id, networkId));
+}
+
+/**
+ * Gives an instance the lowest free address, in one statement that never waits for another claim. An instance that has one keeps it.
+ * Undefined: the network is full. Claims for one and the same instance must come one after another, as its actor makes them.
+ */
+export async function claimAddress(db: Queryable, claim: { networkId: string; instanceId: string; now: Date }): Promise<string | undefined> {
+  const { networkId, instanceId, now } = claim;
+  const held = sql`${fixedAddresses.networkId} = ${networkId} and ${fixedAddresses.instanceId} = ${instanceId}`;
+  const lowestFree = sql`
+    select ${fixedAddresses.address} from ${fixedAddresses}
+    where ${fixedAddresses.networkId} = ${networkId} and ${fixedAddresses.instanceId} is null and not ${fixedAddresses.reserved}
+    order by ${fixedAddresses.position} limit 1 for update skip locked`;
+  const [row] = await db.update(fixedAddresses)
+    .set({ instanceId, claimedAt: sql`coalesce(${fixedAddresses.claimedAt}, ${sql.param(now, fixedAddresses.claimedAt)})` })
+    .where(and(
+      eq(fixedAddresses.networkId, networkId),
+      sql`${fixedAddresses.address} = coalesce((select ${fixedAddresses.address} from ${fixedAddresses} where ${held} limit 1), (${lowestFree}))`,
+    ))
+    .returning({ address: fixedAddresses.address });
+  return row?.address;
+}
+
+/** After: the instance has no address. Returns those that it had. */
+export async function releaseAddress(db: Queryable, instanceId: string): Promise<string[]> {
+  const rows = await db.update(fixedAddresses).set({ instanceId: null, claimedAt: null }).where(eq(fixedAddresses.instanceId, instanceId))
+    .returning({ address: fixedAddresses.address });
+  return rows.map((row) => row.address);
+}
+
+/** The addresses of these instances, by instance. */
+export async function addressesOfInstances(db: Queryable, instanceIds: readonly string[]): Promise<Map<string, string>> {
+  if (instanceIds.length === 0) return new Map();
+  const rows = await db.select({ instanceId: fixedAddresses.instanceId, address: fixedAddresses.address }).from(fixedAddresses)
+    .where(inArray(fixedAddresses.instanceId, [...instanceIds]));
+  return new Map(rows.map((row) => [row.instanceId ?? '', row.address]));
+}
+
+export interface InstancePort {
+  readonly instanceId: string;
+  readonly networkId: string;
+  readonly tap: string;
+  readonly bridge: string;
+  readonly mac: string;
+  readonly address: string;
+}
+
+const portColumns = {
+  instanceId: instances.id,
+  networkId: networks.id,
+  bridge: networks.bridge,
+  mac: instances.mac,
+  address: fixedAddresses.address,
+};
+
+const withTap = (row: Omit<InstancePort, 'tap'>): InstancePort => ({ ...row, tap: tapName(row.instanceId) });
+
+const selectPorts = (db: Queryable) =>
+  db.select(portColumns).from(instances)
+    .innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instances.id))
+    .innerJoin(networks, eq(networks.id, fixedAddresses.networkId));
+
+/** Undefined: the instance has no address, or does not exist. */
+export async function portOfInstance(db: Queryable, instanceId: string): Promise<InstancePort | undefined> {
+  const [row] = await selectPorts(db).where(eq(instances.id, instanceId)).limit(1);
+  return row === undefined ? undefined : withTap(row);
+}
+
+/** Whom the DHCP server of a network on this host serves: the instances placed here that have an address. */
+export async function dhcpHostsOfNetwork(db: Queryable, where: { host: string; networkId: string }): Promise<{ mac: string; address: string; hostname: string }[]> {
+  const rows = await selectPorts(db).where(and(eq(instances.host, where.host), eq(networks.id, where.networkId))).orderBy(asc(fixedAddresses.position));
+  return rows.map((row) => ({ mac: row.mac, address: row.address, hostname: row.instanceId }));
+}
+
+export type RuleProtocol = 'tcp' | 'udp' | 'icmp' | '-1' | `${number}`;
+
+export interface ResolvedRule {
+  readonly protocol: RuleProtocol;
+  readonly fromPort: number;
+  readonly toPort: number;
+  readonly cidrs: readonly string[];
+}
+
+export interface HostPort extends InstancePort {
+  readonly ingress: readonly ResolvedRule[];
+}
+
+/**
+ * The ports of the instances placed on a host, each with the ingress rules of all its groups. A rule that names a group stands for the
+ * addresses that the group's members have now, on whatever host they are. Three queries, whatever the number of ports.
+ */
+export async function portsOfHost(db: Queryable, host: string): Promise<HostPort[]> {
+  const ports = await selectPorts(db).where(eq(instances.host, host)).orderBy(asc(instances.id));
+  if (ports.length === 0) return [];
+  const rules = await db.select({
+    instanceId: instanceSecurityGroups.instanceId,
+    protocol: securityGroupRules.protocol,
+    fromPort: securityGroupRules.fromPort,
+    toPort: securityGroupRules.toPort,
+    cidr: securityGroupRules.cidr,
+    sourceGroupId: securityGroupRules.sourceGroupId,
+  }).from(instanceSecurityGroups)
+    .innerJoin(instances, eq(instances.id, instanceSecurityGroups.instanceId))
+    .innerJoin(securityGroupRules, eq(securityGroupRules.groupId, instanceSecurityGroups.groupId))
+    .where(and(eq(instances.host, host), eq(securityGroupRules.direction, 'ingress')));
+  const members = await membersOfGroups(db, rules.flatMap((rule) => rule.sourceGroupId ?? []));
+  const byInstance = new Map<string, RuleRow[]>();
+  for (const rule of rules) byInstance.set(rule.instanceId, [...(byInstance.get(rule.instanceId) ?? []), rule]);
+  return ports.map((port) => ({ ...withTap(port), ingress: resolveRules(byInstance.get(port.instanceId) ?? [], members) }));
+}
+
+interface RuleRow {
+  readonly protocol: string;
+  readonly fromPort: number;
+  readonly toPort: number;
+  readonly cidr: string | null;
+  readonly sourceGroupId: string | null;
+}
+
+async function membersOfGroups(db: Queryable, groupIds: readonly string[]): Promise<Map<string, string[]>> {
+  const members = new Map<string, string[]>();
+  if (groupIds.length === 0) return members;
+  const rows = await db.select({ groupId: instanceSecurityGroups.groupId, address: fixedAddresses.address }).from(instanceSecurityGroups)
+    .innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instanceSecurityGroups.instanceId))
+    .where(inArray(instanceSecurityGroups.groupId, [...new Set(groupIds)])).orderBy(asc(fixedAddresses.position));
+  for (const row of rows) members.set(row.groupId, [...(members.get(row.groupId) ?? []), `${row.address}/32`]);
+  return members;
+}
+
+/** One rule for each protocol and range, with all its sources. A rule whose source is a group without members has none. */
+function resolveRules(rows: readonly RuleRow[], members: ReadonlyMap<string, readonly string[]>): ResolvedRule[] {
+  const byRange = new Map<string, { rule: Omit<ResolvedRule, 'cidrs'>; cidrs: Set<string> }>();
+  for (const row of rows) {
+    const sources = row.cidr !== null ? [row.cidr] : (members.get(row.sourceGroupId ?? '') ?? []);
+    const key = `${row.protocol} ${row.fromPort} ${row.toPort}`;
+    const entry = byRange.get(key) ?? { rule: { protocol: row.protocol as RuleProtocol, fromPort: row.fromPort, toPort: row.toPort }, cidrs: new Set() };
+    for (const source of sources) entry.cidrs.add(source);
+    byRange.set(key, entry);
+  }
+  return [...byRange.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { rule, cidrs }]) => ({ ...rule, cidrs: [...cidrs].sort() }));
+}
+
+/** The hosts whose rules change when these groups change, in rules or in members: of their members, and of those of groups that name them as a source. */
+export async function hostsOfGroups(db: Queryable, groupIds: readonly string[]): Promise<string[]> {
+  if (groupIds.length === 0) return [];
+  const naming = db.select({ id: securityGroupRules.groupId }).from(securityGroupRules).where(inArray(securityGroupRules.sourceGroupId, [...groupIds]));
+  const rows = await db.selectDistinct({ host: instances.host }).from(instanceSecurityGroups)
+    .innerJoin(instances, eq(instances.id, instanceSecurityGroups.instanceId))
+    .where(or(inArray(instanceSecurityGroups.groupId, [...groupIds]), inArray(instanceSecurityGroups.groupId, naming)));
+  return rows.flatMap((row) => row.host ?? []);
+}

@@ -1,0 +1,88 @@
+// One bridge a network, with the gateway's address. A bridge is known as novact's by the alias of its link; one that has another, or
+// none, is left alone, whatever its name.
+import { createHash } from 'node:crypto';
+import { DriverError } from '../../../lib/errors.ts';
+import type { Run } from '../../../lib/exec.ts';
+import type { NetworkSpec } from '../driver.ts';
+import { checkAddress, checkInteger, checkLinkName, parseIPv4Cidr } from './names.ts';
+import { readSwitch, writeSwitch } from './uplink.ts';
+
+interface Link {
+  readonly address: string;
+  readonly mtu: number;
+  readonly flags: readonly string[];
+  readonly ifalias?: string;
+  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: { readonly nf_call_iptables?: number; readonly forward_delay?: number } };
+  readonly addr_info?: readonly { readonly family: string; readonly local: string; readonly prefixlen: number }[];
+}
+
+const aliasPrefix = 'novact ';
+
+/** Stays the same over restarts and never equals a guest's, whose prefix is 02:16:3e. */
+export function bridgeMac(networkId: string): string {
+  const digest = createHash('sha256').update(networkId).digest('hex');
+  return ['02', '16', '3f', digest.slice(0, 2), digest.slice(2, 4), digest.slice(4, 6)].join(':');
+}
+
+async function readLink(run: Run, name: string): Promise<Link | undefined> {
+  const { code, stdout } = await run('ip', ['-j', '-d', 'address', 'show', 'dev', name], { okCodes: [0, 1] });
+  if (code !== 0) return undefined;
+  return (JSON.parse(stdout) as Link[])[0];
+}
+
+/** Returns whether the bridge had to be made: whoever listens on an old one of that name must start again. */
+export async function ensureBridge(run: Run, network: NetworkSpec): Promise<{ created: boolean }> {
+  const name = checkLinkName(network.bridge);
+  const prefix = parseIPv4Cidr(network.cidr).prefix;
+  const mtu = checkInteger(network.mtu, { kind: 'an MTU', min: 576, max: 65_535 });
+  const found = await readLink(run, name);
+  if (found !== undefined) checkOwn(name, found);
+  const mac = bridgeMac(network.id);
+  if (found === undefined) await run('ip', ['link', 'add', 'name', name, 'address', mac, 'mtu', String(mtu), 'type', 'bridge', ...bridgeOptions]);
+  const alias = `${aliasPrefix}${network.id}`;
+  if (found?.ifalias !== alias) await run('ip', ['link', 'set', 'dev', name, 'alias', alias]);
+  if (found !== undefined) await mendLink(run, name, { found, mac, mtu });
+  await quietIPv6(run, name);
+  await ensureOnlyAddress(run, name, { found, address: checkAddress(network.gateway), prefix });
+  if (!found?.flags.includes('UP')) await run('ip', ['link', 'set', 'dev', name, 'up']);
+  return { created: found === undefined };
+}
+
+const bridgeOptions = ['forward_delay', '0', 'nf_call_iptables', '1'];
+
+/** Takes away a bridge of novact's. One of others with that name stays. */
+export async function removeBridge(run: Run, name: string): Promise<void> {
+  const found = await readLink(run, checkLinkName(name));
+  if (found?.ifalias?.startsWith(aliasPrefix)) await run('ip', ['link', 'delete', 'dev', name]);
+}
+
+function checkOwn(name: string, link: Link): void {
+  if (link.linkinfo?.info_kind !== 'bridge' || !link.ifalias?.startsWith(aliasPrefix)) {
+    throw new DriverError('failed', `there is an interface ${name} that is not novact's: choose another name for the network's bridge, or remove it (ip link delete ${name})`);
+  }
+}
+
+async function mendLink(run: Run, name: string, wanted: { found: Link; mac: string; mtu: number }): Promise<void> {
+  const { found, mac, mtu } = wanted;
+  if (found.address !== mac) await run('ip', ['link', 'set', 'dev', name, 'address', mac]);
+  if (found.mtu !== mtu) await run('ip', ['link', 'set', 'dev', name, 'mtu', String(mtu)]);
+  const data = found.linkinfo?.info_data;
+  if (data?.nf_call_iptables !== 1 || data.forward_delay !== 0) await run('ip', ['link', 'set', 'dev', name, 'type', 'bridge', ...bridgeOptions]);
+}
+
+/** Guests have no IPv6 yet; the host must not answer them by a link-local address that no rule thinks of. */
+async function quietIPv6(run: Run, name: string): Promise<void> {
+  const folder = `/proc/sys/net/ipv6/conf/${name}`;
+  if ((await readSwitch(run, `${folder}/disable_ipv6`)) === undefined) return;
+  await writeSwitch(run, `${folder}/accept_ra`, '0');
+  await writeSwitch(run, `${folder}/disable_ipv6`, '1');
+}
+
+async function ensureOnlyAddress(run: Run, name: string, wanted: { found: Link | undefined; address: string; prefix: number }): Promise<void> {
+  const held = (wanted.found?.addr_info ?? []).filter((entry) => entry.family === 'inet');
+  const isWanted = (entry: { local: string; prefixlen: number }) => entry.local === wanted.address && entry.prefixlen === wanted.prefix;
+  for (const entry of held) {
+    if (!isWanted(entry)) await run('ip', ['address', 'delete', `${entry.local}/${entry.prefixlen}`, 'dev', name]);
+  }
+  if (!held.some(isWanted)) await run('ip', ['address', 'add', `${wanted.address}/${wanted.prefix}`, 'dev', name]);
+}

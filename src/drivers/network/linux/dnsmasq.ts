@@ -1,0 +1,126 @@
+// One dnsmasq a network: DHCP with fixed leases and the names of the guests. It is a daemon of its own, so that guests keep their leases
+// while novact restarts; whoever comes next finds it in /proc by the path of its pid file and adopts it.
+import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Clock } from '../../../lib/clock.ts';
+import { DriverError } from '../../../lib/errors.ts';
+import type { Run } from '../../../lib/exec.ts';
+import type { DhcpHost, NetworkSpec } from '../driver.ts';
+import { addressNumber, checkAddress, checkDomain, checkHostName, checkInteger, checkLinkName, checkMac, parseIPv4Cidr } from './names.ts';
+import { argumentsOf, endProcess, findProcesses, signalProcess, type FoundProcess } from './processes.ts';
+
+export interface DnsmasqFiles {
+  readonly directory: string;
+  readonly hosts: string;
+  readonly names: string;
+  readonly leases: string;
+  readonly pid: string;
+}
+
+export function dnsmasqFiles(stateDirectory: string, bridge: string): DnsmasqFiles {
+  const directory = join(stateDirectory, checkLinkName(bridge));
+  const file = (name: string): string => join(directory, name);
+  return { directory, hosts: file('dhcp-hosts'), names: file('names'), leases: file('leases'), pid: file('dnsmasq.pid') };
+}
+
+/** The whole command line; a running server with another one is started anew. */
+export function dnsmasqArguments(network: NetworkSpec, files: DnsmasqFiles): string[] {
+  const cidr = parseIPv4Cidr(network.cidr);
+  const gateway = checkAddress(network.gateway);
+  const domain = checkDomain(network.dnsDomain);
+  const leaseSeconds = checkInteger(network.leaseSeconds, { kind: 'a lease time', min: 120, max: 31_536_000 });
+  return [
+    '--conf-file=', `--pid-file=${files.pid}`,
+    '--bind-interfaces', `--interface=${checkLinkName(network.bridge)}`, '--except-interface=lo',
+    `--dhcp-range=${cidr.address},static,${netmask(cidr.prefix)},${leaseSeconds}s`,
+    `--dhcp-lease-max=${2 ** (32 - cidr.prefix)}`, '--dhcp-authoritative',
+    `--dhcp-hostsfile=${files.hosts}`, `--dhcp-leasefile=${files.leases}`,
+    `--dhcp-option=3,${gateway}`, `--dhcp-option=121,169.254.169.254/32,${gateway},0.0.0.0/0,${gateway}`,
+    `--dhcp-option=26,${checkInteger(network.mtu, { kind: 'an MTU', min: 576, max: 65_535 })}`,
+    '--no-hosts', `--addn-hosts=${files.names}`, `--domain=${domain}`, `--local=/${domain}/`, '--expand-hosts', '--domain-needed', '--bogus-priv',
+    '--quiet-dhcp', '--quiet-ra',
+  ];
+}
+
+function netmask(prefix: number): string {
+  const bits = prefix === 0 ? 0 : (0xffff_ffff << (32 - prefix)) >>> 0;
+  return [24, 16, 8, 0].map((shift) => (bits >>> shift) & 255).join('.');
+}
+
+/** `mac,address,name` lines, by address. */
+export const renderDhcpHosts = (hosts: readonly DhcpHost[]): string =>
+  byAddress(hosts).map((host) => `${checkMac(host.mac)},${checkAddress(host.address)},${checkHostName(host.hostname)}\n`).join('');
+
+/** An /etc/hosts of the network, so that a name answers before its guest has a lease. */
+export const renderNames = (hosts: readonly DhcpHost[]): string =>
+  byAddress(hosts).map((host) => `${checkAddress(host.address)} ${checkHostName(host.hostname)}\n`).join('');
+
+const byAddress = (hosts: readonly DhcpHost[]): DhcpHost[] => hosts.toSorted((a, b) => addressNumber(a.address) - addressNumber(b.address));
+
+/** All servers, of any start of novact, that were given this pid file; there should be one. */
+export const findServers = (files: DnsmasqFiles): Promise<FoundProcess[]> => findProcesses((args) => isServer(args, `--pid-file=${files.pid}`));
+
+const isServer = (args: readonly string[], pidFile: string): boolean => args[0]?.endsWith('dnsmasq') === true && args.includes(pidFile);
+
+export const serverLives = async (pid: number, files: DnsmasqFiles): Promise<boolean> => isServer(await argumentsOf(pid), `--pid-file=${files.pid}`);
+
+export interface EnsureServer {
+  readonly network: NetworkSpec;
+  readonly hosts: readonly DhcpHost[];
+  readonly files: DnsmasqFiles;
+  /** Start anew even if the running server looks right: its bridge is another one now. */
+  readonly anew: boolean;
+}
+
+/** After: exactly one server with these arguments runs and knows these hosts. Returns its process id. */
+export async function ensureServer(wanted: EnsureServer, tools: { run: Run; clock: Clock }): Promise<number> {
+  const { files, network } = wanted;
+  const args = dnsmasqArguments(network, files);
+  const [hosts, names] = [renderDhcpHosts(wanted.hosts), renderNames(wanted.hosts)];
+  await mkdir(files.directory, { recursive: true, mode: 0o755 });
+  await checkReachable(files.directory);
+  const changed = [await replaceFile(files.hosts, hosts), await replaceFile(files.names, names)].includes(true);
+  const servers = await findServers(files);
+  const right = wanted.anew ? undefined : servers.find((server) => server.args.slice(1).join('\0') === args.join('\0'));
+  for (const server of servers) if (server !== right) await endProcess(server, tools.clock);
+  if (right === undefined) return startServer({ args, files }, tools);
+  // A change whose signal was lost with a killed novact must not stay unknown: the first look after a start always signals.
+  if (changed || !signalled.has(right.pid)) signalProcess(right.pid, 'SIGHUP');
+  signalled.add(right.pid);
+  return right.pid;
+}
+
+/** Servers that this process has started or told to read their files again. */
+const signalled = new Set<number>();
+
+async function startServer(server: { args: readonly string[]; files: DnsmasqFiles }, tools: { run: Run; clock: Clock }): Promise<number> {
+  // The command ends when the daemon has bound its sockets, so there is nothing to wait for.
+  await tools.run('dnsmasq', server.args);
+  const pid = Number((await readFile(server.files.pid, 'utf8')).trim());
+  if (!(await serverLives(pid, server.files))) throw new DriverError('failed', `dnsmasq for ${server.files.directory} ended as soon as it was started`);
+  signalled.add(pid);
+  return pid;
+}
+
+export async function stopServers(files: DnsmasqFiles, clock: Clock): Promise<void> {
+  for (const server of await findServers(files)) await endProcess(server, clock);
+  await rm(files.directory, { recursive: true, force: true });
+}
+
+/** dnsmasq gives up root and then reads its files again and again: every folder above them must let others pass. */
+async function checkReachable(directory: string): Promise<void> {
+  for (let folder = directory; folder !== dirname(folder); folder = dirname(folder)) {
+    if (((await stat(folder)).mode & 0o001) === 0) {
+      throw new DriverError('unsupported', `dnsmasq cannot read ${directory}, because ${folder} is closed to other users; mend it with: chmod o+x ${folder}`);
+    }
+  }
+}
+
+/** Whole or not at all; returns whether anything changed. */
+async function replaceFile(path: string, content: string): Promise<boolean> {
+  const old = await access(path).then(() => readFile(path, 'utf8'), () => undefined);
+  if (old === content) return false;
+  await writeFile(`${path}.new`, content, { mode: 0o644 });
+  await rename(`${path}.new`, path);
+  return true;
+}

@@ -1,0 +1,212 @@
+// The network of a Linux host: a bridge and a dnsmasq for each network, and novact's own nftables tables for all of them. Every method
+// looks at what is there and changes only what differs; calls about one network, and about the firewall, go one after another.
+import { createHash } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock, Timer } from '../../../lib/clock.ts';
+import { DriverError, messageOf } from '../../../lib/errors.ts';
+import type { Run } from '../../../lib/exec.ts';
+import type { Log } from '../../../lib/log.ts';
+import type { DhcpHost, FirewallSpec, NetworkDriver, NetworkSpec } from '../driver.ts';
+import { ensureBridge, removeBridge } from './bridge.ts';
+import { dnsmasqFiles, ensureServer, serverLives, stopServers, type DnsmasqFiles } from './dnsmasq.ts';
+import { checkAddress, checkLinkName, checkMac } from './names.ts';
+import { renderFirewall, renderRemoval, tableName } from './nft.ts';
+import { ensureBridgedFiltering, ensureForwarding, foreignDropNotices, matchesBridges, restoreForwarding } from './uplink.ts';
+
+export interface LinuxNetworkSettings {
+  /** Bound to a network namespace where the host lives in one. */
+  readonly run: Run;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Files are kept below it, in `network/`. */
+  readonly stateDirectory: string;
+  /** Masquerade only what leaves by this interface. Default: by any that is no bridge of novact's. */
+  readonly uplink?: string | undefined;
+  /** How often each DHCP server is looked at. Default 300: a death is told within a second. */
+  readonly watchMs?: number;
+}
+
+export interface LinuxNetwork extends NetworkDriver {
+  /** What in the host's own firewall will stop guests, with the remedy; empty: nothing. For `doctor` and the log. */
+  foreignDropNotices(): Promise<readonly string[]>;
+}
+
+interface Watched {
+  readonly networkId: string;
+  readonly pid: number;
+  readonly files: DnsmasqFiles;
+}
+
+const packages: Readonly<Record<string, string>> = { ip: 'iproute2', nft: 'nftables', dnsmasq: 'dnsmasq-base', dhcp_release: 'dnsmasq-utils' };
+
+export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork {
+  const { run, log, clock } = settings;
+  const directory = join(settings.stateDirectory, 'network');
+  const inTurn = createTurns();
+  const watch = createWatch({ clock, log, everyMs: settings.watchMs ?? 300 });
+  const firewall = createFirewall(settings);
+
+  async function ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[]): Promise<void> {
+    const files = dnsmasqFiles(directory, network.bridge);
+    await mkdir(directory, { recursive: true, mode: 0o755 });
+    await ensureBridgedFiltering(run);
+    await ensureForwarding(run, directory);
+    const { created } = await ensureBridge(run, network);
+    // Watching stops for the moment in which a server that is replaced has ended.
+    const watched = watch.pause(files.pid);
+    const pid = await ensureServer({ network, hosts, files, anew: created }, { run, clock }).catch((error: unknown) => {
+      if (watched !== undefined) watch.add(watched);
+      throw error;
+    });
+    watch.add({ networkId: network.id, pid, files });
+  }
+
+  async function releaseLease(network: NetworkSpec, host: DhcpHost): Promise<void> {
+    const address = checkAddress(host.address);
+    await run('dhcp_release', [checkLinkName(network.bridge), address, checkMac(host.mac)], { okCodes: [0, 1] });
+    await forgetConnections(run, address, log);
+  }
+
+  async function removeAll(networks: readonly NetworkSpec[]): Promise<void> {
+    for (const network of networks) {
+      const files = dnsmasqFiles(directory, network.bridge);
+      watch.pause(files.pid);
+      await stopServers(files, clock);
+      await removeBridge(run, network.bridge);
+    }
+    await firewall.remove();
+    await restoreForwarding(run, directory);
+    await rm(directory, { recursive: true, force: true });
+  }
+
+  return {
+    info: { name: 'linux', plumbs: true },
+    probe: () => probe(run),
+    ensureNetwork: (network, hosts) => inTurn(network.bridge, () => ensureNetwork(network, hosts)),
+    releaseLease: (network, host) => inTurn(network.bridge, () => releaseLease(network, host)),
+    applyFirewall: (wanted) => inTurn('firewall ', () => firewall.apply(wanted)),
+    subscribe: watch.subscribe,
+    removeAll: (networks) => inTurn('firewall ', () => removeAll(networks)),
+    async close() {
+      watch.close();
+    },
+    foreignDropNotices: () => foreignDropNotices(run),
+  };
+}
+
+async function probe(run: Run): Promise<void> {
+  for (const [command, from] of Object.entries(packages)) {
+    const { code } = await run('sh', ['-c', `command -v ${command}`], { okCodes: [0, 1, 127] });
+    if (code !== 0) throw new DriverError('unsupported', `${command} is not installed; try: apt-get install ${from}`);
+  }
+  const identity = await run('id', ['-u']);
+  if (identity.stdout.trim() !== '0') throw new DriverError('unsupported', 'bridges, DHCP and firewall rules need root; start novact as root');
+  await ensureBridgedFiltering(run);
+  await run('nft', ['list', 'tables']).catch((error: unknown) => {
+    throw new DriverError('unsupported', `nftables does not work here: ${messageOf(error)}; try: modprobe nf_tables`, { cause: error });
+  });
+}
+
+/** A new owner of an address must not inherit the open connections of the last one. Not vital, so a host without conntrack will do. */
+async function forgetConnections(run: Run, address: string, log: Log): Promise<void> {
+  for (const direction of ['--orig-src', '--orig-dst', '--reply-src']) {
+    await run('conntrack', ['-D', direction, address], { okCodes: [0, 1] }).catch((error: unknown) => {
+      log.debug({ address, error: messageOf(error) }, 'connections of a freed address were not cut');
+    });
+  }
+}
+
+/** The live tables as nft prints them, without counters: tells whether somebody else changed or flushed them. */
+function createFirewall(settings: LinuxNetworkSettings): { apply(wanted: FirewallSpec): Promise<void>; remove(): Promise<void> } {
+  const { run, log } = settings;
+  let applied: { text: string; live: string } | undefined;
+  let canMatchBridges: boolean | undefined;
+
+  async function live(): Promise<string | undefined> {
+    const lists = await Promise.all(['inet', 'bridge'].map((family) => run('nft', ['-s', 'list', 'table', family, tableName], { okCodes: [0, 1] })));
+    if (lists.some((list) => list.code !== 0)) return undefined;
+    return createHash('sha256').update(lists.map((list) => list.stdout).join('')).digest('hex');
+  }
+  return {
+    async apply(wanted) {
+      canMatchBridges ??= await matchesBridges(run);
+      const text = renderFirewall(wanted, { matchesBridges: canMatchBridges, uplink: settings.uplink });
+      if (applied?.text === text && applied.live === (await live())) return;
+      if (applied?.text === text) log.warn({}, "novact's firewall rules were changed by somebody else; putting them back");
+      applied = undefined;
+      await run('nft', ['-f', '-'], { input: text });
+      const now = await live();
+      if (now !== undefined) applied = { text, live: now };
+      log.info({ ports: wanted.ports.length, networks: wanted.networks.length }, 'firewall applied');
+    },
+    async remove() {
+      applied = undefined;
+      await run('nft', ['-f', '-'], { input: renderRemoval() });
+    },
+  };
+}
+
+/** Runs what is given under one key one after another; a failure does not stop the next. */
+function createTurns(): <T>(key: string, work: () => Promise<T>) => Promise<T> {
+  const last = new Map<string, Promise<unknown>>();
+  return (key, work) => {
+    const turn = (last.get(key) ?? Promise.resolve()).then(work, work);
+    last.set(key, turn);
+    const tidy = () => {
+      if (last.get(key) === turn) last.delete(key);
+    };
+    turn.then(tidy, tidy);
+    return turn;
+  };
+}
+
+type Listener = Parameters<NetworkDriver['subscribe']>[0];
+
+/** Looks at every server at intervals and tells the death of one once. */
+function createWatch(settings: { clock: Clock; log: Log; everyMs: number }) {
+  const watched = new Map<string, Watched>();
+  const listeners = new Set<Listener>();
+  let timer: Timer | undefined;
+  let closed = false;
+
+  async function look(): Promise<void> {
+    for (const [key, server] of watched) {
+      if (await serverLives(server.pid, server.files)) continue;
+      if (watched.get(key) !== server) continue;
+      watched.delete(key);
+      settings.log.warn({ networkId: server.networkId, pid: server.pid }, 'the DHCP server of a network died');
+      for (const listener of listeners) listener({ type: 'dhcpDied', networkId: server.networkId });
+    }
+  }
+  function schedule(): void {
+    if (closed || timer !== undefined || watched.size === 0) return;
+    timer = settings.clock.after(settings.everyMs, () => {
+      look().finally(() => {
+        timer = undefined;
+        schedule();
+      });
+    }, { unref: true });
+  }
+  return {
+    add(server: Watched): void {
+      watched.set(server.files.pid, server);
+      schedule();
+    },
+    pause(key: string): Watched | undefined {
+      const server = watched.get(key);
+      watched.delete(key);
+      return server;
+    },
+    subscribe(listener: Listener): () => void {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close(): void {
+      closed = true;
+      timer?.cancel();
+      watched.clear();
+      listeners.clear();
+    },
+  };
+}

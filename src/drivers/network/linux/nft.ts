@@ -1,0 +1,205 @@
+// Renders the wanted firewall of a host as one text for `nft -f -`: novact's own two tables, whole. Pure and deterministic, so that equal
+// wishes give equal texts. The size of the rules grows with distinct groups, not with ports: what belongs to a port is an element of a set.
+import { DriverError } from '../../../lib/errors.ts';
+import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../driver.ts';
+import { addressNumber, checkAddress, checkInteger, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
+
+/** What a firewall's text depends on besides the wish. */
+export interface NftContext {
+  /** The kernel can match the bridge of a frame (`meta ibrname`), so that a strange interface on a bridge of ours can be refused. */
+  readonly matchesBridges: boolean;
+  /** Masquerade only what leaves by this interface. Default: by any that is no bridge of ours. */
+  readonly uplink: string | undefined;
+}
+
+export const tableName = 'novact';
+
+/** Both tables replaced in one transaction: declared (so that deleting cannot fail), deleted, made again. */
+export function renderFirewall(firewall: FirewallSpec, context: NftContext): string {
+  const networks = sortedUnique(firewall.networks.map(checkNetwork), (network) => network.bridge, 'bridge');
+  const ports = sortedUnique(firewall.ports.map((port) => checkPort(port, networks)), (port) => port.tap, 'tap');
+  sortedUnique(ports, (port) => `${port.bridge} ${port.address}`, 'address');
+  checkInteger(firewall.metadataPort, { kind: 'a port', min: 1, max: 65_535 });
+  const head = ['inet', 'bridge'].map((family) => `table ${family} ${tableName}\ndelete table ${family} ${tableName}\n`).join('');
+  return head + renderInet({ networks, ports, metadataPort: firewall.metadataPort }, context.uplink) + renderBridge(networks, ports, context);
+}
+
+/** Takes novact's tables away and nothing else. */
+export const renderRemoval = (): string => ['inet', 'bridge'].map((family) => `table ${family} ${tableName}\ndelete table ${family} ${tableName}\n`).join('');
+
+function checkNetwork(network: NetworkSpec): NetworkSpec {
+  checkLinkName(network.bridge);
+  checkAddress(network.gateway);
+  return { ...network, cidr: cidrText(parseIPv4Cidr(network.cidr)) };
+}
+
+function checkPort(port: PortSpec, networks: readonly NetworkSpec[]): PortSpec {
+  if (!networks.some((network) => network.bridge === port.bridge)) {
+    throw new DriverError('failed', `port of ${port.instanceId}: no network has the bridge ${port.bridge}`);
+  }
+  return { ...port, tap: checkLinkName(port.tap), mac: checkMac(port.mac), address: checkAddress(port.address) };
+}
+
+function sortedUnique<T>(items: readonly T[], key: (item: T) => string, what: string): T[] {
+  const byKey = new Map<string, T>();
+  for (const item of items) {
+    if (byKey.has(key(item))) throw new DriverError('failed', `two parts of a firewall have the same ${what}: ${key(item)}`);
+    byKey.set(key(item), item);
+  }
+  return [...byKey.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item);
+}
+
+function renderInet(firewall: FirewallSpec, uplink: string | undefined): string {
+  const { networks, ports, metadataPort } = firewall;
+  const { chains, chainOf } = ingressChains(ports);
+  const guests = ports.map((port) => `"${port.bridge}" . ${port.address} : goto ${chainOf.get(port.tap) ?? 'closed'}`);
+  const inside = collapseCidrs(networks.map((network) => parseIPv4Cidr(network.cidr))).map(cidrText);
+  const leaves = uplink === undefined ? 'oifname != @bridges' : `oifname "${checkLinkName(uplink)}"`;
+  return table('inet', [
+    set('bridges', 'type ifname', networks.map((network) => `"${network.bridge}"`)),
+    set('gateways', 'type ifname . ipv4_addr', networks.map((network) => `"${network.bridge}" . ${network.gateway}`)),
+    map('guests', 'type ifname . ipv4_addr : verdict', guests),
+    chain('closed', ['drop']),
+    ...chains.map(({ name, rules }) => chain(name, [...rules, 'drop'])),
+    chain('prerouting', [
+      'type nat hook prerouting priority dstnat; policy accept;',
+      ...networks.map((network) => `iifname "${network.bridge}" ip daddr 169.254.169.254 tcp dport 80 dnat ip to ${network.gateway}:${metadataPort}`),
+    ]),
+    chain('postrouting', [
+      'type nat hook postrouting priority srcnat; policy accept;',
+      ...(inside.length === 0 ? [] : [`ip saddr ${anyOf(inside)} ip daddr != ${anyOf(inside)} ${leaves} masquerade`]),
+    ]),
+    chain('input', inputRules(metadataPort)),
+    chain('forward', [
+      'type filter hook forward priority filter; policy accept;',
+      'iifname != @bridges oifname != @bridges accept',
+      'ct state established,related accept',
+      'ct state invalid drop',
+      'oifname . ip daddr vmap @guests',
+      'oifname @bridges drop',
+    ]),
+    chain('output', [
+      'type filter hook output priority filter; policy accept;',
+      'oifname != @bridges accept',
+      'ct state established,related accept',
+      'udp sport 67 udp dport 68 accept',
+      'oifname . ip daddr vmap @guests',
+      'drop',
+    ]),
+  ]);
+}
+
+/** What guests may reach of the host itself: DHCP, DNS and metadata at their own gateway, and its echo. */
+const inputRules = (metadataPort: number): string[] => [
+  'type filter hook input priority filter; policy accept;',
+  'iifname != @bridges accept',
+  'ct state established,related accept',
+  'ct state invalid drop',
+  'udp sport 68 udp dport 67 accept',
+  'iifname . ip daddr != @gateways drop',
+  'meta l4proto { tcp, udp } th dport 53 accept',
+  `tcp dport ${metadataPort} accept`,
+  'icmp type echo-request accept',
+  'drop',
+];
+
+/** Ports with the same wish share one chain: a thousand members of one group cost one. */
+function ingressChains(ports: readonly PortSpec[]): { chains: { name: string; rules: string[] }[]; chainOf: Map<string, string> } {
+  const byText = new Map<string, { name: string; rules: string[] }>();
+  const chainOf = new Map<string, string>();
+  for (const port of ports) {
+    const rules = renderIngress(port.ingress);
+    if (rules.length === 0) continue;
+    const text = rules.join('\n');
+    const known = byText.get(text) ?? { name: `ingress_${byText.size}`, rules };
+    byText.set(text, known);
+    chainOf.set(port.tap, known.name);
+  }
+  return { chains: [...byText.values()], chainOf };
+}
+
+/** The accepting rules, sorted, none twice. A rule whose sources are no one (an empty group, only IPv6) is none. */
+export function renderIngress(ingress: readonly IngressRule[]): string[] {
+  const texts = ingress.flatMap((rule) => {
+    const sources = collapseCidrs(rule.cidrs.map(parseCidr).filter((cidr) => cidr !== undefined));
+    if (sources.length === 0) return [];
+    const everyone = sources.some((source) => source.prefix === 0);
+    return [[everyone ? '' : `ip saddr ${anyOf(sources.map(cidrText))}`, renderProtocol(rule), 'accept'].filter((part) => part !== '').join(' ')];
+  });
+  return [...new Set(texts)].sort();
+}
+
+const namesOfNumbers: Readonly<Record<string, 'icmp' | 'tcp' | 'udp'>> = { 1: 'icmp', 6: 'tcp', 17: 'udp' };
+
+function renderProtocol(rule: IngressRule): string {
+  const protocol = namesOfNumbers[rule.protocol] ?? rule.protocol;
+  if (protocol === '-1') return '';
+  if (protocol === 'icmp') return renderIcmp(rule);
+  if (protocol === 'tcp' || protocol === 'udp') return renderPorts(protocol, rule);
+  if (!/^\d{1,3}$/.test(protocol)) throw new DriverError('failed', `not a protocol: ${JSON.stringify(protocol)}`);
+  return `ip protocol ${checkInteger(Number(protocol), { kind: 'a protocol', min: 0, max: 255 })}`;
+}
+
+function renderPorts(protocol: 'tcp' | 'udp', rule: IngressRule): string {
+  const from = rule.fromPort ?? -1;
+  const to = rule.toPort ?? from;
+  if (from === -1 || (from === 0 && to === 65_535)) return `meta l4proto ${protocol}`;
+  checkInteger(from, { kind: 'a port', min: 0, max: 65_535 });
+  checkInteger(to, { kind: 'the end of a port range', min: from, max: 65_535 });
+  return `${protocol} dport ${from === to ? from : `${from}-${to}`}`;
+}
+
+function renderIcmp(rule: IngressRule): string {
+  const type = rule.fromPort ?? -1;
+  const code = rule.toPort ?? -1;
+  if (type === -1) return 'meta l4proto icmp';
+  checkInteger(type, { kind: 'an ICMP type', min: 0, max: 255 });
+  checkInteger(code, { kind: 'an ICMP code', min: -1, max: 255 });
+  return `icmp type ${type}${code === -1 ? '' : ` icmp code ${code}`}`;
+}
+
+/**
+ * Anti-spoofing where a frame enters: whoever comes in by a port speaks with its own MAC and address or not at all. Only ARP and IPv4 pass;
+ * DHCP answers come from the host alone. Interfaces of our bridges (where the kernel cannot match them: named as ours) that are not, not yet
+ * or not any more wished for are refused likewise.
+ */
+function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec[], context: NftContext): string {
+  const bridges = anyOf(networks.map((network) => `"${network.bridge}"`));
+  const strangers = context.matchesBridges && networks.length > 0 ? `meta ibrname ${bridges} goto from_guest` : 'iifname "nv*" goto from_guest';
+  const byAddress = ports.toSorted((a, b) => addressNumber(a.address) - addressNumber(b.address));
+  return table('bridge', [
+    set('taps', 'type ifname', ports.map((port) => `"${port.tap}"`)),
+    set('macs', 'type ifname . ether_addr', ports.map((port) => `"${port.tap}" . ${port.mac}`)),
+    set('addresses', 'type ifname . ipv4_addr', byAddress.map((port) => `"${port.tap}" . ${port.address}`)),
+    chain('prerouting', [
+      'type filter hook prerouting priority -200; policy accept;',
+      'iifname @taps goto from_guest',
+      strangers,
+    ]),
+    chain('from_guest', [
+      'iifname . ether saddr != @macs drop',
+      'ether type arp goto arp_from_guest',
+      'ether type != ip drop',
+      'ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept',
+      'iifname . ip saddr != @addresses drop',
+      'udp sport 67 drop',
+    ]),
+    chain('arp_from_guest', [
+      'iifname . arp saddr ether != @macs drop',
+      'arp operation request arp saddr ip 0.0.0.0 accept',
+      'iifname . arp saddr ip != @addresses drop',
+    ]),
+  ]);
+}
+
+const anyOf = (items: readonly string[]): string => (items.length === 1 && items[0] !== undefined ? items[0] : `{ ${items.join(', ')} }`);
+const indent = (lines: readonly string[]): string => lines.map((line) => `    ${line}\n`).join('');
+const table = (family: string, parts: readonly string[]): string => `table ${family} ${tableName} {\n${parts.join('')}}\n`;
+const chain = (name: string, rules: readonly string[]): string => `  chain ${name} {\n${indent(rules)}  }\n`;
+const set = (name: string, type: string, elements: readonly string[]): string => collection('set', name, type, elements);
+const map = (name: string, type: string, elements: readonly string[]): string => collection('map', name, type, elements);
+
+function collection(kind: string, name: string, type: string, elements: readonly string[]): string {
+  const listed = elements.length === 0 ? [] : [`elements = { ${elements.join(',\n      ')} }`];
+  return `  ${kind} ${name} {\n${indent([type, ...listed])}  }\n`;
+}
