@@ -1,7 +1,9 @@
 // An EC2 (or STS) action: one entry of a family's list. Shapes come from AWS's model; handlers see typed input, return typed
 // output, and never see Koa or XML. The only cast of this folder is here.
 import type * as ec2 from '@aws-sdk/client-ec2';
-import type { Principal, Role } from '../../auth/principal.ts';
+import type * as sts from '@aws-sdk/client-sts';
+import type { Principal } from '../../auth/principal.ts';
+import type { Permission } from '../../auth/roles.ts';
 import type { Db } from '../../db/db.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { ApiError } from '../../lib/errors.ts';
@@ -9,10 +11,14 @@ import type { Log } from '../../lib/log.ts';
 import type { Transport } from '../../transport/transport.ts';
 import type { ErrorCode } from './errors.ts';
 
-/** Names of all modelled actions: `RunInstances` … */
-export type ActionName = keyof { [K in keyof typeof ec2 as K extends `${infer Name}Command` ? Name : never]: true };
+export type { Permission };
 
-type CommandClass<Name extends ActionName> = (typeof ec2)[`${Name}Command` & keyof typeof ec2];
+type Commands = typeof ec2 & typeof sts;
+
+/** Names of all modelled actions: `RunInstances` … and `GetCallerIdentity` … */
+export type ActionName = keyof { [K in keyof Commands as K extends `${infer Name}Command` ? Exclude<Name, '$'> : never]: true };
+
+type CommandClass<Name extends ActionName> = Commands[`${Name}Command` & keyof Commands];
 
 /** The typed input and output of an action, by AWS's declarations. */
 export type InputOf<Name extends ActionName> = CommandClass<Name> extends new (input: never) => { readonly input: infer Input } ? Input : never;
@@ -41,9 +47,6 @@ export interface Call<Codes extends ErrorCode = ErrorCode> extends Services {
   /** Ends the call with an error that the entry declares. */
   fail(code: Codes, message: string): never;
 }
-
-/** Who may call: Nova's roles, with `anyMember` for every member of the project. Superusers may all. */
-export type Permission = 'anyMember' | 'superuser' | readonly Role[];
 
 /** Values that one filter of a Describe action compares with: several values of a resource are several chances to match. */
 export type FilterValue = string | number | boolean | Date | undefined | null;

@@ -5,6 +5,7 @@ export const errorStatus = {
   AuthFailure: 401,
   BlockedAccount: 401,
   DryRunOperation: 412,
+  FilterLimitExceeded: 400,
   IdempotentParameterMismatch: 400,
   IncorrectInstanceState: 400,
   IncorrectState: 400,
@@ -43,9 +44,15 @@ export const errorStatus = {
   'InvalidPermission.Malformed': 400,
   'InvalidPermission.NotFound': 400,
   InvalidRequest: 400,
+  'InvalidSecurityGroupID.Malformed': 400,
   'InvalidSecurityGroupID.NotFound': 400,
+  'InvalidSnapshot.NotFound': 400,
+  'InvalidSnapshotID.Malformed': 400,
+  'InvalidTagKey.Malformed': 400,
   'InvalidUserID.Malformed': 400,
   'InvalidUserData.Malformed': 400,
+  'InvalidVolume.NotFound': 400,
+  'InvalidVolumeID.Malformed': 400,
   InvalidZone: 400,
   'InvalidZone.NotFound': 400,
   MalformedQueryString: 400,
@@ -63,6 +70,18 @@ export const errorStatus = {
   UnknownParameter: 400,
   UnsupportedOperation: 400,
   ValidationError: 400,
+  CannotDelete: 400,
+  InvalidBlockDeviceMapping: 400,
+  'InvalidSecurityGroupRuleId.NotFound': 400,
+  'InvalidSecurityGroupRuleId.Malformed': 400,
+  'InvalidSubnetID.NotFound': 400,
+  'InvalidNetworkInterfaceID.NotFound': 400,
+  'InvalidVpcID.NotFound': 400,
 } as const;
 
 export type ErrorCode = keyof typeof errorStatus;
+
+const statuses: Readonly<Record<string, number>> = errorStatus;
+
+/** The HTTP status of a code; 400 for one that only its thrower knows, who then says the status himself. */
+export const statusOf = (code: string): number => (Object.hasOwn(statuses, code) ? (statuses[code] ?? 400) : 400);

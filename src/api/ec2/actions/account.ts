@@ -1,0 +1,30 @@
+// Facts about the account, that is the project.
+import { action } from '../action.ts';
+
+/** What this cloud can say of an account. There are no VPCs and no elastic addresses yet; `none` is AWS's word for no default VPC. */
+const attributes = {
+  'supported-platforms': ['EC2', 'VPC'],
+  'default-vpc': ['none'],
+  'max-instances': ['1000'],
+  'vpc-max-security-groups-per-interface': ['5'],
+  'max-elastic-ips': ['0'],
+  'vpc-max-elastic-ips': ['0'],
+} as const;
+
+export const accountActions = [
+  action({
+    name: 'DescribeAccountAttributes',
+    doc: 'The limits and platforms of the account.',
+    roles: 'anyMember',
+    errors: ['InvalidParameterValue'],
+    handle(call, input) {
+      const wanted: readonly string[] = input.AttributeNames ?? [];
+      const unknown = wanted.find((name) => !Object.hasOwn(attributes, name));
+      if (unknown !== undefined) call.fail('InvalidParameterValue', `Value (${unknown.slice(0, 60)}) for parameter attributeName is invalid.`);
+      const chosen = Object.entries(attributes).filter(([name]) => wanted.length === 0 || wanted.includes(name));
+      return {
+        AccountAttributes: chosen.map(([AttributeName, values]) => ({ AttributeName, AttributeValues: values.map((AttributeValue) => ({ AttributeValue })) })),
+      };
+    },
+  }),
+];
