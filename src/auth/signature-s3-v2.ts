@@ -75,7 +75,7 @@ export function checkTimeS3V2(claim: ClaimS3V2, now: number): void {
 export function verifyS3V2(request: SignedRequest, claim: ClaimS3V2, secret: string): void {
   const start = `${request.method}\n${header(request, 'content-md5')}\n${header(request, 'content-type')}\n${claim.dateLine}\n${amzHeaders(request)}`;
   const bucket = request.virtualHostBucket === undefined ? '' : `/${request.virtualHostBucket}`;
-  for (const path of new Set([request.rawPath, canonicalPathOnce(request.rawPath)])) {
+  for (const path of pathsOf(request.rawPath)) {
     for (const query of new Set([subResourceText(request.rawQuery, 'decoded'), subResourceText(request.rawQuery, 'raw')])) {
       const expected = createHmac('sha1', secret).update(`${start}${bucket}${path}${query}`, 'latin1').digest('base64');
       if (equalSignatures(expected, claim.signature)) return;
@@ -92,6 +92,12 @@ function amzHeaders(request: SignedRequest): string {
     .toSorted(([left], [right]) => (left < right ? -1 : 1))
     .map(([name, values]) => `${name}:${values.join(',')}\n`)
     .join('');
+}
+
+/** As sent and as escaped by S3's rules; a bucket's own path also with the slash that botocore signs and does not send. */
+function pathsOf(rawPath: string): ReadonlySet<string> {
+  const bucketSlash = /^\/[^/]+$/.test(rawPath) ? [`${rawPath}/`] : [];
+  return new Set([rawPath, canonicalPathOnce(rawPath), ...bucketSlash]);
 }
 
 /** `?acl`, `?partNumber=1&uploadId=x`: the sub-resources in the order of their names. */
