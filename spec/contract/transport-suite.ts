@@ -3,9 +3,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ApiError, DriverError } from '../../src/lib/errors.ts';
-import { protocol, type Handlers } from '../../src/messages/protocol.ts';
+import { protocol } from '../../src/messages/protocol.ts';
 import { TransportError, type Delivery, type Transport } from '../../src/transport/transport.ts';
 import { eventually, gate, until } from '../support/waiting.ts';
+import { compute, handlers, host1, host2, scheduler } from './transport-protocol.ts';
 
 /** Processes that share mailboxes. */
 export interface Cloud {
@@ -14,25 +15,6 @@ export interface Cloud {
   /** Ends what is left of it. */
   close(): Promise<void>;
 }
-
-const computeTable = {
-  note: { doc: 'Notes a number. Harmless to repeat.', body: z.object({ instanceId: z.string(), n: z.number() }) },
-  mark: { doc: 'Without an order of its own.', body: z.object({ n: z.number() }) },
-  double: { doc: 'Twice the number.', body: z.object({ n: z.number() }), reply: z.object({ n: z.number() }) },
-};
-const compute = protocol('compute', computeTable);
-const scheduler = protocol('scheduler', { place: { doc: 'Shared work.', body: z.object({ n: z.number() }) } });
-const host1 = { role: 'compute', host: 'host1' } as const;
-const host2 = { role: 'compute', host: 'host2' } as const;
-
-type ComputeHandlers = Handlers<typeof computeTable, Delivery>;
-
-const handlers = (more: Partial<ComputeHandlers> = {}): ComputeHandlers => ({
-  note: () => undefined,
-  mark: () => undefined,
-  double: ({ n }) => ({ n: 2 * n }),
-  ...more,
-});
 
 const refusal = (kind: string): Record<string, string> => ({ name: 'TransportError', kind });
 
@@ -52,7 +34,8 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
     describe('sending', () => {
       it('a tell reaches its handler with body, request id and delivery count', async () => {
         const seen: unknown[] = [];
-        await worker.serve(host1, compute, handlers({ note: (body, { requestId, deliveries, deadline }) => void seen.push({ body, requestId, deliveries, deadline }) }));
+        const note = (body: unknown, { requestId, deliveries, deadline }: Delivery): void => void seen.push({ body, requestId, deliveries, deadline });
+        await worker.serve(host1, compute, handlers({ note }));
         await api.tell(host1, compute, 'note', { instanceId: 'i-1', n: 1 }, { requestId: 'req-1' });
         await until(() => seen.length === 1);
         expect(seen).toEqual([{ body: { instanceId: 'i-1', n: 1 }, requestId: 'req-1', deliveries: 1, deadline: undefined }]);
@@ -104,10 +87,7 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
 
       it('an answer that does not fit its schema is invalid to the asker and is not repeated', async () => {
         let calls = 0;
-        await worker.serve(host1, compute, handlers({ double: () => {
-          calls += 1;
-          return { n: new Map() } as never;
-        } }));
+        await worker.serve(host1, compute, handlers({ double: () => ({ n: new Map(), calls: (calls += 1) }) as never }));
         await expect(api.ask(host1, compute, 'double', { n: 1 })).rejects.toMatchObject(refusal('invalid'));
         expect(calls).toBe(1);
       });
@@ -210,7 +190,8 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
       it('an expected error answers an ask at once, with name, code and message', async () => {
         let calls = 0;
         const thrown: Error[] = [
-          new ApiError('InvalidInstanceID.NotFound', 'no such instance'), new DriverError('busy', 'the disk is busy'), new TransportError('timeout', 'no answer'),
+          new ApiError('InvalidInstanceID.NotFound', 'no such instance'), new DriverError('busy', 'the disk is busy'),
+          new TransportError('timeout', 'no answer'),
         ];
         await worker.serve(host1, compute, handlers({ double: ({ n }) => {
           calls += 1;
@@ -293,7 +274,10 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
       });
 
       it('the dead letters say what was not understood', async () => {
-        const other = protocol('compute', { strange: { doc: 'Not known to the receiver.', body: z.object({}), reply: z.object({}) }, mark: { doc: 'Another shape.', body: z.object({ n: z.string() }) } });
+        const other = protocol('compute', {
+          strange: { doc: 'Not known to the receiver.', body: z.object({}), reply: z.object({}) },
+          mark: { doc: 'Another shape.', body: z.object({ n: z.string() }) },
+        });
         await worker.serve(host1, compute, handlers());
         await expect(api.ask(host1, other, 'strange', {})).rejects.toMatchObject(refusal('invalid'));
         await api.tell(host1, other, 'mark', { n: 'text' });
@@ -327,10 +311,7 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
         const asked: number[] = [];
         await expect(api.ask(host1, compute, 'double', { n: 1 }, { timeoutMs: 20 })).rejects.toMatchObject(refusal('timeout'));
         await expect(api.ask(host1, compute, 'double', { n: 1 }, { timeoutMs: 0 })).rejects.toMatchObject(refusal('expired'));
-        await worker.serve(host1, compute, handlers({ double: ({ n }) => {
-          asked.push(n);
-          return { n };
-        } }));
+        await worker.serve(host1, compute, handlers({ double: ({ n }) => ({ n: asked.push(n) }) }));
         await api.ask(host1, compute, 'double', { n: 2 });
         await until(() => asked.length === 1);
         expect(asked).toEqual([2]);

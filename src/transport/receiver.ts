@@ -50,10 +50,10 @@ export class Receiver {
     const entry = verb === undefined ? undefined : entryOf(table, verb);
     const handler = verb === undefined ? undefined : handlers[verb];
     if (entry === undefined || handler === undefined) return this.#refuse(envelope, 'unknownType', `${role} knows no ${envelope.type}`);
-    if (envelope.deadline !== undefined && clock.now() >= envelope.deadline) return this.#refuse(envelope, 'expired', 'its deadline passed before it was taken');
+    const { id, requestId, deadline } = envelope;
+    if (deadline !== undefined && clock.now() >= deadline) return this.#refuse(envelope, 'expired', 'its deadline passed before it was taken');
     const body = entry.body.safeParse(envelope.body);
     if (!body.success) return this.#refuse(envelope, 'invalid', z.prettifyError(body.error));
-    const { id, requestId, deadline } = envelope;
     try {
       const value = await handler(body.data, { id, requestId, deadline, deliveries });
       return { verdict: 'done', ...this.#answer(envelope, entry, value) };

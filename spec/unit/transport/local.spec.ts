@@ -85,7 +85,9 @@ it('an owned mailbox has one owner, and a process name is given once', async () 
 
 it('fan-out leaves out a host whose mailbox is full', async () => {
   const transport = createLocalTransport({ ...settings, process: 'p' });
-  for (const host of ['h1', 'h2']) await transport.serve({ role: 'scheduler', host }, scheduler, { ...work, place: () => undefined }, { depthMax: host === 'h1' ? 0 : 5 });
+  for (const [host, depthMax] of [['h1', 0], ['h2', 5]] as const) {
+    await transport.serve({ role: 'scheduler', host }, scheduler, { ...work, place: () => undefined }, { depthMax });
+  }
   expect(await transport.fanOut('scheduler', scheduler, 'place', { instanceId: 'i-1', n: 1 })).toEqual(['h2']);
   await transport.close();
 });

@@ -1,39 +1,22 @@
 // The life of one actor above its nact actor: start, messages, faults, restarts, end. Every phase runs as a turn of the
 // nact actor, whose promise settles when the next message may be taken: this alone keeps two messages from ever being
 // handled at once, through back-off, restart and stop.
-import type { Clock } from '../../lib/clock.ts';
-import type { Log } from '../../lib/log.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { ActorError, type ActorDefinition, type ActorInfo, type Decision, type Ref } from './actor.ts';
-import { Control } from './control.ts';
 import { CellContext, type Life } from './context.ts';
-import type { DeadLetters } from './dead-letters.ts';
+import { Control } from './control.ts';
 import { deferred, isPromise, within, type Deferred } from './deferred.ts';
 import { IdleTimer } from './idle.ts';
-import { RepairedActor, type NactSystem, type Waiting } from './nact-repairs.ts';
+import { RepairedActor, type Owner, type Waiting } from './nact-repairs.ts';
+import { encodeName } from './names.ts';
 import { PendingReply } from './reply.ts';
 import { RestartPolicy } from './restart-policy.ts';
+import type { Surroundings } from './surroundings.ts';
 import { Tick, Ticks } from './ticks.ts';
 import { startTimer } from './timer.ts';
-import { encodeName } from './names.ts';
 import { decide, decideOnChild } from './verdicts.ts';
 
 export type AnyDefinition = ActorDefinition<unknown, unknown, unknown>;
-
-/** What all actors of one system share. */
-export interface Surroundings {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly random: () => number;
-  readonly nact: NactSystem;
-  readonly deadLetters: DeadLetters;
-  /** Every actor that has not ended, by incarnation. */
-  readonly live: Map<number, Cell>;
-  /** Actors at the top that are ending, by name. */
-  readonly ending: Map<string, Cell>;
-  /** The top of the tree gave up, or the runtime itself is at fault. */
-  giveUp(error: unknown): void;
-}
 
 type Sender = undefined | Control | Tick | PendingReply<unknown>;
 
@@ -49,21 +32,21 @@ export const stopDeadlineMsDefault = 30_000;
 
 let incarnations = 0;
 
-export class Cell implements Life {
+export class Cell implements Life, Owner {
   readonly ref: Ref<unknown>;
   readonly definition: AnyDefinition;
-  readonly surroundings: Surroundings;
+  readonly surroundings: Surroundings<Cell>;
   readonly parent: Cell | undefined;
   readonly actor: RepairedActor<Cell>;
   readonly mailboxMax: number;
-  /** Children that are ending, by name; a new one of that name begins after them. */
-  readonly ending = new Map<string, Cell>();
-  readonly asks = new Set<PendingReply<never>>();
   phase: 'starting' | 'running' | 'restarting' | 'stopping' | 'ended' = 'starting';
   readonly #args: unknown;
   readonly #context: CellContext;
-  readonly #watchers = new Set<Watch>();
-  readonly #watching = new Set<Watch>();
+  // Made when needed: most actors have none of these, and there may be a hundred thousand actors.
+  #ending: Map<string, Cell> | undefined;
+  #asks: Set<PendingReply<never>> | undefined;
+  #watchers: Set<Watch> | undefined;
+  #watching: Set<Watch> | undefined;
   #previous: Cell | undefined;
   #state: unknown;
   #hasState = false;
@@ -78,7 +61,7 @@ export class Cell implements Life {
   #abort: AbortController | undefined;
   #ended: Deferred | undefined;
 
-  constructor(options: { surroundings: Surroundings; parent: Cell | undefined; definition: AnyDefinition; name: string; args: unknown }) {
+  constructor(options: { surroundings: Surroundings<Cell>; parent: Cell | undefined; definition: AnyDefinition; name: string; args: unknown }) {
     const { surroundings, parent, definition, name } = options;
     this.surroundings = surroundings;
     this.parent = parent;
@@ -90,8 +73,6 @@ export class Cell implements Life {
       name,
       system: surroundings.nact,
       owner: this,
-      work: (message, sender) => this.#receive(message, sender as Sender),
-      onFault: (error) => surroundings.giveUp(error),
     });
     incarnations += 1;
     this.ref = Object.freeze({ path: `${parent?.ref.path ?? ''}/${name}`, incarnation: incarnations });
@@ -99,6 +80,18 @@ export class Cell implements Life {
     this.#previous = (parent?.ending ?? surroundings.ending).get(name);
     surroundings.live.set(this.ref.incarnation, this);
     this.actor.dispatch(undefined, new Control(() => this.#start()));
+  }
+
+  /** Children that are ending, by name; a new one of that name begins after them. */
+  get ending(): Map<string, Cell> {
+    this.#ending ??= new Map();
+    return this.#ending;
+  }
+
+  /** Open questions to this actor. */
+  get asks(): Set<PendingReply<never>> {
+    this.#asks ??= new Set();
+    return this.#asks;
   }
 
   get ended(): Promise<void> {
@@ -168,8 +161,8 @@ export class Cell implements Life {
     if (this.stopRequested) return;
     if (target === undefined) return this.actor.dispatch(message, undefined);
     const watch: Watch = { watcher: this, target, message };
-    target.#watchers.add(watch);
-    this.#watching.add(watch);
+    target.#watchers = (target.#watchers ?? new Set()).add(watch);
+    this.#watching = (this.#watching ?? new Set()).add(watch);
   }
 
   /** Children first, then this one, each after its message in hand. Never rejects. Past the deadline all of them are given up. */
@@ -186,7 +179,7 @@ export class Cell implements Life {
   abandon(): void {
     if (this.phase === 'ended') return;
     this.#requestStop();
-    for (const child of this.ending.values()) child.abandon();
+    for (const child of this.#ending?.values() ?? []) child.abandon();
     this.#previous?.abandon();
     this.#context.log.error({ busyMs: this.info().busyMs }, 'given up: the actor did not end in time');
     this.#end();
@@ -202,7 +195,12 @@ export class Cell implements Life {
     return 'stop';
   }
 
-  #receive(message: unknown, sender: Sender): void | Promise<void> {
+  runtimeFailed(error: unknown): void {
+    this.surroundings.giveUp(error);
+  }
+
+  /** One turn of the actor. */
+  receive(message: unknown, sender: Sender): void | Promise<void> {
     this.#busySince = this.surroundings.clock.now();
     if (sender !== undefined) {
       if (sender.kind === 'control') return sender.run();
@@ -307,7 +305,8 @@ export class Cell implements Life {
   #logFault(error: unknown, decision: Decision): void {
     const { log } = this.#context;
     const seen = { decision, failed: this.#failed };
-    if (decision === 'resume') log.info({ ...seen, error: messageOf(error) }, 'a message failed');
+    if (this.stopRequested && error instanceof ActorError && error.kind === 'stopping') log.debug(seen, 'a message ended with its actor');
+    else if (decision === 'resume') log.info({ ...seen, error: messageOf(error) }, 'a message failed');
     else log.error({ ...seen, err: error }, 'the actor failed');
   }
 
@@ -317,7 +316,7 @@ export class Cell implements Life {
     this.#idle = new IdleTimer({
       clock: this.surroundings.clock,
       idleMs,
-      inUse: () => this.actor.busy || this.actor.children.size > 0 || this.ending.size > 0 || this.asks.size > 0,
+      inUse: () => this.actor.busy || this.actor.children.size > 0 || Boolean(this.#ending?.size) || Boolean(this.#asks?.size),
       stop: () => void this.stop(),
     });
   }
@@ -350,7 +349,7 @@ export class Cell implements Life {
   }
 
   async #childrenEnded(): Promise<void> {
-    await Promise.all(Array.from(this.ending.values(), (child) => child.ended));
+    if (this.#ending !== undefined) await Promise.all(Array.from(this.#ending.values(), (child) => child.ended));
   }
 
   /** C4, C5: an onStop that fails, or does not end, is logged. */
@@ -372,8 +371,8 @@ export class Cell implements Life {
     this.#idle?.cancel();
     this.#idle = undefined;
     this.#ticks?.cancelAll();
-    for (const watch of this.#watching) watch.target.#watchers.delete(watch);
-    this.#watching.clear();
+    for (const watch of this.#watching ?? []) watch.target.#watchers?.delete(watch);
+    this.#watching = undefined;
   }
 
   #end(): void {
@@ -382,12 +381,12 @@ export class Cell implements Life {
     this.surroundings.live.delete(this.ref.incarnation);
     const siblings = this.parent?.ending ?? this.surroundings.ending;
     if (siblings.get(this.actor.name) === this) siblings.delete(this.actor.name);
-    for (const ask of this.asks) ask.terminated();
-    for (const watch of this.#watchers) {
-      watch.watcher.#watching.delete(watch);
+    for (const ask of this.#asks ?? []) ask.terminated();
+    for (const watch of this.#watchers ?? []) {
+      watch.watcher.#watching?.delete(watch);
       watch.watcher.actor.dispatch(watch.message, undefined);
     }
-    this.#watchers.clear();
+    this.#watchers = undefined;
     this.#ended?.resolve();
   }
 }
@@ -395,7 +394,7 @@ export class Cell implements Life {
 const cellOf = (actor: object): Cell => (actor as RepairedActor<Cell>).owner;
 
 /** Spawns through nact, which refuses a second one of a name. */
-export function spawnCell(surroundings: Surroundings, parent: Cell | undefined, wish: { definition: AnyDefinition; name: string; args: unknown }): Cell {
+export function spawnCell(surroundings: Surroundings<Cell>, parent: Cell | undefined, wish: { definition: AnyDefinition; name: string; args: unknown }): Cell {
   if (parent?.stopRequested === true) throw new ActorError('stopping', `${parent.ref.path} is stopping and spawns nothing`);
   return new Cell({ surroundings, parent, ...wish, name: encodeName(wish.name) });
 }

@@ -13,8 +13,13 @@ export interface Waiting {
   readonly sender: unknown;
 }
 
-/** Handles one message; the actor takes the next when it has returned or its promise has settled. */
-export type Work = (message: unknown, sender: unknown) => void | Promise<void>;
+/** The life above a nact actor. */
+export interface Owner {
+  /** Handles one message and throws never; the next is taken when it has returned or its promise has settled. */
+  receive(message: unknown, sender: unknown): void | Promise<void>;
+  /** It threw all the same. */
+  runtimeFailed(error: unknown): void;
+}
 
 export type { NactParent, NactSystem };
 
@@ -23,24 +28,19 @@ function supervisionIsClosed(): never {
 }
 
 /** A nact actor that handles one message at a time, whatever happens, and knows whether it does. */
-export class RepairedActor<Owner = unknown> extends Actor {
-  /** The life above this actor. */
-  readonly owner: Owner;
+export class RepairedActor<Life extends Owner = Owner> extends Actor {
+  readonly owner: Life;
   /** A message is in hand now. */
   running = false;
-  readonly #work: Work;
-  readonly #onFault: (error: unknown) => void;
   /** Taken from the mailbox and waiting for its turn of the event loop. */
   #next: Waiting | undefined;
   #whenIdle: (() => void)[] | undefined;
 
-  constructor(options: { parent: NactParent; name: string; system: NactSystem; owner: Owner; work: Work; onFault: (error: unknown) => void }) {
+  constructor(options: { parent: NactParent; name: string; system: NactSystem; owner: Life }) {
     // No shutdownAfter (B10, B11: its timer wraps and leaks), no initialStateFunc (B4, C6: init is the first message),
     // no afterStop (B7, B8, C4, C5: it ran twice, too early, and ended the process when it failed).
-    super(options.parent, options.name, options.system, options.work);
+    super(options.parent, options.name, options.system, undefined);
     this.owner = options.owner;
-    this.#work = options.work;
-    this.#onFault = options.onFault;
   }
 
   /** nact asserts and makes a Nobody for each message; a message to a stopped actor is its caller's dead letter. */
@@ -72,7 +72,7 @@ export class RepairedActor<Owner = unknown> extends Actor {
     this.running = true;
     let outcome: void | Promise<void>;
     try {
-      outcome = this.#work(next.message, next.sender);
+      outcome = this.owner.receive(next.message, next.sender);
     } catch (error) {
       this.#failed(error);
       return;
@@ -90,7 +90,10 @@ export class RepairedActor<Owner = unknown> extends Actor {
     });
   }
 
-  /** B1, B2, B7: takes this actor, once, out of the hierarchy and hands back what waited, the message scheduled but not begun first. Children are the owner's to stop first. */
+  /**
+   * B1, B2, B7: takes this actor, once, out of the hierarchy and hands back what waited, the message that was scheduled
+   * but not begun first. Its children are the owner's to stop.
+   */
   end(): readonly Waiting[] {
     if (this.stopped) return [];
     this.stopped = true;
@@ -138,7 +141,7 @@ export class RepairedActor<Owner = unknown> extends Actor {
   }
 
   #failed(error: unknown): void {
-    this.#onFault(error);
+    this.owner.runtimeFailed(error);
     this.#settled();
   }
 }

@@ -9,9 +9,3 @@ export function encodeName(name: string): string {
   return name.replace(refused, (character) =>
     Array.from(Buffer.from(character, 'utf8'), (byte) => `$${byte.toString(16).padStart(2, '0')}`).join(''));
 }
-
-/** The name for a path part. */
-export function decodeName(part: string): string {
-  if (part === '$') return '';
-  return part.replace(/(?:\$[0-9a-f]{2})+/g, (bytes) => Buffer.from(bytes.replaceAll('$', ''), 'hex').toString('utf8'));
-}

@@ -1,9 +1,10 @@
 // The actor system over nact: spawn at the top, tell, ask, stop, and the tree as the operator sees it.
 import { ActorError, type ActorDefinition, type ActorInfo, type ActorSystem, type Ref, type ReplyTo, type SystemOptions } from './actor.ts';
-import { spawnCell, type AnyDefinition, type Cell, type Surroundings } from './cell.ts';
+import { spawnCell, type AnyDefinition, type Cell } from './cell.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { startSystem, type RepairedActor } from './nact-repairs.ts';
 import { PendingReply } from './reply.ts';
+import type { Surroundings } from './surroundings.ts';
 import { startTimer } from './timer.ts';
 
 /** Starts a system. Its name must be the only one of the process (fault B13). */
@@ -13,7 +14,7 @@ export function createActorSystem(options: SystemOptions): ActorSystem {
 
 class System implements ActorSystem {
   readonly name: string;
-  readonly #surroundings: Surroundings;
+  readonly #surroundings: Surroundings<Cell>;
   #stopped: Promise<void> | undefined;
 
   constructor(options: SystemOptions) {
