@@ -142,7 +142,7 @@ function unsigned(integer: Buffer): Buffer {
   return start > 0 ? integer.subarray(start) : integer;
 }
 
-/** The file format of `ssh-keygen`, without a passphrase: Node cannot write it. */
+/** The file format of `ssh-keygen`, without a passphrase: Node cannot write it. Ssh refuses such a file without its last newline. */
 function opensshPrivateKey(privateKey: KeyObject, wire: Buffer): string {
   const jwk = privateKey.export({ format: 'jwk' });
   const seed = Buffer.from(jwk.d ?? '', 'base64url');
@@ -157,7 +157,7 @@ function opensshPrivateKey(privateKey: KeyObject, wire: Buffer): string {
     fieldsOf(wire, Buffer.concat([secret, padding])),
   ]);
   const lines = body.toString('base64').match(/.{1,70}/g) ?? [];
-  return ['-----BEGIN OPENSSH PRIVATE KEY-----', ...lines, '-----END OPENSSH PRIVATE KEY-----'].join('\n');
+  return ['-----BEGIN OPENSSH PRIVATE KEY-----', ...lines, '-----END OPENSSH PRIVATE KEY-----', ''].join('\n');
 }
 
 const colonHex = (algorithm: 'md5' | 'sha1', bytes: Buffer): string =>
