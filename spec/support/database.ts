@@ -1,8 +1,7 @@
 // A fresh, migrated database for one spec file: PGlite in memory, or, when NOVACT_SPEC_DATABASE_URL names a PostgreSQL server, a
 // database of its own there. The whole suite runs on both.
 import { randomBytes } from 'node:crypto';
-import postgres from 'postgres';
-import { openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
+import { connectPostgres, openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
 
 export type TestDatabase = OpenDatabase;
 
@@ -10,7 +9,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   const server = process.env['NOVACT_SPEC_DATABASE_URL'];
   if (server === undefined) return openDatabase('pglite:memory');
   const name = `spec_${randomBytes(6).toString('hex')}`;
-  const admin = postgres(server, { max: 1, onnotice: () => undefined });
+  const admin = connectPostgres(server, 1);
   await admin.unsafe(`create database ${name}`);
   const url = new URL(server);
   url.pathname = `/${name}`;

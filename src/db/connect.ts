@@ -45,7 +45,7 @@ async function openPglite(directory: string, options: OpenOptions): Promise<Open
 }
 
 async function openPostgres(url: string, options: OpenOptions): Promise<OpenDatabase> {
-  const client = postgres(url, { max: options.connectionsMax ?? 10, onnotice: () => undefined, connect_timeout: 10, idle_timeout: 0 });
+  const client = connectPostgres(url, options.connectionsMax ?? 10);
   try {
     await migrateUnderLock(client);
   } catch (error) {
@@ -53,6 +53,16 @@ async function openPostgres(url: string, options: OpenOptions): Promise<OpenData
     throw error;
   }
   return { db: drizzlePostgres(client, { schema }) as unknown as Db, kind: 'postgres', close: () => client.end({ timeout: 5 }) };
+}
+
+/** A pool for the URL. Like libpq, and unlike postgres.js alone, it takes `?host=/folder` for a unix socket. */
+export function connectPostgres(url: string, connectionsMax: number): postgres.Sql {
+  const parsed = new URL(url);
+  const socketDirectory = parsed.searchParams.get('host');
+  const common = { max: connectionsMax, onnotice: () => undefined, connect_timeout: 10, idle_timeout: 0 };
+  if (!socketDirectory?.startsWith('/')) return postgres(url, common);
+  parsed.searchParams.delete('host');
+  return postgres(parsed.href, { ...common, path: `${socketDirectory}/.s.PGSQL.${parsed.port || '5432'}` });
 }
 
 /** The lock belongs to a session, so locking and unlocking use one reserved connection. */
