@@ -2,7 +2,7 @@
 import { and, asc, eq, sql } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
 import { images } from './schema/images.ts';
-import { instances, instanceSecurityGroups, reservations, securityGroups } from './schema/instances.ts';
+import { instances, instanceSecurityGroups, securityGroups } from './schema/instances.ts';
 import { fixedAddresses, networks } from './schema/networks.ts';
 
 export interface InstanceMetadata {

@@ -1,6 +1,6 @@
 // Networks, their addresses, and what a host must make real of them: the DHCP entries and ports of its instances, with the rules of
 // their security groups resolved to addresses.
-import { and, asc, eq, inArray, or, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, ne, or, sql } from 'drizzle-orm';
 import ipaddr from 'ipaddr.js';
 import { SetupError } from '../lib/errors.ts';
 import { newId, tapName } from '../lib/ids.ts';
@@ -81,7 +81,7 @@ export async function deleteNetwork(db: Queryable, networkId: string): Promise<v
  * Gives an instance the lowest free address, in one statement that never waits for another claim. An instance that has one keeps it.
  * Undefined: the network is full. Claims for one and the same instance must come one after another, as its actor makes them.
  */
-export async function claimAddress(db: Queryable, claim: { networkId: string; instanceId: string; now: Date }): Promise<string | undefined> {
+export async function claimAddress(db: Queryable, claim: { networkId: string; instanceId: string; now: Date }): Promise<{ address: string } | undefined> {
   const { networkId, instanceId, now } = claim;
   const held = sql`${fixedAddresses.networkId} = ${networkId} and ${fixedAddresses.instanceId} = ${instanceId}`;
   const lowestFree = sql`
@@ -95,7 +95,7 @@ export async function claimAddress(db: Queryable, claim: { networkId: string; in
       sql`${fixedAddresses.address} = coalesce((select ${fixedAddresses.address} from ${fixedAddresses} where ${held} limit 1), (${lowestFree}))`,
     ))
     .returning({ address: fixedAddresses.address });
-  return row?.address;
+  return row;
 }
 
 /** After: the instance has no address. Returns those that it had. */
@@ -137,6 +137,9 @@ const selectPorts = (db: Queryable) =>
     .innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instances.id))
     .innerJoin(networks, eq(networks.id, fixedAddresses.networkId));
 
+/** Placed on that host and not terminated, with an address. */
+const livesOn = (host: string) => and(eq(instances.host, host), ne(instances.state, 'terminated'));
+
 /** Undefined: the instance has no address, or does not exist. */
 export async function portOfInstance(db: Queryable, instanceId: string): Promise<InstancePort | undefined> {
   const [row] = await selectPorts(db).where(eq(instances.id, instanceId)).limit(1);
@@ -145,7 +148,7 @@ export async function portOfInstance(db: Queryable, instanceId: string): Promise
 
 /** Whom the DHCP server of a network on this host serves: the instances placed here that have an address. */
 export async function dhcpHostsOfNetwork(db: Queryable, where: { host: string; networkId: string }): Promise<{ mac: string; address: string; hostname: string }[]> {
-  const rows = await selectPorts(db).where(and(eq(instances.host, where.host), eq(networks.id, where.networkId))).orderBy(asc(fixedAddresses.position));
+  const rows = await selectPorts(db).where(and(livesOn(where.host), eq(networks.id, where.networkId))).orderBy(asc(fixedAddresses.position));
   return rows.map((row) => ({ mac: row.mac, address: row.address, hostname: row.instanceId }));
 }
 
@@ -167,7 +170,7 @@ export interface HostPort extends InstancePort {
  * addresses that the group's members have now, on whatever host they are. Three queries, whatever the number of ports.
  */
 export async function portsOfHost(db: Queryable, host: string): Promise<HostPort[]> {
-  const ports = await selectPorts(db).where(eq(instances.host, host)).orderBy(asc(instances.id));
+  const ports = await selectPorts(db).where(livesOn(host)).orderBy(asc(instances.id));
   if (ports.length === 0) return [];
   const rules = await db.select({
     instanceId: instanceSecurityGroups.instanceId,
@@ -179,7 +182,7 @@ export async function portsOfHost(db: Queryable, host: string): Promise<HostPort
   }).from(instanceSecurityGroups)
     .innerJoin(instances, eq(instances.id, instanceSecurityGroups.instanceId))
     .innerJoin(securityGroupRules, eq(securityGroupRules.groupId, instanceSecurityGroups.groupId))
-    .where(and(eq(instances.host, host), eq(securityGroupRules.direction, 'ingress')));
+    .where(and(livesOn(host), eq(securityGroupRules.direction, 'ingress')));
   const members = await membersOfGroups(db, rules.flatMap((rule) => rule.sourceGroupId ?? []));
   const byInstance = new Map<string, RuleRow[]>();
   for (const rule of rules) byInstance.set(rule.instanceId, [...(byInstance.get(rule.instanceId) ?? []), rule]);
@@ -214,7 +217,7 @@ function resolveRules(rows: readonly RuleRow[], members: ReadonlyMap<string, rea
     for (const source of sources) entry.cidrs.add(source);
     byRange.set(key, entry);
   }
-  return [...byRange.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { rule, cidrs }]) => ({ ...rule, cidrs: [...cidrs].sort() }));
+  return [...byRange.entries()].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, { rule, cidrs }]) => ({ ...rule, cidrs: [...cidrs].toSorted() }));
 }
 
 /** The hosts whose rules change when these groups change, in rules or in members: of their members, and of those of groups that name them as a source. */

@@ -69,9 +69,9 @@ export function createMetadataServer(settings: MetadataSettings): MetadataServer
       return (server.address() as AddressInfo).port;
     },
     async close() {
-      const open = await Promise.allSettled(servers.values());
+      const opened = await Promise.allSettled(servers.values());
       servers.clear();
-      await Promise.all(open.map((result) => (result.status === 'fulfilled' ? closeServer(result.value) : undefined)));
+      await Promise.all(opened.map((result) => (result.status === 'fulfilled' ? closeServer(result.value) : undefined)));
     },
   };
 }
@@ -126,9 +126,7 @@ function cached(resolve: Resolve, clock: Clock): Resolve {
     const forget = () => {
       if (answers.get(key) === entry) answers.delete(key);
     };
-    entry.instance.then((instance) => {
-      if (instance === undefined) forget();
-    }, forget);
+    entry.instance.then((instance) => (instance === undefined ? forget() : undefined), forget);
     return entry.instance;
   };
 }

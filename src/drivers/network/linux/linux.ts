@@ -2,7 +2,6 @@
 // looks at what is there and changes only what differs; calls about one network, and about the firewall, go one after another.
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Clock, Timer } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
@@ -19,7 +18,7 @@ export interface LinuxNetworkSettings {
   readonly run: Run;
   readonly log: Log;
   readonly clock: Clock;
-  /** Files are kept below it, in `network/`. */
+  /** A folder of this driver's own: made when it is missing, removed by `removeAll`. */
   readonly stateDirectory: string;
   /** Masquerade only what leaves by this interface. Default: by any that is no bridge of novact's. */
   readonly uplink?: string | undefined;
@@ -42,7 +41,7 @@ const packages: Readonly<Record<string, string>> = { ip: 'iproute2', nft: 'nftab
 
 export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork {
   const { run, log, clock } = settings;
-  const directory = join(settings.stateDirectory, 'network');
+  const directory = settings.stateDirectory;
   const inTurn = createTurns();
   const watch = createWatch({ clock, log, everyMs: settings.watchMs ?? 300 });
   const firewall = createFirewall(settings);

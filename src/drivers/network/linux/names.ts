@@ -58,7 +58,7 @@ export const addressNumber = (address: string): number => address.split('.').red
 export function collapseCidrs(cidrs: readonly Cidr[]): Cidr[] {
   const sorted = cidrs
     .map((cidr) => ({ cidr, first: addressNumber(cidr.address) }))
-    .sort((a, b) => a.first - b.first || a.cidr.prefix - b.cidr.prefix);
+    .toSorted((a, b) => a.first - b.first || a.cidr.prefix - b.cidr.prefix);
   const kept: Cidr[] = [];
   let coveredBefore = 0;
   for (const { cidr, first } of sorted) {

@@ -46,7 +46,7 @@ function sortedUnique<T>(items: readonly T[], key: (item: T) => string, what: st
     if (byKey.has(key(item))) throw new DriverError('failed', `two parts of a firewall have the same ${what}: ${key(item)}`);
     byKey.set(key(item), item);
   }
-  return [...byKey.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item);
+  return [...byKey.entries()].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item);
 }
 
 function renderInet(firewall: FirewallSpec, uplink: string | undefined): string {
@@ -126,7 +126,7 @@ export function renderIngress(ingress: readonly IngressRule[]): string[] {
     const everyone = sources.some((source) => source.prefix === 0);
     return [[everyone ? '' : `ip saddr ${anyOf(sources.map(cidrText))}`, renderProtocol(rule), 'accept'].filter((part) => part !== '').join(' ')];
   });
-  return [...new Set(texts)].sort();
+  return [...new Set(texts)].toSorted();
 }
 
 const namesOfNumbers: Readonly<Record<string, 'icmp' | 'tcp' | 'udp'>> = { 1: 'icmp', 6: 'tcp', 17: 'udp' };

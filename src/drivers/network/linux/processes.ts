@@ -25,9 +25,17 @@ const politeMs = 2_000;
 const forcedMs = 2_000;
 const pauseMs = 20;
 
-/** After: the process with these arguments is gone. Asked first, then killed. */
+/** An ending process loses its arguments first and its sockets later: only one that is gone, a zombie or another has let go of them. */
+async function holdsOn(found: FoundProcess): Promise<boolean> {
+  const status = await readFile(`/proc/${found.pid}/status`, 'utf8').catch(() => '');
+  if (!/^State:\s+[^ZX]/m.test(status)) return false;
+  const args = await argumentsOf(found.pid);
+  return args.length === 0 || args.join('\0') === found.args.join('\0');
+}
+
+/** After: the process with these arguments is gone, and what it held is free. Asked first, then killed. */
 export async function endProcess(found: FoundProcess, clock: Clock): Promise<void> {
-  const lives = async () => (await argumentsOf(found.pid)).join('\0') === found.args.join('\0');
+  const lives = () => holdsOn(found);
   for (const [signal, withinMs] of [['SIGTERM', politeMs], ['SIGKILL', forcedMs]] as const) {
     const deadline = clock.now() + withinMs;
     if (!(await lives())) return;

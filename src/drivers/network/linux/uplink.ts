@@ -2,7 +2,7 @@
 // everything. It changes one switch (ip_forward), remembers what it was, and only reports on the rules of others.
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DriverError } from '../../../lib/errors.ts';
+import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import { tableName } from './nft.ts';
 
@@ -43,11 +43,10 @@ export async function restoreForwarding(run: Run, stateDirectory: string): Promi
  */
 export async function ensureBridgedFiltering(run: Run): Promise<void> {
   if ((await readSwitch(run, bridgedToFirewall)) !== undefined) return;
-  const loaded = await run('modprobe', ['br_netfilter'], { okCodes: [0, 1] }).catch(() => undefined);
+  const loaded = await run('modprobe', ['br_netfilter'], { okCodes: [0, 1] }).catch((error: unknown) => ({ stderr: messageOf(error) }));
   if ((await readSwitch(run, bridgedToFirewall)) === undefined) {
-    throw new DriverError('unsupported', 'the kernel has no br_netfilter, which security groups need between guests of one host; try: modprobe br_netfilter', {
-      ...(loaded === undefined ? {} : { output: loaded.stderr }),
-    });
+    const message = 'the kernel has no br_netfilter, which security groups need between guests of one host; try: modprobe br_netfilter';
+    throw new DriverError('unsupported', message, { output: loaded.stderr });
   }
   for (const family of ['iptables', 'ip6tables', 'arptables']) await writeSwitch(run, `/proc/sys/net/bridge/bridge-nf-call-${family}`, '0');
 }
