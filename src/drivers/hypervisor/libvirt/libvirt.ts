@@ -1,0 +1,306 @@
+// Real guests through libvirt: QEMU under KVM or TCG, LXC containers, Xen. Every method ensures a state, is repeated when libvirtd
+// goes away meanwhile, and has a deadline. libvirt itself is the truth about domains; nothing is remembered here that it would forget.
+import { mkdir } from 'node:fs/promises';
+import { totalmem } from 'node:os';
+import type { Clock } from '../../../lib/clock.ts';
+import { DriverError, messageOf } from '../../../lib/errors.ts';
+import type { Log } from '../../../lib/log.ts';
+import type { DomainSpec, DomainState, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo } from '../driver.ts';
+import { ConsoleRecorder, parseMetadata } from './console-recorder.ts';
+import { readConsole, trimConsole } from './console.ts';
+import { probeKvm } from './probe.ts';
+import {
+  create, defineXml, destroy, domainStates, getMetadata, getState, libvirtCodes, listAll, lookupByName, nodeInfo, reboot, reset, resume, shutdown, undefine,
+} from './procedures.ts';
+import { LibvirtError, type RpcEvent } from './rpc.ts';
+import { Session, type Calls } from './session.ts';
+import { parseLibvirtUri, type LibvirtUri } from './uri.ts';
+import { domainXml, metadataNamespace } from './xml.ts';
+import type { DomainHandle } from './xdr.ts';
+
+export interface LibvirtOptions {
+  /** `qemu:///system`, `lxc:///system`, `xen:///system`, `qemu:///session`, each also with `?socket=/path`. */
+  readonly uri: string;
+  /** Where the daemon listens, when not at its usual place. */
+  readonly socket?: string;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Where the result of the KVM probe is kept. */
+  readonly stateDirectory: string;
+  /** `auto`: KVM when a probe guest boots under it. */
+  readonly accelerator?: 'auto' | 'kvm' | 'tcg';
+  readonly probeTimeoutMs?: number;
+  /** The kernel that the probe guest boots. Default: the host's own. */
+  readonly probeKernelPath?: string | undefined;
+  readonly connectTimeoutMs?: number;
+}
+
+/** Starting a domain includes libvirt's look at a QEMU it does not know yet, which takes seconds; stopping waits for a busy QEMU. */
+const deadlinesMs = { read: 10_000, define: 30_000, start: 90_000, stop: 60_000, ask: 15_000 } as const;
+const connectTimeoutMsDefault = 10_000;
+const probeTimeoutMsDefault = 10_000;
+
+/** QEMU domains may have more to forget than their XML; the LXC driver knows no such flags. Managed save, snapshots, NVRAM. */
+const undefineEverything = 1 | 2 | 4;
+
+/** How long a guest that has just powered off may need until its emulator is gone. */
+const endingMs = { max: 15_000, poll: 100 } as const;
+
+/** Waits for the daemon and, for QEMU, for the KVM probe. Throws DriverError `timeout` that names the socket when nobody is there. */
+export async function createLibvirtHypervisor(options: LibvirtOptions): Promise<HypervisorDriver> {
+  const driver = new LibvirtHypervisor(options, parseLibvirtUri(options.uri, options.socket));
+  try {
+    await driver.open();
+    return driver;
+  } catch (error) {
+    await driver.close();
+    throw error;
+  }
+}
+
+class LibvirtHypervisor implements HypervisorDriver {
+  readonly #options: LibvirtOptions;
+  readonly #uri: LibvirtUri;
+  readonly #session: Session;
+  readonly #recorder: ConsoleRecorder | undefined;
+  readonly #listeners = new Set<(event: HypervisorEvent) => void>();
+  /** By uuid. A domain's cloud changes only by a new definition, which is an event. */
+  readonly #clouds = new Map<string, string>();
+  #info: HypervisorInfo;
+
+  constructor(options: LibvirtOptions, uri: LibvirtUri) {
+    this.#options = options;
+    this.#uri = uri;
+    this.#info = { name: 'libvirt', kind: uri.kind, bootsKernels: uri.kind !== 'lxc', notice: undefined };
+    this.#recorder = uri.kind === 'qemu' ? undefined : new ConsoleRecorder(() => this.#session, options.log);
+    this.#session = new Session({
+      uri, log: options.log, clock: options.clock, connectTimeoutMs: options.connectTimeoutMs ?? connectTimeoutMsDefault,
+      onEvent: (event) => this.#onEvent(event),
+      onConnected: () => this.#onConnected(),
+      onDisconnected: (error) => this.#emit({ type: 'disconnected', error: error.message }),
+    });
+  }
+
+  get info(): HypervisorInfo {
+    return this.#info;
+  }
+
+  async open(): Promise<void> {
+    const { clock, log, stateDirectory, probeKernelPath, accelerator = 'auto' } = this.#options;
+    await this.#session.run('open the hypervisor', this.#options.connectTimeoutMs ?? connectTimeoutMsDefault, (calls) => calls.call(nodeInfo()));
+    if (this.#uri.kind !== 'qemu') return;
+    await mkdir(stateDirectory, { recursive: true });
+    const timeoutMs = this.#options.probeTimeoutMs ?? probeTimeoutMsDefault;
+    const result =
+      accelerator === 'auto'
+        ? await probeKvm({ session: this.#session, clock, log, stateDirectory, timeoutMs, kernelPath: probeKernelPath })
+        : { kind: accelerator === 'kvm' ? ('kvm' as const) : ('qemu' as const), notice: accelerator === 'kvm' ? undefined : 'TCG (slow emulation): chosen' };
+    this.#info = { ...this.#info, kind: result.kind, notice: result.notice };
+  }
+
+  async capacity(): Promise<HostCapacity> {
+    const node = await this.#session.run('read the capacity', deadlinesMs.read, (calls) => calls.call(nodeInfo()));
+    // libvirt counts the memory of NUMA nodes, which is not all of it on some hosts. Behind a unix socket the daemon's host is ours.
+    return { cores: node.cores, memoryMiB: Math.floor(totalmem() / 1024 / 1024) };
+  }
+
+  list(cloudId: string): Promise<readonly DomainStatus[]> {
+    return this.#session.run('list domains', deadlinesMs.read, async (calls) => {
+      const domains = await calls.call(listAll());
+      this.#forgetOthers(domains);
+      const found = await Promise.all(domains.map((domain) => this.#statusIn(calls, domain, cloudId)));
+      return found.filter((status) => status !== undefined);
+    });
+  }
+
+  status(instanceId: string): Promise<DomainStatus> {
+    return this.#session.run(`read the status of ${instanceId}`, deadlinesMs.read, async (calls) => {
+      const domain = await calls.call(lookupByName(instanceId));
+      return toStatus(instanceId, await calls.call(getState(domain)));
+    });
+  }
+
+  async ensureDefined(spec: DomainSpec): Promise<void> {
+    const xml = domainXml(spec, this.#info.kind === 'sim' ? 'qemu' : this.#info.kind);
+    await mkdir(spec.directory, { recursive: true });
+    await this.#session.run(`define ${spec.instanceId}`, deadlinesMs.define, (calls) => calls.call(defineXml(xml)));
+  }
+
+  async ensureRunning(instanceId: string): Promise<void> {
+    await this.#session.run(`start ${instanceId}`, deadlinesMs.start, async (calls) => {
+      const domain = await calls.call(lookupByName(instanceId));
+      const state = await this.#settledState(calls, domain);
+      if (state === domainStates.paused || state === domainStates.suspended) return calls.call(resume(domain));
+      if (isUp(state)) return;
+      if (state === domainStates.crashed) await unless(calls.call(destroy(domain)), libvirtCodes.operationInvalid);
+      // Somebody else may have started it in between: that is what was wanted.
+      await unless(calls.call(create(domain)), libvirtCodes.operationInvalid);
+    });
+    await this.#recorder?.record(instanceId);
+  }
+
+  async requestShutdown(instanceId: string): Promise<void> {
+    await this.#session.run(`shut down ${instanceId}`, deadlinesMs.ask, async (calls) => {
+      const domain = await calls.call(lookupByName(instanceId));
+      await unless(calls.call(shutdown(domain)), libvirtCodes.operationInvalid);
+    });
+  }
+
+  async ensureStopped(instanceId: string): Promise<void> {
+    await this.#session.run(`stop ${instanceId}`, deadlinesMs.stop, async (calls) => {
+      const domain = await this.#find(calls, instanceId);
+      if (domain !== undefined) await unless(calls.call(destroy(domain)), libvirtCodes.operationInvalid, libvirtCodes.noDomain);
+    });
+  }
+
+  async reboot(instanceId: string, options: { force: boolean }): Promise<void> {
+    await this.#session.run(`reboot ${instanceId}`, deadlinesMs.start, async (calls) => {
+      const domain = await calls.call(lookupByName(instanceId));
+      const { state } = await calls.call(getState(domain));
+      if (!isUp(state)) throw new DriverError('busy', `reboot ${instanceId}: it is not running`);
+      if (options.force || !(await asked(calls.call(reboot(domain))))) await this.#rebootByForce(calls, domain);
+    });
+    await this.#recorder?.record(instanceId);
+  }
+
+  async ensureAbsent(instanceId: string): Promise<void> {
+    await this.#session.run(`remove ${instanceId}`, deadlinesMs.stop, async (calls) => {
+      const domain = await this.#find(calls, instanceId);
+      if (domain === undefined) return;
+      await unless(calls.call(destroy(domain)), libvirtCodes.operationInvalid, libvirtCodes.noDomain);
+      const flags = this.#uri.kind === 'qemu' ? undefineEverything : 0;
+      await unless(calls.call(undefine(domain, flags)), libvirtCodes.noDomain);
+    });
+  }
+
+  console(spec: { instanceId: string; directory: string }): Promise<Buffer> {
+    return readConsole(spec.directory);
+  }
+
+  trimConsole(spec: { instanceId: string; directory: string }): Promise<void> {
+    return trimConsole(spec.directory);
+  }
+
+  subscribe(listener: (event: HypervisorEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.clear();
+    await this.#session.close();
+  }
+
+  #onEvent(event: RpcEvent): void {
+    this.#clouds.delete(event.domain.uuid.toString('hex'));
+    if (this.#recorder !== undefined && event.domain.id >= 0) void this.#recorder.record(event.domain.name);
+    this.#emit({ type: event.kind === 'reboot' ? 'rebooted' : 'domain', instanceId: event.domain.name });
+  }
+
+  #onConnected(): void {
+    this.#clouds.clear();
+    this.#emit({ type: 'connected' });
+    this.#recorder?.recordAll().catch((error: unknown) => this.#options.log.warn({ error: messageOf(error) }, 'consoles are not recorded'));
+  }
+
+  #emit(event: HypervisorEvent): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch (error) {
+        this.#options.log.error({ error: messageOf(error), event: event.type }, 'a listener of the hypervisor failed');
+      }
+    }
+  }
+
+  /** Undefined for domains of others, and for one that vanished while we looked. */
+  async #statusIn(calls: Calls, domain: DomainHandle, cloudId: string): Promise<DomainStatus | undefined> {
+    try {
+      if ((await this.#cloudOf(calls, domain)) !== cloudId) return undefined;
+      return toStatus(domain.name, await calls.call(getState(domain)));
+    } catch (error) {
+      if (error instanceof LibvirtError && error.code === libvirtCodes.noDomain) return undefined;
+      throw error;
+    }
+  }
+
+  async #cloudOf(calls: Calls, domain: DomainHandle): Promise<string> {
+    const key = domain.uuid.toString('hex');
+    const known = this.#clouds.get(key);
+    if (known !== undefined) return known;
+    const xml = await calls.call(getMetadata(domain, metadataNamespace)).catch((error: unknown) => {
+      if (error instanceof LibvirtError && error.code === libvirtCodes.noMetadata) return '';
+      throw error;
+    });
+    const { cloudId } = parseMetadata(xml);
+    this.#clouds.set(key, cloudId);
+    return cloudId;
+  }
+
+  #forgetOthers(domains: readonly DomainHandle[]): void {
+    const present = new Set(domains.map((domain) => domain.uuid.toString('hex')));
+    for (const key of this.#clouds.keys()) if (!present.has(key)) this.#clouds.delete(key);
+  }
+
+  async #find(calls: Calls, instanceId: string): Promise<DomainHandle | undefined> {
+    return unless(calls.call(lookupByName(instanceId)), libvirtCodes.noDomain);
+  }
+
+  /** A guest that has powered off is not yet gone for libvirt: starting it in that moment would do nothing. */
+  async #settledState(calls: Calls, domain: DomainHandle): Promise<number> {
+    const until = this.#options.clock.now() + endingMs.max;
+    for (;;) {
+      const { state } = await calls.call(getState(domain));
+      if (state !== domainStates.shutdown || this.#options.clock.now() >= until) return state;
+      await this.#options.clock.sleep(endingMs.poll);
+    }
+  }
+
+  async #rebootByForce(calls: Calls, domain: DomainHandle): Promise<void> {
+    if (this.#uri.kind === 'qemu') return calls.call(reset(domain));
+    await unless(calls.call(destroy(domain)), libvirtCodes.operationInvalid);
+    await unless(calls.call(create(domain)), libvirtCodes.operationInvalid);
+    this.#emit({ type: 'rebooted', instanceId: domain.name });
+  }
+}
+
+/** The answer, or undefined when libvirt refused with one of these codes. */
+async function unless<T>(answer: Promise<T>, ...codes: readonly number[]): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof LibvirtError && codes.includes(error.code)) return undefined;
+    throw error;
+  }
+}
+
+/** False when this guest cannot be asked: its hypervisor has no way to. */
+async function asked(request: Promise<unknown>): Promise<boolean> {
+  const cannot = [libvirtCodes.noSupport, libvirtCodes.operationUnsupported, libvirtCodes.argumentUnsupported, libvirtCodes.configUnsupported] as const;
+  try {
+    await request;
+    return true;
+  } catch (error) {
+    if (error instanceof LibvirtError && cannot.some((code) => code === error.code)) return false;
+    throw error;
+  }
+}
+
+function isUp(state: number): boolean {
+  return state !== domainStates.shutoff && state !== domainStates.crashed;
+}
+
+/** virDomainShutoffReason, from 0 on: unknown, shutdown, destroyed, crashed, migrated, saved, failed, from snapshot, daemon. */
+const shutoffReasons: readonly DomainStatus['reason'][] = ['unknown', 'guest', 'destroyed', 'failed', 'unknown', 'unknown', 'failed', 'unknown', 'failed'];
+
+export function toStatus(instanceId: string, { state, reason }: { state: number; reason: number }): DomainStatus {
+  const shown = stateNames.get(state) ?? 'running';
+  return { instanceId, state: shown, reason: shown === 'shutoff' ? (shutoffReasons[reason] ?? 'unknown') : shown === 'crashed' ? 'failed' : 'unknown' };
+}
+
+const stateNames = new Map<number, DomainState>([
+  [domainStates.paused, 'paused'],
+  [domainStates.suspended, 'paused'],
+  [domainStates.shutoff, 'shutoff'],
+  [domainStates.crashed, 'crashed'],
+]);

@@ -1,0 +1,84 @@
+// The procedures of libvirt's remote protocol that novact uses: numbers, arguments and answers. The numbers are a stable part of
+// libvirt's wire protocol; nothing here knows about sockets.
+import { XdrReader, XdrWriter, type DomainHandle } from './xdr.ts';
+
+export interface Procedure<Answer> {
+  readonly name: string;
+  readonly number: number;
+  readonly body: Buffer;
+  readonly read: (reader: XdrReader) => Answer;
+}
+
+/** virDomainState. */
+export const domainStates = { none: 0, running: 1, blocked: 2, paused: 3, shutdown: 4, shutoff: 5, crashed: 6, suspended: 7 } as const;
+
+/** virErrorNumber, where a code decides something. */
+export const libvirtCodes = {
+  noSupport: 3, noDomain: 42, operationInvalid: 55, configUnsupported: 67, operationTimeout: 68, argumentUnsupported: 74,
+  noMetadata: 80, operationUnsupported: 84, resourceBusy: 87, accessDenied: 88,
+} as const;
+
+/** Events that are asked for, and the message each one arrives in. */
+export const eventKinds = {
+  lifecycle: { id: 0, message: 318 },
+  reboot: { id: 1, message: 319 },
+} as const;
+
+export const openConsoleNumber = 201;
+export const authNone = 0;
+
+/** VIR_DOMAIN_START_AUTODESTROY: the domain ends with the connection that created it. */
+export const autoDestroy = 2;
+
+const nothing = (): undefined => undefined;
+const text = (reader: XdrReader): string => reader.text();
+const domain = (reader: XdrReader): DomainHandle => reader.domain();
+const empty = Buffer.alloc(0);
+
+function procedure<Answer>(name: string, number: number, body: XdrWriter | undefined, read: (reader: XdrReader) => Answer): Procedure<Answer> {
+  return { name, number, body: body?.bytes() ?? empty, read };
+}
+
+const withDomain = (handle: DomainHandle): XdrWriter => new XdrWriter().domain(handle);
+
+export const authList = () => procedure('list the ways to authenticate', 66, undefined, (reader) => reader.list((item) => item.uint()));
+export const connectOpen = (uri: string) => procedure('open', 1, new XdrWriter().optionalText(uri).uint(0), nothing);
+export const connectClose = () => procedure('close', 2, undefined, nothing);
+export const connectVersion = () => procedure('read the version', 4, undefined, (reader) => Number(reader.ulong()));
+export const capabilities = () => procedure('read the capabilities', 7, undefined, text);
+
+/** The processor's model comes first: 32 characters, a word each; then the memory in KiB. */
+export const nodeInfo = () =>
+  procedure('read the node', 6, undefined, (reader) => {
+    reader.fixed(32 * 4);
+    reader.ulong();
+    return { cores: reader.int() };
+  });
+
+export const registerEvent = (id: number) =>
+  procedure('register for events', 316, new XdrWriter().uint(id).uint(0), (reader) => reader.int());
+
+export const listAll = () =>
+  procedure('list domains', 273, new XdrWriter().uint(1).uint(0), (reader) => reader.list((item) => item.domain()));
+
+export const lookupByName = (name: string) => procedure('look up', 23, new XdrWriter().text(name), domain);
+export const defineXml = (xml: string) => procedure('define', 11, new XdrWriter().text(xml), domain);
+export const createXml = (xml: string, flags: number) => procedure('create', 10, new XdrWriter().text(xml).uint(flags), domain);
+export const create = (handle: DomainHandle) => procedure('start', 9, withDomain(handle), nothing);
+export const destroy = (handle: DomainHandle) => procedure('destroy', 12, withDomain(handle), nothing);
+export const resume = (handle: DomainHandle) => procedure('resume', 28, withDomain(handle), nothing);
+export const shutdown = (handle: DomainHandle) => procedure('shut down', 33, withDomain(handle), nothing);
+export const reboot = (handle: DomainHandle) => procedure('reboot', 27, withDomain(handle).uint(0), nothing);
+export const reset = (handle: DomainHandle) => procedure('reset', 245, withDomain(handle).uint(0), nothing);
+export const undefine = (handle: DomainHandle, flags: number) => procedure('undefine', 231, withDomain(handle).uint(flags), nothing);
+
+export const getState = (handle: DomainHandle) =>
+  procedure('read the state', 212, withDomain(handle).uint(0), (reader) => ({ state: reader.int(), reason: reader.int() }));
+
+/** The metadata element of that namespace, as XML. */
+export const getMetadata = (handle: DomainHandle, namespace: string) =>
+  procedure('read the metadata', 265, withDomain(handle).uint(2).optionalText(namespace).uint(0), text);
+
+/** Both directions then flow as stream packets under the call's serial number. */
+export const openConsole = (handle: DomainHandle) =>
+  procedure('open the console', openConsoleNumber, withDomain(handle).optionalText(undefined).uint(0), nothing);

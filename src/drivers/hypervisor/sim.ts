@@ -1,0 +1,222 @@
+// A hypervisor in memory: domains with a boot delay, console text, events, and failures on demand. For specs, for trials without
+// a hypervisor, and for simulating thousands of hosts. Its world lives apart from the driver, as real guests outlive novact.
+import type { Clock, Timer } from '../../lib/clock.ts';
+import { DriverError } from '../../lib/errors.ts';
+import {
+  consoleBytesMax, type DomainSpec, type DomainState, type DomainStatus, type HostCapacity, type HypervisorDriver, type HypervisorEvent, type HypervisorInfo,
+} from './driver.ts';
+
+export interface SimOptions {
+  readonly clock: Clock;
+  /** Hand the same world to the next driver, and its guests are there again. Default: a new one. */
+  readonly world?: SimWorld;
+  readonly capacity?: HostCapacity;
+  /** From the start to the last line of the boot. */
+  readonly bootDelayMs?: number;
+  /** From the wish to the power-off. */
+  readonly shutdownDelayMs?: number;
+  /** The text of the failure when starting this domain is to fail. */
+  readonly failSpawnOn?: (spec: DomainSpec) => string | undefined;
+  /** Guests that ignore wishes: neither power off nor reboot. */
+  readonly deaf?: (instanceId: string) => boolean;
+}
+
+interface SimDomain {
+  spec: DomainSpec;
+  state: DomainState;
+  reason: DomainStatus['reason'];
+  console: Buffer;
+  timers: Timer[];
+}
+
+const bootDelayMsDefault = 200;
+const shutdownDelayMsDefault = 100;
+const capacityDefault: HostCapacity = { cores: 16, memoryMiB: 65_536 };
+
+/** The machine under the sim driver. Specs do to it what happens behind novact's back. */
+export class SimWorld {
+  readonly domains = new Map<string, SimDomain>();
+  readonly listeners = new Set<(event: HypervisorEvent) => void>();
+  #reachable = true;
+
+  get reachable(): boolean {
+    return this.#reachable;
+  }
+
+  /** The guest powers itself off. */
+  powerOff(instanceId: string): void {
+    this.end(instanceId, 'shutoff', 'guest');
+  }
+
+  /** Somebody with other tools destroys it. */
+  destroy(instanceId: string): void {
+    this.end(instanceId, 'shutoff', 'destroyed');
+  }
+
+  /** The emulator dies. */
+  crash(instanceId: string): void {
+    this.end(instanceId, 'shutoff', 'failed');
+  }
+
+  /** The daemon goes away; guests go on, calls fail, events of this time are lost. */
+  disconnect(): void {
+    this.emit({ type: 'disconnected', error: 'the simulated daemon went away' });
+    this.#reachable = false;
+  }
+
+  reconnect(): void {
+    this.#reachable = true;
+    this.emit({ type: 'connected' });
+  }
+
+  write(instanceId: string, text: string): void {
+    const domain = this.domains.get(instanceId);
+    if (domain !== undefined) domain.console = Buffer.concat([domain.console, Buffer.from(text)]).subarray(-consoleBytesMax);
+  }
+
+  end(instanceId: string, state: DomainState, reason: DomainStatus['reason']): void {
+    const domain = this.domains.get(instanceId);
+    if (domain === undefined || domain.state === 'shutoff') return;
+    for (const timer of domain.timers.splice(0)) timer.cancel();
+    domain.state = state;
+    domain.reason = reason;
+    this.emit({ type: 'domain', instanceId });
+  }
+
+  emit(event: HypervisorEvent): void {
+    if (this.#reachable) for (const listener of this.listeners) listener(event);
+  }
+}
+
+export function createSimHypervisor(options: SimOptions): HypervisorDriver {
+  return new SimHypervisor(options);
+}
+
+class SimHypervisor implements HypervisorDriver {
+  readonly info: HypervisorInfo = { name: 'sim', kind: 'sim', bootsKernels: true, notice: 'sim: guests exist in memory only; nothing boots' };
+  readonly #options: SimOptions;
+  readonly #world: SimWorld;
+  readonly #own = new Set<(event: HypervisorEvent) => void>();
+  #closed = false;
+
+  constructor(options: SimOptions) {
+    this.#options = options;
+    this.#world = options.world ?? new SimWorld();
+  }
+
+  async capacity(): Promise<HostCapacity> {
+    this.#check('read the capacity');
+    return this.#options.capacity ?? capacityDefault;
+  }
+
+  async list(cloudId: string): Promise<readonly DomainStatus[]> {
+    this.#check('list domains');
+    return [...this.#world.domains.values()].filter((domain) => domain.spec.cloudId === cloudId).map(statusOf);
+  }
+
+  async status(instanceId: string): Promise<DomainStatus> {
+    return statusOf(this.#domain(instanceId, 'read the status of'));
+  }
+
+  async ensureDefined(spec: DomainSpec): Promise<void> {
+    this.#check(`define ${spec.instanceId}`);
+    const known = this.#world.domains.get(spec.instanceId);
+    if (known !== undefined) known.spec = spec;
+    else this.#world.domains.set(spec.instanceId, { spec, state: 'shutoff', reason: 'unknown', console: Buffer.alloc(0), timers: [] });
+    this.#world.emit({ type: 'domain', instanceId: spec.instanceId });
+  }
+
+  async ensureRunning(instanceId: string): Promise<void> {
+    const domain = this.#domain(instanceId, 'start');
+    if (domain.state === 'running') return;
+    const problem = this.#options.failSpawnOn?.(domain.spec);
+    if (problem !== undefined) throw new DriverError('failed', `start ${instanceId}: ${problem}`);
+    domain.state = 'running';
+    domain.reason = 'unknown';
+    this.#boot(domain);
+    this.#world.emit({ type: 'domain', instanceId });
+  }
+
+  async requestShutdown(instanceId: string): Promise<void> {
+    const domain = this.#domain(instanceId, 'shut down');
+    if (domain.state !== 'running' || this.#options.deaf?.(instanceId)) return;
+    this.#later(domain, this.#options.shutdownDelayMs ?? shutdownDelayMsDefault, () => {
+      this.#world.write(instanceId, 'sim: power button\r\nsim: down\r\n');
+      this.#world.powerOff(instanceId);
+    });
+  }
+
+  async ensureStopped(instanceId: string): Promise<void> {
+    this.#check(`stop ${instanceId}`);
+    this.#world.destroy(instanceId);
+  }
+
+  async reboot(instanceId: string, { force }: { force: boolean }): Promise<void> {
+    const domain = this.#domain(instanceId, 'reboot');
+    if (domain.state !== 'running') throw new DriverError('busy', `reboot ${instanceId}: it is not running`);
+    if (!force && this.#options.deaf?.(instanceId)) return;
+    const again = () => {
+      for (const timer of domain.timers.splice(0)) timer.cancel();
+      this.#boot(domain);
+      this.#world.emit({ type: 'rebooted', instanceId });
+    };
+    if (force) again();
+    else this.#later(domain, this.#options.shutdownDelayMs ?? shutdownDelayMsDefault, again);
+  }
+
+  async ensureAbsent(instanceId: string): Promise<void> {
+    this.#check(`remove ${instanceId}`);
+    if (!this.#world.domains.has(instanceId)) return;
+    this.#world.destroy(instanceId);
+    this.#world.domains.delete(instanceId);
+    this.#world.emit({ type: 'domain', instanceId });
+  }
+
+  async console({ instanceId }: { instanceId: string }): Promise<Buffer> {
+    return this.#world.domains.get(instanceId)?.console ?? Buffer.alloc(0);
+  }
+
+  /** The console here never holds more than its bound. */
+  async trimConsole(): Promise<void> {}
+
+  subscribe(listener: (event: HypervisorEvent) => void): () => void {
+    this.#own.add(listener);
+    this.#world.listeners.add(listener);
+    return () => {
+      this.#own.delete(listener);
+      this.#world.listeners.delete(listener);
+    };
+  }
+
+  /** The world goes on. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const listener of this.#own) this.#world.listeners.delete(listener);
+  }
+
+  #boot(domain: SimDomain): void {
+    const { instanceId } = domain.spec;
+    this.#world.write(instanceId, `sim: ${instanceId} boots\r\n`);
+    this.#later(domain, this.#options.bootDelayMs ?? bootDelayMsDefault, () => this.#world.write(instanceId, `sim: ${instanceId} is ready\r\n`));
+  }
+
+  #later(domain: SimDomain, delayMs: number, action: () => void): void {
+    domain.timers.push(this.#options.clock.after(delayMs, action, { unref: true }));
+  }
+
+  #domain(instanceId: string, attempted: string): SimDomain {
+    this.#check(`${attempted} ${instanceId}`);
+    const domain = this.#world.domains.get(instanceId);
+    if (domain === undefined) throw new DriverError('notFound', `${attempted} ${instanceId}: no such domain`);
+    return domain;
+  }
+
+  #check(attempted: string): void {
+    if (this.#closed) throw new DriverError('failed', `${attempted}: the hypervisor driver is closed`);
+    if (!this.#world.reachable) throw new DriverError('timeout', `${attempted}: the simulated daemon is not reachable`);
+  }
+}
+
+function statusOf(domain: SimDomain): DomainStatus {
+  return { instanceId: domain.spec.instanceId, state: domain.state, reason: domain.reason };
+}
