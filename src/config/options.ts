@@ -40,7 +40,7 @@ const range = z.string().refine((text) => {
   return bits >= 16 && bits <= 29 && ipaddr.IPv4.networkAddressFromCIDR(text).toString() === network.toString();
 }, 'a private IPv4 range such as 10.45.0.0/20 is needed, from /16 to /29, without host bits');
 
-function option<T>(text: string, type: z.ZodType<T>, rest: { default: (around: Surroundings) => T; secret?: boolean }): Option<T>;
+function option<T>(text: string, type: z.ZodType<T>, rest: { default: (around: Surroundings) => NoInfer<T>; secret?: boolean }): Option<T>;
 function option<T>(text: string, type: z.ZodType<T>, rest?: { secret?: boolean }): Option<T | undefined>;
 function option<T>(text: string, type: z.ZodType<T>, rest: Partial<Option<T>> = {}): Option<T | undefined> {
   return { text, type, ...rest };

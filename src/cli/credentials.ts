@@ -1,0 +1,76 @@
+// The files that clients are pointed at: `novarc` for a shell, `s3cfg` for s3cmd. Both hold the first user's secret, so both are the
+// owner's alone.
+import { randomBytes } from 'node:crypto';
+import { rename, writeFile } from 'node:fs/promises';
+import { statePaths, type Settings } from '../config/settings.ts';
+import type { FounderKey } from './cloud.ts';
+
+export type Endpoints = { readonly ec2: string; readonly s3: string };
+
+/** Shell exports for awscli, boto, euca2ools and the like. */
+export function renderNovarc(settings: Pick<Settings, 'region' | 'state'>, endpoints: Endpoints, key: FounderKey): string {
+  const ec2 = endpoints.ec2.replace(/\/$/, '');
+  const values: Readonly<Record<string, string>> = {
+    EC2_URL: `${ec2}/services/Cloud`,
+    S3_URL: endpoints.s3,
+    EC2_ACCESS_KEY: key.accessKeyId,
+    EC2_SECRET_KEY: key.secretKey,
+    AWS_ACCESS_KEY_ID: key.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: key.secretKey,
+    AWS_DEFAULT_REGION: settings.region,
+    AWS_REGION: settings.region,
+    AWS_ENDPOINT_URL_EC2: endpoints.ec2,
+    AWS_ENDPOINT_URL_S3: endpoints.s3,
+    AWS_ENDPOINT_URL_STS: endpoints.ec2,
+    AWS_EC2_METADATA_DISABLED: 'true',
+    S3CMD_CONFIG: statePaths(settings).s3cfg,
+    NOVA_PROJECT_ID: key.projectName,
+    NOVA_USERNAME: key.userName,
+  };
+  const lines = Object.entries(values).map(([name, value]) => `export ${name}=${shellQuoted(value)}`);
+  // awscli before 2.13, Debian 12's among them, knows no AWS_ENDPOINT_URL_…: an alias of the shell names the endpoint instead.
+  const aliases = [
+    '# awscli older than 2.13 (Debian 12 has 2.9) does not read AWS_ENDPOINT_URL_*: these name the endpoint for it.',
+    `aws() {`,
+    `  case " $* " in *" --endpoint-url"*) command aws "$@" ;;`,
+    `    *" s3 "* | *" s3api "*) command aws --endpoint-url "$AWS_ENDPOINT_URL_S3" "$@" ;;`,
+    `    *) command aws --endpoint-url "$AWS_ENDPOINT_URL_EC2" "$@" ;;`,
+    `  esac`,
+    `}`,
+    `s3cmd() { command s3cmd -c "$S3CMD_CONFIG" "$@"; }`,
+  ];
+  return [`# novact: the key of ${key.userName} in the project ${key.projectName}. Use it with: . ${shellQuoted(statePaths(settings).novarc)}`, ...lines, ...aliases, ''].join('\n');
+}
+
+/** s3cmd's configuration: path-style, Signature V4, plain HTTP where the endpoint is. */
+export function renderS3cfg(settings: Pick<Settings, 'region'>, endpoints: Endpoints, key: FounderKey): string {
+  const url = new URL(endpoints.s3);
+  const isSecure = url.protocol === 'https:';
+  const values: Readonly<Record<string, string>> = {
+    access_key: key.accessKeyId,
+    secret_key: key.secretKey,
+    bucket_location: settings.region,
+    host_base: url.host,
+    host_bucket: url.host,
+    use_https: isSecure ? 'True' : 'False',
+    signature_v2: 'False',
+    check_ssl_certificate: isSecure ? 'True' : 'False',
+  };
+  return ['[default]', ...Object.entries(values).map(([name, value]) => `${name} = ${value}`), ''].join('\n');
+}
+
+/** After: `novarc` and `s3cfg` lie in the state folder, mode 0600, whole at every moment. */
+export async function writeCredentials(settings: Settings, endpoints: Endpoints, key: FounderKey): Promise<void> {
+  const paths = statePaths(settings);
+  await writeOwned(paths.novarc, renderNovarc(settings, endpoints, key));
+  await writeOwned(paths.s3cfg, renderS3cfg(settings, endpoints, key));
+}
+
+async function writeOwned(path: string, content: string): Promise<void> {
+  const draft = `${path}.${randomBytes(4).toString('hex')}`;
+  await writeFile(draft, content, { mode: 0o600, flag: 'wx' });
+  await rename(draft, path);
+}
+
+/** For any POSIX shell. */
+export const shellQuoted = (text: string): string => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

@@ -1,0 +1,64 @@
+// The state folder: made and proved writable before anything else, and owned by one process at a time.
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { statePaths, type Settings } from '../config/settings.ts';
+import type { Clock } from '../lib/clock.ts';
+import { messageOf, SetupError } from '../lib/errors.ts';
+import { acquireLock, LockHeld, lockHolder, type Lock, type LockHolder } from '../lib/lock.ts';
+
+/** After: the folder exists, others may pass through it (guests and the database run under accounts of their own) but not list it. */
+export async function prepareStateFolder(settings: Pick<Settings, 'state'>): Promise<void> {
+  const remedy = `Choose a folder you may write to (NOVACT_STATE or --state), or run as root.`;
+  try {
+    await mkdir(settings.state, { recursive: true, mode: 0o711 });
+    if (((await stat(settings.state)).mode & 0o777) !== 0o711) await chmod(settings.state, 0o711);
+    const probe = join(settings.state, `.probe-${process.pid}`);
+    await writeFile(probe, '', { flag: 'w' });
+    await rm(probe, { force: true });
+  } catch (cause) {
+    throw new SetupError(`cannot write to the state folder ${settings.state}: ${messageOf(cause)}`, remedy, { cause });
+  }
+}
+
+/** One novact per state folder; a second one is told who has it. */
+export async function lockState(settings: Settings, clock: Clock, command: string): Promise<Lock> {
+  try {
+    return await acquireLock(statePaths(settings).lock, { now: clock.date(), notes: { command, opsPort: String(settings.opsPort) } });
+  } catch (error) {
+    if (!(error instanceof LockHeld)) throw error;
+    throw heldError(settings, error);
+  }
+}
+
+function heldError(settings: Settings, error: LockHeld): SetupError {
+  const { holder } = error;
+  if (holder === undefined) return new SetupError(error.message, `If no novact uses ${settings.state}, remove that file.`, { cause: error });
+  const who = `process ${holder.pid}${holder.notes['command'] === undefined ? '' : ` (novact ${holder.notes['command']})`}`;
+  return new SetupError(
+    `${settings.state} is in use by ${who} on ${holder.host} since ${holder.since}`,
+    'Look at it with: bin/novact status. Stop it with: bin/novact down. A second cloud needs a folder and ports of its own (NOVACT_STATE, NOVACT_API_PORT …).',
+    { cause: error },
+  );
+}
+
+/** The process that owns the state folder, if one does. */
+export async function stateOwner(settings: Settings): Promise<LockHolder | undefined> {
+  try {
+    return await lockHolder(statePaths(settings).lock);
+  } catch (error) {
+    if (error instanceof LockHeld) throw heldError(settings, error);
+    throw new SetupError(`cannot read the state folder ${settings.state}: ${messageOf(error)}`, 'Run it as the user who started novact.', { cause: error });
+  }
+}
+
+/** What opens the ops server's inner pages: made once, readable by the owner only. */
+export async function ensureOpsToken(settings: Pick<Settings, 'state'>): Promise<string> {
+  const path = statePaths(settings).opsToken;
+  const present = await readFile(path, 'utf8').catch(() => '');
+  if (/^[A-Za-z0-9_-]{40,}$/.test(present.trim())) return present.trim();
+  const token = randomBytes(32).toString('base64url');
+  await writeFile(path, `${token}\n`, { mode: 0o600 });
+  await chmod(path, 0o600);
+  return token;
+}
