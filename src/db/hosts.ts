@@ -93,3 +93,12 @@ export async function ensureSetting(db: Queryable, key: SettingKey, make: () => 
   if (row === undefined) throw new Error(`the setting ${key} could not be kept`);
   return row.value;
 }
+
+export async function readSetting(db: Queryable, key: SettingKey): Promise<string | undefined> {
+  const [row] = await db.select().from(settings).where(eq(settings.key, key));
+  return row?.value;
+}
+
+export async function writeSetting(db: Queryable, key: SettingKey, value: string): Promise<void> {
+  await db.insert(settings).values({ key, value }).onConflictDoUpdate({ target: settings.key, set: { value } });
+}

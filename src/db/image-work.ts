@@ -1,18 +1,13 @@
 // What the objectstore does to an image's row while it registers it.
 import { and, eq } from 'drizzle-orm';
-import type { Queryable } from './db.ts';
-import { images, objects } from './schema/all.ts';
+import type { Db, Queryable } from './db.ts';
+import { discardBlobs } from './blobs.ts';
+import { images } from './schema/all.ts';
 
 export type Image = typeof images.$inferSelect;
 
 export async function loadImage(db: Queryable, id: string): Promise<Image | undefined> {
   const [row] = await db.select().from(images).where(eq(images.id, id));
-  return row;
-}
-
-export async function findObject(db: Queryable, at: { bucket: string; key: string }): Promise<{ blobId: string; sizeBytes: number } | undefined> {
-  const [row] = await db.select({ blobId: objects.blobId, sizeBytes: objects.sizeBytes }).from(objects)
-    .where(and(eq(objects.bucket, at.bucket), eq(objects.key, at.key)));
   return row;
 }
 
@@ -35,4 +30,39 @@ export async function publishImage(db: Queryable, id: string, facts: ImageFacts,
 export async function failImage(db: Queryable, id: string, reason: string, now: Date): Promise<void> {
   await db.update(images).set({ state: 'failed', stateReasonCode: 'Client.InvalidImage', stateReason: reason, stateChangedAt: now })
     .where(and(eq(images.id, id), eq(images.state, 'pending')));
+}
+
+/** Lets go of an image's blob; the sweeper removes it. */
+export function releaseBlob(db: Db, id: string, now: Date): Promise<void> {
+  return db.transaction(async (tx) => {
+    const [row] = await tx.select({ blobId: images.blobId }).from(images).where(eq(images.id, id)).for('update');
+    if (row === undefined || row.blobId === null) return;
+    await tx.update(images).set({ blobId: null }).where(eq(images.id, id));
+    await discardBlobs(tx, [row.blobId], now);
+  });
+}
+
+export interface NewImage {
+  readonly id: string;
+  readonly projectId: string;
+  readonly name: string;
+  readonly description: string;
+  readonly type: Image['type'];
+  readonly location: string;
+  readonly isPublic: boolean;
+  readonly kernelId: string | null;
+  readonly ramdiskId: string | null;
+}
+
+/** A pending image of novact's own making. */
+export async function insertImage(db: Queryable, image: NewImage, now: Date): Promise<void> {
+  await db.insert(images).values({
+    ...image, architecture: 'x86_64', state: 'pending', rootDeviceName: '/dev/vda', virtualizationType: 'hvm', createdAt: now, stateChangedAt: now,
+  });
+}
+
+/** Takes an image out of the offer when a newer one has its name; its content stays while it is launched from. */
+export async function replaceImage(db: Db, id: string, now: Date): Promise<void> {
+  await db.update(images).set({ state: 'deregistered', stateChangedAt: now }).where(eq(images.id, id));
+  await releaseBlob(db, id, now);
 }

@@ -1,11 +1,15 @@
 // The tree of a network host: /networks (bridge and DHCP of each, ensured from the database) and /firewall (all rules of the host, rendered
 // whole and applied atomically by this one owner).
 import { dhcpHostsOfNetwork, portsOfHost } from '../../db/networks.ts';
-import type { ActorDefinition, Ref } from '../runtime/actor.ts';
-import { defineEnsurer, nextTicket, type EnsureMessage } from './coalesce.ts';
+import type { ActorDefinition, Ref, ReplyTo } from '../runtime/actor.ts';
+import { defineEnsurer, ensured, nextTicket, type EnsureMessage } from './coalesce.ts';
 import type { NetworkHost } from './host.ts';
 
-export type NetworkMessage = { readonly type: 'ensureAll' } | { readonly type: 'dhcpDied'; readonly networkId: string } | { readonly type: 'refreshFirewall' };
+export type NetworkMessage =
+  /** Answered when everything of this host is as the database says. */
+  | { readonly type: 'ensureAll'; readonly replyTo?: ReplyTo<null> }
+  | { readonly type: 'dhcpDied'; readonly networkId: string }
+  | { readonly type: 'refreshFirewall' };
 
 interface State extends NetworkTree {
   readonly host: NetworkHost;
@@ -36,22 +40,28 @@ export const networkActor: ActorDefinition<State, NetworkMessage, NetworkArgs> =
     const firewall = context.spawn(defineEnsurer('firewall', host.reconcileIntervalMs, () => applyFirewall(host)), 'firewall', undefined);
     onTree({ networks, firewall });
     const unsubscribe = host.driver.subscribe((event) => host.system.tell(context.self, event));
-    context.after(0, { type: 'ensureAll' });
     return { host, networks, firewall, unsubscribe };
   },
   handle(state, message) {
-    const ensure: EnsureMessage = { type: 'ensure', ticket: nextTicket() };
-    if (message.type === 'refreshFirewall') return state.host.system.tell(state.firewall, ensure);
-    if (message.type === 'ensureAll') state.host.system.tell(state.firewall, ensure);
-    for (const [id, network] of state.networks) {
-      // A network whose server died is ensured even if a run has just begun: that one may have seen it alive.
-      if (message.type === 'ensureAll' || message.networkId === id) state.host.system.tell(network, ensure);
-    }
+    if (message.type === 'ensureAll') return ensureAll(state, message.replyTo);
+    // A network whose server died is ensured even if a run has just begun: that one may have seen it alive.
+    const ref = message.type === 'refreshFirewall' ? state.firewall : state.networks.get(message.networkId);
+    if (ref !== undefined) state.host.system.tell(ref, { type: 'ensure', ticket: nextTicket() });
   },
   onError: () => 'resume',
   onChildFailed: () => 'restart',
   onStop: (state) => state.unsubscribe(),
 };
+
+/** The rules first: a bridge without them would be open for a moment. */
+async function ensureAll({ host, networks, firewall }: State, replyTo: ReplyTo<null> | undefined): Promise<void> {
+  try {
+    for (const ref of [firewall, ...networks.values()]) await ensured(host, ref);
+    replyTo?.answer(null);
+  } catch (error) {
+    replyTo?.fail(error);
+  }
+}
 
 async function applyFirewall(host: NetworkHost): Promise<void> {
   await host.driver.applyFirewall({ networks: host.networks, ports: await portsOfHost(host.db, host.name), metadataPort: host.metadataPort });

@@ -1,5 +1,5 @@
 // Work that ensures a whole state from the database: whoever asks while it runs is served by one more run, not by one each.
-import type { ActorDefinition, ReplyTo } from '../runtime/actor.ts';
+import type { ActorDefinition, ActorSystem, Ref, ReplyTo } from '../runtime/actor.ts';
 
 export interface EnsureMessage {
   readonly type: 'ensure';
@@ -36,4 +36,12 @@ export function defineEnsurer(kind: string, intervalMs: number, ensure: () => Pr
     },
     onError: () => 'resume',
   };
+}
+
+const ensureTimeoutMs = 25_000;
+
+/** Resolves when a run that began after this call is done. */
+export function ensured({ system }: { readonly system: ActorSystem }, ref: Ref<EnsureMessage>): Promise<null> {
+  const ticket = nextTicket();
+  return system.ask<EnsureMessage, null>(ref, (replyTo) => ({ type: 'ensure', ticket, replyTo }), { timeoutMs: ensureTimeoutMs });
 }

@@ -1,12 +1,9 @@
 // Puts an instance on its network, and takes it off. The database says what should be; bridge, DHCP and rules of this host follow from it.
 import { claimAddress, portOfInstance, releaseAddress } from '../../db/networks.ts';
 import { DriverError } from '../../lib/errors.ts';
-import { nextTicket, type EnsureMessage } from './coalesce.ts';
+import { ensured } from './coalesce.ts';
 import type { NetworkTree } from './actor.ts';
 import type { NetworkHost } from './host.ts';
-import type { Ref } from '../runtime/actor.ts';
-
-const ensureTimeoutMs = 25_000;
 
 export interface PortAnswer {
   readonly bridge: string;
@@ -41,9 +38,4 @@ export async function removePort(host: NetworkHost, tree: NetworkTree, instanceI
 async function ensureBoth(host: NetworkHost, tree: NetworkTree, networkId: string): Promise<void> {
   const bridge = tree.networks.get(networkId);
   await Promise.all([bridge === undefined ? null : ensured(host, bridge), ensured(host, tree.firewall)]);
-}
-
-function ensured(host: NetworkHost, ref: Ref<EnsureMessage>): Promise<null> {
-  const ticket = nextTicket();
-  return host.system.ask<EnsureMessage, null>(ref, (replyTo) => ({ type: 'ensure', ticket, replyTo }), { timeoutMs: ensureTimeoutMs });
 }

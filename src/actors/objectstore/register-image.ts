@@ -4,7 +4,8 @@
 //   publish  the row says available
 import type { Readable } from 'node:stream';
 import { createHash } from 'node:crypto';
-import { failImage, findObject, loadImage, publishImage, type Image } from '../../db/image-work.ts';
+import { failImage, publishImage, releaseBlob, type Image } from '../../db/image-work.ts';
+import { findObject } from '../../db/objects.ts';
 import type { Db } from '../../db/db.ts';
 import type { DiskDriver } from '../../drivers/disk/driver.ts';
 import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
@@ -46,7 +47,7 @@ export const registerImage: Flow<ImageContext> = {
 };
 
 async function inspect({ db, store, disk, image, input, limits }: ImageContext): Promise<Inspected> {
-  const object = await findObject(db, { bucket: String(input['bucket']), key: String(input['key']) });
+  const object = await findObject(db, String(input['bucket']), String(input['key']));
   if (object === undefined) throw new Error(`${image.location}: the object does not exist any more`);
   const facts = image.type === 'machine'
     ? await disk.inspect(store.path(object.blobId), { virtualSizeBytesMax: limits.virtualSizeBytesMax, timeoutMs: limits.inspectMs })
@@ -83,13 +84,8 @@ async function publish({ db, clock, image }: ImageContext, outputs: StepOutputs)
 /** image.deregister: its blob is let go of; hosts and running guests keep their copies. */
 export const deregisterImage: Flow<ImageContext> = {
   name: 'image.deregister',
-  steps: [{ name: 'release', do: releaseBlob }],
+  steps: [{ name: 'release', do: ({ db, clock, image }) => releaseBlob(db, image.id, clock.date()) }],
 };
-
-async function releaseBlob({ db, store, image }: ImageContext): Promise<void> {
-  const current = await loadImage(db, image.id);
-  if (current?.blobId !== null && current?.blobId !== undefined) await store.remove(current.blobId);
-}
 
 /** The reason is the tenant's to read. */
 export async function afterFailedImage({ db, clock, image }: Pick<ImageContext, 'db' | 'clock' | 'image'>, error: string): Promise<void> {

@@ -36,5 +36,5 @@ export const settings = pgTable('settings', {
   key: text('key').primaryKey(),
   value: text('value').notNull(),
 });
-export type SettingKey = 'cloudId' | 'seeded';
+export type SettingKey = 'cloudId' | 'founderKey' | 'systemKey' | 'tinyImage';
 

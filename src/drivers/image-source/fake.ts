@@ -1,7 +1,6 @@
 // An image source for simulated hosts: nothing crosses a wire; `delayMs` stands for the transfer.
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
-import type { MemoryFiles } from '../files/memory.ts';
 import type { ImageSource } from './driver.ts';
 
 export interface FakeImageSource extends ImageSource {
@@ -10,7 +9,7 @@ export interface FakeImageSource extends ImageSource {
   failOn(imageId: string): void;
 }
 
-export function createFakeImageSource(options: { clock: Clock; files: MemoryFiles; delayMs: number }): FakeImageSource {
+export function createFakeImageSource(options: { clock: Clock; put: (path: string, sizeBytes: number) => void; delayMs: number }): FakeImageSource {
   const fetches = new Map<string, number>();
   const failing = new Set<string>();
   return {
@@ -21,7 +20,7 @@ export function createFakeImageSource(options: { clock: Clock; files: MemoryFile
       fetches.set(image.id, (fetches.get(image.id) ?? 0) + 1);
       await options.clock.sleep(options.delayMs, signal);
       if (failing.has(image.id)) throw new DriverError('failed', `image ${image.id}: the fake was told to fail`);
-      options.files.put(path, image.sizeBytes);
+      options.put(path, image.sizeBytes);
     },
   };
 }

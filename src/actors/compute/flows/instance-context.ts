@@ -50,15 +50,11 @@ export async function waitForEvent(context: InstanceContext, timeoutMs: number, 
     const event = nextEvent(context, Math.min(1_000, Math.max(0, end - host.clock.now())));
     try {
       if (await holds()) return true;
-    } catch (error) {
+      if (host.clock.now() >= end) return false;
+      await event.happened;
+    } finally {
       event.cancel();
-      throw error;
     }
-    if (host.clock.now() >= end) {
-      event.cancel();
-      return false;
-    }
-    await event.happened;
   }
   return false;
 }

@@ -4,7 +4,7 @@
 //   disk    the instance's folder with its root disk or tree              − the folder gone
 //   domain  define the domain                                             − no domain
 //   start   start it                                                      − stopped
-//   report  the row says running
+//   report  the row says running                                          − pending again
 import { imagesOf, settle, type Image, type Instance } from '../../../db/instance-work.ts';
 import type { DomainSpec } from '../../../drivers/hypervisor/driver.ts';
 import type { Flow, StepOutputs } from '../../../lib/flow.ts';
@@ -26,7 +26,7 @@ export const runInstance: Flow<InstanceContext> = {
     { name: 'disk', do: prepareDisk, undo: removeDisk },
     { name: 'domain', do: (context, outputs) => defineDomain(context, outputs), undo: ({ host, instance }) => host.hypervisor.ensureAbsent(instance.id) },
     { name: 'start', do: ({ host, instance }) => host.hypervisor.ensureRunning(instance.id), undo: ({ host, instance }) => host.hypervisor.ensureStopped(instance.id) },
-    { name: 'report', do: reportRunning },
+    { name: 'report', do: reportRunning, undo: unreport },
   ],
 };
 
@@ -89,6 +89,10 @@ async function reportRunning({ host, instance }: InstanceContext): Promise<void>
     state: 'running', reasonCode: null, reason: null, hypervisor: host.hypervisor.info.kind,
   }, host.clock.date());
   if (!settled) throw new Error('the instance is no longer this host\'s, or is to end');
+}
+
+export async function unreport({ host, instance }: InstanceContext): Promise<void> {
+  await settle(host.db, instance, ['running'], { state: 'pending', reasonCode: null, reason: null }, host.clock.date());
 }
 
 async function machineImage(host: ComputeHost, instance: Instance): Promise<Image> {

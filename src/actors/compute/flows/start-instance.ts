@@ -4,7 +4,7 @@
 import { settle } from '../../../db/instance-work.ts';
 import type { Flow } from '../../../lib/flow.ts';
 import { ensurePort, type InstanceContext } from './instance-context.ts';
-import { defineDomain, prepareImages } from './run-instance.ts';
+import { defineDomain, prepareImages, unreport } from './run-instance.ts';
 
 export const startInstance: Flow<InstanceContext> = {
   name: 'instance.start',
@@ -13,7 +13,7 @@ export const startInstance: Flow<InstanceContext> = {
     { name: 'port', do: (context) => ensurePort(context) },
     { name: 'domain', do: (context, outputs) => defineDomain(context, outputs) },
     { name: 'start', do: ({ host, instance }) => host.hypervisor.ensureRunning(instance.id), undo: ({ host, instance }) => host.hypervisor.ensureStopped(instance.id) },
-    { name: 'report', do: reportStarted },
+    { name: 'report', do: reportStarted, undo: unreport },
   ],
 };
 

@@ -1,6 +1,4 @@
 // A policy orders hosts; it is pure and touches nothing. Room itself is claimed in the database, so that a stale view costs a try, not a mistake.
-import { chance } from './chance.ts';
-import { simple } from './simple.ts';
 
 export interface HostView {
   readonly name: string;
@@ -14,5 +12,3 @@ export interface HostView {
 
 /** The hosts in the order in which to try them; only those given. `random` returns 0 ≤ x < 1. */
 export type Policy = (hosts: readonly HostView[], random: () => number) => readonly HostView[];
-
-export const policies: Readonly<Record<'chance' | 'simple', Policy>> = { chance, simple };

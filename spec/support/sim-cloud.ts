@@ -1,0 +1,216 @@
+// A cloud without parts: database, transport, actor system and every role are the product's own; hypervisor, network, disks and image
+// transfers are the named sims and fakes. Several hosts on one medium.
+import { eq } from 'drizzle-orm';
+import { networkActor, type NetworkMessage, type NetworkTree } from '../../src/actors/network/actor.ts';
+import { ensurePort, removePort } from '../../src/actors/network/ports.ts';
+import { computeActor, readConsole, type ComputeMessage } from '../../src/actors/compute/actor.ts';
+import type { ComputeHost, ComputeLimits } from '../../src/actors/compute/host.ts';
+import type { Ref } from '../../src/actors/runtime/actor.ts';
+import { createActorSystem } from '../../src/actors/runtime/system.ts';
+import { schedulerActor } from '../../src/actors/scheduler/actor.ts';
+import { policies } from '../../src/actors/scheduler/policies/index.ts';
+import { reportHost, takeEpoch } from '../../src/db/hosts.ts';
+import { instances, images, operations, projects, reservations, users } from '../../src/db/schema/all.ts';
+import { insertOperation } from '../../src/db/operations.ts';
+import { createNetwork, listNetworks } from '../../src/db/networks.ts';
+import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
+import { createMemoryFiles, type MemoryFiles } from '../../src/drivers/files/memory.ts';
+import type { HypervisorDriver } from '../../src/drivers/hypervisor/driver.ts';
+import { createSimHypervisor, SimWorld, type SimOptions } from '../../src/drivers/hypervisor/sim.ts';
+import { createFakeImageSource, type FakeImageSource } from '../../src/drivers/image-source/fake.ts';
+import { createFakeNetwork, type FakeNetwork } from '../../src/drivers/network/fake.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { newId, newMac, newProjectId } from '../../src/lib/ids.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { computeProtocol } from '../../src/messages/compute.ts';
+import { networkProtocol } from '../../src/messages/network.ts';
+import { schedulerProtocol } from '../../src/messages/scheduler.ts';
+import { createLocalTransport } from '../../src/transport/local.ts';
+import type { Transport } from '../../src/transport/transport.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+
+export interface SimHost {
+  readonly name: string;
+  readonly compute: ComputeHost;
+  readonly world: SimWorld;
+  readonly files: MemoryFiles;
+  readonly network: FakeNetwork;
+  readonly imageSource: FakeImageSource;
+}
+
+export interface SimCloud {
+  readonly database: TestDatabase;
+  readonly transport: Transport;
+  readonly hosts: readonly SimHost[];
+  readonly projectId: string;
+  readonly imageId: string;
+  /** Writes a reservation with pending instances and their operations, as RunInstances does, and tells the scheduler. */
+  launch(count: number, changes?: Partial<typeof instances.$inferInsert>): Promise<string[]>;
+  /** Writes a wish on an instance, and tells its host. */
+  wish(instanceId: string, kind: string, state: 'stopping' | 'shutting-down' | 'pending' | undefined, input?: Record<string, unknown>): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface SimCloudOptions {
+  readonly hosts?: readonly string[];
+  readonly cores?: number;
+  readonly memoryMiB?: number;
+  readonly sim?: (host: string) => Partial<SimOptions>;
+  readonly limits?: Partial<ComputeLimits>;
+  /** False: the roles are laid but not started: for specs of single flows. */
+  readonly start?: boolean;
+  readonly cidr?: string;
+}
+
+const log = silentLog;
+const clock = systemClock;
+export const cloudId = 'spec';
+let systems = 0;
+
+export async function createSimCloud(options: SimCloudOptions = {}): Promise<SimCloud> {
+  const database = await createTestDatabase();
+  const { db } = database;
+  const projectId = newProjectId();
+  await db.insert(users).values({ id: 'u', name: 'joe', createdAt: clock.date() });
+  await db.insert(projects).values({ id: projectId, name: 'joe', description: '', managerId: 'u', createdAt: clock.date() });
+  const imageId = newId('ami');
+  await db.insert(images).values({
+    id: imageId, projectId, name: 'an image', location: 'b/k', type: 'machine', architecture: 'x86_64', state: 'available', rootDeviceName: '/dev/vda',
+    virtualizationType: 'hvm', format: 'raw', sizeBytes: 1_000, virtualSizeBytes: 1_000, sha256: '00', blobId: 'blob', createdAt: clock.date(), stateChangedAt: clock.date(),
+  });
+  await createNetwork(db, { name: 'default', manager: 'flat-dhcp', cidr: options.cidr ?? '10.45.0.0/24', bridge: 'spec0', mtu: 1500 }, clock.date());
+  const transport = createLocalTransport({ clock, log, process: `spec-${(systems += 1)}` });
+  const stops: (() => Promise<void>)[] = [];
+  const hosts = await Promise.all((options.hosts ?? ['h1']).map((name) => createHost(name, database, transport, options, stops)));
+  if (options.start !== false) await startScheduler(database, transport, stops);
+  const launch = (count: number, changes: Partial<typeof instances.$inferInsert> = {}) => launchIn({ database, transport, projectId, imageId }, count, changes);
+  return {
+    database, transport, hosts, projectId, imageId, launch,
+    async wish(instanceId, kind, state, input = {}) {
+      const operationId = await db.transaction(async (tx) => {
+        if (state !== undefined) await tx.update(instances).set({ state, stateChangedAt: clock.date() }).where(eq(instances.id, instanceId));
+        const [row] = await tx.select().from(instances).where(eq(instances.id, instanceId));
+        return insertOperation(tx, {
+          kind, resourceId: instanceId, projectId, userId: 'u', requestId: 'wish', input, owner: row?.host == null ? 'scheduler' : `compute@${row.host}`,
+          deadline: new Date(clock.now() + 60_000),
+        }, clock.date());
+      });
+      const [row] = await db.select().from(instances).where(eq(instances.id, instanceId));
+      if (row?.host == null) await transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId, operationId });
+      else await transport.tell({ role: 'compute', host: row.host }, computeProtocol, 'performOperation', { instanceId, operationId });
+    },
+    async close() {
+      for (const stop of stops.reverse()) await stop();
+      await transport.close();
+      await database.close();
+    },
+  };
+}
+
+async function createHost(name: string, database: TestDatabase, transport: Transport, options: SimCloudOptions, stops: (() => Promise<void>)[]): Promise<SimHost> {
+  const { db } = database;
+  const world = new SimWorld();
+  const files = createMemoryFiles({ clock });
+  const network = createFakeNetwork();
+  const imageSource = createFakeImageSource({ clock, put: files.put, delayMs: 1 });
+  const hypervisor: HypervisorDriver = createSimHypervisor({ clock, world, bootDelayMs: 5, shutdownDelayMs: 5, ...options.sim?.(name) });
+  const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
+  await reportHost(db, { name, zone: 'nova', hypervisor: 'sim', cores: options.cores ?? 16, memoryMiB: options.memoryMiB ?? 65_536, diskGiB: 1_000, bootId: 'boot' }, clock.date());
+  const epoch = await takeEpoch(db, { host: name, role: 'compute' }, clock.date());
+  const compute: ComputeHost = {
+    name, cloudId, db, clock, log, system, transport, hypervisor, files, imageSource, disk: memoryDisk(files), owner: { name: `compute@${name}`, epoch },
+    paths: { instances: '/instances', images: '/images' },
+    limits: {
+      shutdownMs: 300, rebootMs: 300, imageFetchMs: 5_000, imageCacheBytesMax: 10_000, terminatedVisibleMs: 3_600_000, reconcileIntervalMs: 30_000,
+      sweepIntervalMs: 30_000, ...options.limits,
+    },
+  };
+  await startNetwork(compute, network, database, transport);
+  if (options.start !== false) await startCompute(compute, transport);
+  stops.push(async () => {
+    await system.stop(5_000);
+    await hypervisor.close();
+  });
+  return { name, compute, world, files, network, imageSource };
+}
+
+/** Overlays as entries of the memory files. */
+const memoryDisk = (files: MemoryFiles): DiskDriver => ({
+  info: { name: 'memory' },
+  inspect: async () => ({ format: 'raw', sizeBytes: 1_000, virtualSizeBytes: 1_000 }),
+  ensureOverlay: async ({ path }) => files.put(path, 100),
+  chain: async (path) => [path],
+  ensureTree: async ({ directory }) => files.put(directory, 100),
+});
+
+async function startNetwork(compute: ComputeHost, driver: FakeNetwork, database: TestDatabase, transport: Transport): Promise<void> {
+  const { db } = database;
+  const networks = (await listNetworks(db)).map((row) => ({ ...row, dnsDomain: 'spec', leaseSeconds: 3_600 }));
+  const host = { name: compute.name, db, clock, log, system: compute.system, driver, networks, metadataPort: 1, reconcileIntervalMs: 30_000 };
+  let tree: NetworkTree | undefined;
+  const ref = compute.system.spawn(networkActor, 'network', { host, onTree: (next) => void (tree = next) });
+  await compute.system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: 5_000 });
+  const ready = () => tree ?? (() => { throw new Error('no tree'); })();
+  await transport.serve({ role: 'network', host: compute.name }, networkProtocol, {
+    ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
+    removePort: async ({ instanceId }) => {
+      await removePort(host, ready(), instanceId);
+      return {};
+    },
+    refreshFirewall: () => compute.system.tell(ref, { type: 'refreshFirewall' }),
+  });
+}
+
+export async function startCompute(host: ComputeHost, transport: Transport, hostRestarted = false): Promise<Ref<ComputeMessage>> {
+  const ref = host.system.spawn(computeActor, 'compute', { host, hostRestarted });
+  await transport.serve({ role: 'compute', host: host.name }, computeProtocol, {
+    performOperation: ({ instanceId }) => host.system.tell(ref, { type: 'work', instanceId }),
+    readConsole: ({ instanceId }) => readConsole(host, instanceId),
+  });
+  return ref;
+}
+
+async function startScheduler({ db }: TestDatabase, transport: Transport, stops: (() => Promise<void>)[]): Promise<void> {
+  const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
+  const ref = system.spawn(schedulerActor, 'scheduler', {
+    system, sweepIntervalMs: 30_000,
+    deps: { db, transport, clock, log, policy: policies.simple, overcommit: { cores: 1, memory: 1, disk: 1 }, random: Math.random, placementsMax: 3 },
+  });
+  await transport.serve({ role: 'scheduler' }, schedulerProtocol, { placeInstance: ({ instanceId }) => system.tell(ref, { type: 'place', instanceId }) });
+  stops.push(() => system.stop(5_000));
+}
+
+interface LaunchIn {
+  readonly database: TestDatabase;
+  readonly transport: Transport;
+  readonly projectId: string;
+  readonly imageId: string;
+}
+
+async function launchIn({ database: { db }, transport, projectId, imageId }: LaunchIn, count: number, changes: Partial<typeof instances.$inferInsert>): Promise<string[]> {
+  const now = clock.date();
+  const reservationId = newId('r');
+  const made = await db.transaction(async (tx) => {
+    await tx.insert(reservations).values({ id: reservationId, projectId, userId: 'u', requestDigest: '', createdAt: now });
+    return Promise.all(Array.from({ length: count }, async (_, launchIndex) => {
+      const id = newId('i');
+      await tx.insert(instances).values({
+        id, reservationId, projectId, userId: 'u', launchIndex, imageId, instanceType: 'm1.tiny', cores: 1, memoryMiB: 512, rootGiB: 1, architecture: 'x86_64',
+        rootDeviceName: '/dev/vda', state: 'pending', stateChangedAt: now, zone: 'nova', mac: newMac(), launchedAt: now, ...changes,
+      });
+      const operationId = await insertOperation(tx, {
+        kind: 'instance.run', resourceId: id, projectId, userId: 'u', requestId: 'launch', owner: 'scheduler', deadline: new Date(clock.now() + 60_000),
+      }, now);
+      return { id, operationId };
+    }));
+  });
+  for (const { id, operationId } of made) await transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId: id, operationId });
+  return made.map(({ id }) => id);
+}
+
+export async function stateOf(cloud: SimCloud, instanceId: string): Promise<typeof instances.$inferSelect | undefined> {
+  const [row] = await cloud.database.db.select().from(instances).where(eq(instances.id, instanceId));
+  return row;
+}
+
+export const allOperations = (cloud: SimCloud): Promise<(typeof operations.$inferSelect)[]> => cloud.database.db.select().from(operations);

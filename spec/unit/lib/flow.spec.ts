@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest';
+import { runFlow, type Flow } from '../../../src/lib/flow.ts';
+import { checkFlow, memoryJournal } from '../../support/flow-check.ts';
+
+interface Things {
+  readonly made: Set<string>;
+}
+
+const ensure = (name: string) => ({
+  name,
+  do: async ({ made }: Things) => {
+    made.add(name);
+    return { name };
+  },
+  undo: async ({ made }: Things) => void made.delete(name),
+});
+
+const flow: Flow<Things> = { name: 'three', steps: [ensure('one'), ensure('two'), ensure('three')] };
+
+describe('a flow of three steps', () => {
+  checkFlow(flow, async () => {
+    const context = { made: new Set<string>() };
+    return { context, snapshot: async () => [...context.made].sort(), close: async () => undefined };
+  });
+
+  it('gives later steps the outputs of earlier ones, also after a restart', async () => {
+    const seen: unknown[] = [];
+    const journal = memoryJournal();
+    await journal.save({ state: 'running', records: [{ name: 'one', state: 'done', output: { name: 'from before' } }], error: undefined });
+    const asking: Flow<Things> = { name: 'asking', steps: [ensure('one'), { name: 'two', do: async (_context, outputs) => void seen.push(outputs['one']) }] };
+    await runFlow(asking, { made: new Set() }, journal);
+    expect(seen).toEqual([{ name: 'from before' }]);
+  });
+
+  it('gives up between steps with the reason, and undoes', async () => {
+    const context = { made: new Set<string>() };
+    let asked = 0;
+    const result = await runFlow(flow, context, memoryJournal(), { giveUp: () => ((asked += 1) > 2 ? 'no longer wished' : undefined) });
+    expect(result).toEqual({ done: false, error: 'no longer wished' });
+    expect([...context.made]).toEqual([]);
+  });
+
+  it('does nothing more when its journal is lost', async () => {
+    const context = { made: new Set<string>() };
+    const journal = { ...memoryJournal(), save: async () => Promise.reject(new Error('held by another')) };
+    await expect(runFlow(flow, context, journal)).rejects.toThrow('held by another');
+    expect([...context.made]).toEqual([]);
+  });
+});

@@ -1,0 +1,20 @@
+// Starts the API of this process: the EC2 and STS query server. It holds no state.
+import { createDispatcher } from '../api/ec2/dispatch.ts';
+import { allActions } from '../api/ec2/actions/index.ts';
+import { createEc2Server } from '../api/http/server.ts';
+import type { ObservedRequest } from '../api/http/app.ts';
+import { authenticateEc2 } from '../auth/authenticate.ts';
+import { reachable, type Foundation } from './foundation.ts';
+import { startListener } from './listener.ts';
+
+export async function startApi(foundation: Foundation, options: { observe: (request: ObservedRequest) => void }): Promise<void> {
+  const { settings, system, transport, db, clock, auth } = foundation;
+  const log = foundation.log.child({ role: 'api' });
+  const dispatcher = createDispatcher({
+    actions: allActions,
+    authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect),
+    services: { db, transport, clock, log, region: settings.region, zone: settings.zone, endpoint: `http://${reachable(settings.bind)}:${settings.apiPort}` },
+  });
+  const server = createEc2Server({ dispatcher, log, clock, observe: options.observe });
+  await startListener(system, 'api', { server, host: settings.bind, port: settings.apiPort });
+}

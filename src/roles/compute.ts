@@ -1,0 +1,90 @@
+// Starts the compute role of this host: hypervisor, image cache, and the actors of its instances.
+import { join } from 'node:path';
+import { computeActor, readConsole } from '../actors/compute/actor.ts';
+import type { ComputeHost } from '../actors/compute/host.ts';
+import { signV4 } from '../auth/sign-v4.ts';
+import { reportHost, takeEpoch } from '../db/hosts.ts';
+import type { DiskDriver } from '../drivers/disk/driver.ts';
+import type { FilesDriver } from '../drivers/files/driver.ts';
+import { createLocalFiles } from '../drivers/files/local.ts';
+import type { HypervisorDriver } from '../drivers/hypervisor/driver.ts';
+import { createHttpImageSource } from '../drivers/image-source/http.ts';
+import type { ImageSource } from '../drivers/image-source/driver.ts';
+import { computeProtocol } from '../messages/compute.ts';
+import { bootId, reachable, type Foundation } from './foundation.ts';
+import type { SystemKey } from './founding.ts';
+
+const limits = {
+  shutdownMs: 60_000,
+  rebootMs: 60_000,
+  imageFetchMs: 9 * 60_000,
+  terminatedVisibleMs: 3_600_000,
+  reconcileIntervalMs: 30_000,
+  sweepIntervalMs: 5_000,
+};
+
+export interface ComputeDrivers {
+  readonly hypervisor: HypervisorDriver;
+  readonly disk: DiskDriver;
+  readonly systemKey: SystemKey;
+}
+
+export async function startCompute(foundation: Foundation, drivers: ComputeDrivers): Promise<void> {
+  const { settings, paths, system, transport, db, clock, cloudId } = foundation;
+  const log = foundation.log.child({ role: 'compute' });
+  const files = createLocalFiles({ clock });
+  await files.ensureDirectory(paths.instances);
+  await files.ensureDirectory(paths.images);
+  const { hostRestarted } = await announce(foundation, drivers.hypervisor, files);
+  const epoch = await takeEpoch(db, { host: settings.host, role: 'compute' }, clock.date());
+  const host: ComputeHost = {
+    name: settings.host, cloudId, db, clock, log, system, transport, files,
+    hypervisor: drivers.hypervisor,
+    disk: drivers.disk,
+    imageSource: imageSource(foundation, drivers.systemKey),
+    owner: { name: `compute@${settings.host}`, epoch },
+    paths: { instances: paths.instances, images: paths.images },
+    limits: { ...limits, imageCacheBytesMax: settings.imageCacheGiB * 2 ** 30 },
+  };
+  const ref = system.spawn(computeActor, 'compute', { host, hostRestarted });
+  await transport.serve({ role: 'compute', host: settings.host }, computeProtocol, {
+    performOperation: ({ instanceId }) => system.tell(ref, { type: 'work', instanceId }),
+    readConsole: ({ instanceId }) => readConsole(host, instanceId),
+  });
+}
+
+/** What this host can carry, less what is kept back. What guests already have of the disk is counted as claimed, and so is no loss. */
+async function announce({ settings, paths, db, clock }: Foundation, hypervisor: HypervisorDriver, files: FilesDriver): Promise<{ hostRestarted: boolean }> {
+  const { cores, memoryMiB } = await hypervisor.capacity();
+  const free = await files.freeBytes(paths.instances);
+  const used = await usedByInstances(files, paths.instances);
+  const current = await bootId();
+  const { previousBootId } = await reportHost(db, {
+    name: settings.host, zone: settings.zone, hypervisor: hypervisor.info.kind, cores, bootId: current,
+    memoryMiB: Math.max(0, memoryMiB - settings.memoryReservedMiB),
+    diskGiB: Math.max(0, Math.floor((free + used) / 2 ** 30) - settings.diskReservedGiB),
+  }, clock.date());
+  return { hostRestarted: previousBootId !== undefined && previousBootId !== current };
+}
+
+async function usedByInstances(files: FilesDriver, directory: string): Promise<number> {
+  const folders = await files.list(directory);
+  const entries = await Promise.all(folders.map(({ name }) => files.list(join(directory, name))));
+  return entries.flat().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}
+
+function imageSource({ settings, clock }: Foundation, key: SystemKey): ImageSource {
+  const endpoint = `http://${reachable(settings.bind)}:${settings.s3Port}`;
+  return createHttpImageSource({
+    clock,
+    stallMs: 30_000,
+    url: (imageId) => `${endpoint}/_novact/images/${imageId}`,
+    async sign(url) {
+      const signed = signV4({
+        method: 'GET', url: new URL(url), accessKeyId: key.accessKeyId, secretAccessKey: key.secret, region: settings.region, service: 's3', date: clock.date(),
+      });
+      const { host: _setByFetch, ...headers } = signed;
+      return headers;
+    },
+  });
+}

@@ -1,0 +1,73 @@
+// Starts the network role of this host: the actors that own its bridges, DHCP and rules, and the metadata service on each gateway.
+import { hkdfSync } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { networkActor, type NetworkMessage, type NetworkTree } from '../actors/network/actor.ts';
+import type { NetworkHost } from '../actors/network/host.ts';
+import { ensurePort, removePort } from '../actors/network/ports.ts';
+import { createMetadataServer } from '../api/metadata/server.ts';
+import { networkDriverOf } from '../config/settings.ts';
+import { createNetwork, listNetworks } from '../db/networks.ts';
+import type { NetworkDriver, NetworkSpec } from '../drivers/network/driver.ts';
+import { networkDrivers } from '../drivers/network/index.ts';
+import { networkProtocol } from '../messages/network.ts';
+import { reachable, type Foundation } from './foundation.ts';
+import { startListener } from './listener.ts';
+
+const reconcileIntervalMs = 30_000;
+const leaseSeconds = 3_600;
+const ensureTimeoutMs = 60_000;
+
+export function createNetworkDriver(foundation: Foundation): NetworkDriver {
+  const { settings, paths, clock, run } = foundation;
+  const log = foundation.log.child({ role: 'network' });
+  const tools = { run, log, clock, stateDirectory: paths.networks };
+  return networkDriverOf(settings) === 'fake' ? networkDrivers.fake.create(tools, {}) : networkDrivers.linux.create(tools, {});
+}
+
+/** The networks that the database knows, as this host plumbs them. */
+export async function networkSpecs({ db, settings }: Foundation): Promise<NetworkSpec[]> {
+  return (await listNetworks(db)).map(({ id, bridge, cidr, gateway, mtu }) => ({ id, bridge, cidr, gateway, mtu, dnsDomain: settings.dnsDomain, leaseSeconds }));
+}
+
+/** Bridge, DHCP and rules are there when this resolves. */
+export async function startNetwork(foundation: Foundation, driver: NetworkDriver): Promise<void> {
+  const { settings, system, transport, db, clock } = foundation;
+  const log = foundation.log.child({ role: 'network' });
+  await driver.probe();
+  await createNetwork(db, { name: 'default', manager: settings.networkManager, cidr: settings.fixedRange, bridge: settings.bridge, mtu: settings.mtu }, clock.date());
+  const networks = await networkSpecs(foundation);
+  const host: NetworkHost = { name: settings.host, db, clock, log, system, driver, networks, metadataPort: settings.metadataPort, reconcileIntervalMs };
+  let tree: NetworkTree | undefined;
+  const ref = system.spawn(networkActor, 'network', { host, onTree: (next) => void (tree = next) });
+  const ready = (): NetworkTree => {
+    if (tree === undefined) throw new Error('the network role is starting');
+    return tree;
+  };
+  await system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: ensureTimeoutMs });
+  await transport.serve({ role: 'network', host: settings.host }, networkProtocol, {
+    ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
+    async removePort({ instanceId }) {
+      await removePort(host, ready(), instanceId);
+      return {};
+    },
+    refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),
+  });
+  await startMetadata(foundation, driver, networks);
+}
+
+/** One listener per gateway: the address at which a request arrives tells its network. */
+async function startMetadata(foundation: Foundation, driver: NetworkDriver, networks: readonly NetworkSpec[]): Promise<void> {
+  const { settings, paths, system, db, clock } = foundation;
+  const log = foundation.log.child({ role: 'metadata' });
+  for (const network of networks) {
+    const server = createMetadataServer({ db, clock, log, tokenKey: await metadataTokenKey(paths.masterKey), region: settings.region });
+    // Without plumbing there is no gateway to listen on: the service is still there to be asked on this machine.
+    const host = driver.info.plumbs ? network.gateway : reachable(settings.bind);
+    await startListener(system, `metadata-${network.id}`, { server, host, port: settings.metadataPort });
+  }
+}
+
+/** Derived, so that a token holds across restarts, and on every host that has the cloud's key. */
+async function metadataTokenKey(masterKeyFile: string): Promise<Buffer> {
+  return Buffer.from(hkdfSync('sha256', await readFile(masterKeyFile), '', 'metadata tokens', 32));
+}

@@ -1,0 +1,36 @@
+// Starts the objectstore of this process: the S3 server, and the actors that register images.
+import { objectstoreActor } from '../actors/objectstore/actor.ts';
+import { sweepBlobs } from '../actors/objectstore/sweep-blobs.ts';
+import { createS3Server } from '../api/s3/server.ts';
+import { authenticateS3 } from '../auth/authenticate.ts';
+import { takeEpoch } from '../db/hosts.ts';
+import type { DiskDriver } from '../drivers/disk/driver.ts';
+import { openFilesystemStore } from '../drivers/objectstore/filesystem.ts';
+import type { ObjectStoreDriver } from '../drivers/objectstore/driver.ts';
+import { objectstoreProtocol } from '../messages/objectstore.ts';
+import type { Foundation } from './foundation.ts';
+import { startListener } from './listener.ts';
+
+const sweepIntervalMs = 5_000;
+const sweepBlobsIntervalMs = 60_000;
+const inspectMs = 60_000;
+const bootFileBytesMax = 1024 ** 3;
+
+export async function startObjectstore(foundation: Foundation, disk: DiskDriver): Promise<ObjectStoreDriver> {
+  const { settings, paths, system, transport, db, clock, auth } = foundation;
+  const log = foundation.log.child({ role: 'objectstore' });
+  const store = await openFilesystemStore({ folder: paths.objects });
+  const epoch = await takeEpoch(db, { host: settings.host, role: 'objectstore' }, clock.date());
+  const ref = system.spawn(objectstoreActor, 'objectstore', {
+    db, clock, log, system, store, disk, sweepIntervalMs, sweepBlobsIntervalMs,
+    owner: { name: 'objectstore', epoch },
+    limits: { virtualSizeBytesMax: settings.imageSizeGiBMax * 2 ** 30, bootFileBytesMax, inspectMs },
+    sweepBlobs: async () => void (await sweepBlobs({ db, store, clock, log })),
+  });
+  await transport.serve({ role: 'objectstore' }, objectstoreProtocol, {
+    performOperation: ({ imageId }) => system.tell(ref, { type: 'work', imageId }),
+  });
+  const server = createS3Server({ db, store, clock, log, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }) });
+  await startListener(system, 's3', { server, host: settings.bind, port: settings.s3Port });
+  return store;
+}
