@@ -33,6 +33,12 @@ class Extractor {
   readonly shapes: unknown[] = [];
   readonly operations: Record<string, readonly [ModelType | null, ModelType | null]> = {};
   readonly #known = new Map<unknown, ModelType>();
+  /** EC2's dialect of the query protocol writes members with a capital letter; STS's writes them as they are. */
+  readonly #capitals: boolean;
+
+  constructor(capitals: boolean) {
+    this.#capitals = capitals;
+  }
 
   operation(schema: Loose): void {
     const [input, output] = [schema[4], schema[5]].map((shape) => this.#type(shape, String(schema[2])));
@@ -79,7 +85,7 @@ class Extractor {
       const where = `${String(schema[2])}.${name}`;
       const traits = traitsOf(types[position]);
       const xmlName = traits['xmlName'] ?? name;
-      const queryName = traits['ec2QueryName'] ?? xmlName.charAt(0).toUpperCase() + xmlName.slice(1);
+      const queryName = traits['ec2QueryName'] ?? (this.#capitals ? xmlName.charAt(0).toUpperCase() + xmlName.slice(1) : xmlName);
       const type = this.#type(types[position], where);
       return [name, queryName === name ? '' : queryName, xmlName === lowerFirst(name) ? '' : xmlName, type === 'i' && decimals.has(where) ? 'd' : type];
     });
@@ -98,7 +104,7 @@ function traitsOf(reference: unknown): Readonly<Record<string, string>> {
 const lowerFirst = (name: string): string => name.charAt(0).toLowerCase() + name.slice(1);
 
 function extract(sdk: Readonly<Record<string, unknown>>, version: string): unknown {
-  const extractor = new Extractor();
+  const extractor = new Extractor(version === '2016-11-15');
   const operations = Object.values(sdk).filter((value): value is Loose => Array.isArray(value) && value[0] === kindOperation);
   for (const schema of operations.toSorted((a, b) => (String(a[2]) < String(b[2]) ? -1 : 1))) extractor.operation(schema);
   return { version, operations: extractor.operations, shapes: extractor.shapes };

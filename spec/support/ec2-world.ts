@@ -1,0 +1,91 @@
+// The EC2 API of a small cloud in this process: a database of its own, two users with projects, the instance types, one host, real
+// dispatching; over HTTP with real signatures when asked for. Messages go to mailboxes that nobody empties.
+import { randomBytes } from 'node:crypto';
+import { allActions } from '../../src/api/ec2/actions/index.ts';
+import type { AnyAction } from '../../src/api/ec2/action.ts';
+import { createDispatcher, type Answer, type Authenticate, type Dispatcher } from '../../src/api/ec2/dispatch.ts';
+import { createEc2Server } from '../../src/api/http/server.ts';
+import { authenticateEc2 } from '../../src/auth/authenticate.ts';
+import { AuthManager } from '../../src/auth/manager.ts';
+import type { Principal } from '../../src/auth/principal.ts';
+import type { Db } from '../../src/db/db.ts';
+import { reportHost } from '../../src/db/hosts.ts';
+import { seedInstanceTypes } from '../../src/db/instance-types.ts';
+import { authDrivers } from '../../src/drivers/auth/index.ts';
+import { systemClock, type Clock } from '../../src/lib/clock.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { createSealer } from '../../src/lib/sealed.ts';
+import { createLocalTransport } from '../../src/transport/local.ts';
+import type { Transport } from '../../src/transport/transport.ts';
+import { requestOf } from './auth-fixture.ts';
+import { createTestDatabase } from './database.ts';
+
+export interface Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
+
+export interface Ec2World {
+  readonly db: Db;
+  readonly auth: AuthManager;
+  readonly transport: Transport;
+  /** ann manages project ann; bob is a plain member of project bob. */
+  readonly ann: Principal & Credentials;
+  readonly bob: Principal & Credentials;
+  readonly dispatcher: Dispatcher;
+  /** One request as ann, or as another, without a signature: `Action=…&…`. */
+  call(query: string, as?: Principal): Promise<Answer>;
+  /** The same over HTTP, with signatures. Closed with the world. */
+  listen(): Promise<string>;
+  close(): Promise<void>;
+}
+
+const annProject = '111122223333';
+const bobProject = '444455556666';
+
+async function member(auth: AuthManager, name: string, projectId: string, manager: string): Promise<Principal & Credentials> {
+  await auth.createUser({ name });
+  await auth.createProject({ name, id: projectId, manager: manager === '' ? name : manager, members: [name] });
+  const key = await auth.createAccessKey({ user: name, project: name });
+  return { ...(await auth.principalFor(name, name)), ...key };
+}
+
+export async function createEc2World(options: { clock?: Clock; actions?: readonly AnyAction[] } = {}): Promise<Ec2World> {
+  const database = await createTestDatabase();
+  const { db } = database;
+  const clock = options.clock ?? systemClock;
+  const transport = createLocalTransport({ clock: systemClock, log: silentLog, process: 'spec' });
+  const auth = new AuthManager({ driver: authDrivers.db({ db, clock }), sealer: createSealer(randomBytes(32)) });
+  await auth.createUser({ name: 'root', isAdmin: true });
+  const ann = await member(auth, 'ann', annProject, '');
+  const bob = await member(auth, 'bob', bobProject, 'root');
+  await seedInstanceTypes(db);
+  await reportHost(db, { name: 'host1', zone: 'nova', hypervisor: 'sim', cores: 8, memoryMiB: 16_384, diskGiB: 200, bootId: 'boot-1' }, clock.date());
+  let current: Principal = ann;
+  const dispatcherFor = (authenticate: Authenticate) => createDispatcher({
+    actions: options.actions ?? allActions,
+    services: { db, transport, clock, log: silentLog, region: 'nova', zone: 'nova', endpoint: 'http://127.0.0.1:8773' },
+    authenticate,
+  });
+  const dispatcher = dispatcherFor(async () => current);
+  const closers: (() => Promise<void>)[] = [];
+  return {
+    db, auth, transport, ann, bob, dispatcher,
+    call(query, as = ann) {
+      current = as;
+      return dispatcher.dispatch(requestOf({ method: 'POST', target: '/', body: query }), 'request-1');
+    },
+    async listen() {
+      const signed = dispatcherFor((request, dialect) => authenticateEc2(request, { auth, clock }, dialect));
+      const server = createEc2Server({ dispatcher: signed, log: silentLog, clock });
+      const { port } = await server.listen('127.0.0.1', 0);
+      closers.push(() => server.close(1000));
+      return `http://127.0.0.1:${port}`;
+    },
+    async close() {
+      for (const close of closers) await close();
+      await transport.close();
+      await database.close();
+    },
+  };
+}
