@@ -8,7 +8,7 @@ import { silentLog } from '../../../src/lib/log.ts';
 import { protocol } from '../../../src/messages/protocol.ts';
 import { createLocalMedium, createLocalTransport } from '../../../src/transport/local.ts';
 import { createManualClock } from '../../support/manual-clock.ts';
-import { until } from '../../support/waiting.ts';
+import { gate, until } from '../../support/waiting.ts';
 
 const scheduler = protocol('scheduler', {
   place: { doc: 'Shared work.', body: z.object({ instanceId: z.string(), n: z.number() }) },
@@ -90,4 +90,39 @@ it('fan-out leaves out a host whose mailbox is full', async () => {
   }
   expect(await transport.fanOut('scheduler', scheduler, 'place', { instanceId: 'i-1', n: 1 })).toEqual(['h2']);
   await transport.close();
+});
+
+it('a receiver that was given up and ends late does not let the next message of its key begin', async () => {
+  const transport = createLocalTransport({ ...settings, process: 'p' });
+  const [first, second] = [gate(), gate()];
+  const seen: string[] = [];
+  const place = (name: string, held: ReturnType<typeof gate>) => async ({ n }: { n: number }): Promise<void> => {
+    seen.push(`${name} begins ${n}`);
+    await held.opened;
+    seen.push(`${name} ends ${n}`);
+  };
+  const subscription = await transport.serve(to, scheduler, { ...work, place: place('first', first) });
+  for (const n of [1, 2]) await transport.tell(to, scheduler, 'place', { instanceId: 'i-1', n });
+  await until(() => seen.length === 1);
+  await subscription.stop(1);
+  await transport.serve(to, scheduler, { ...work, place: place('second', second) });
+  await until(() => seen.length === 2);
+  first.open();
+  await until(() => seen.length === 3);
+  await transport.ask(to, scheduler, 'where', {});
+  expect(seen).toEqual(['first begins 1', 'second begins 1', 'first ends 1']);
+  second.open();
+  await until(() => seen.length === 6);
+  expect(seen.slice(3)).toEqual(['second ends 1', 'second begins 2', 'second ends 2']);
+});
+
+it('a handler never runs within the call that sends', async () => {
+  const transport = createLocalTransport({ ...settings, process: 'p' });
+  const order: string[] = [];
+  await transport.serve(to, scheduler, { ...work, place: () => void order.push('handled') });
+  const told = transport.tell(to, scheduler, 'place', { instanceId: 'i-1', n: 1 });
+  order.push('sent');
+  await told;
+  await until(() => order.length === 2);
+  expect(order).toEqual(['sent', 'handled']);
 });

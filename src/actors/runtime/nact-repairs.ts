@@ -106,11 +106,6 @@ export class RepairedActor<Life extends Owner = Owner> extends Actor {
     return waiting;
   }
 
-  /** B14: with two incarnations of one name alive for a moment, only the entry of the one that ends may go. */
-  override childStopped(child: Actor): void {
-    if (this.children.get(child.name) === child) super.childStopped(child);
-  }
-
   override stop(): void {
     this.end();
   }

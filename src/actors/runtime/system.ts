@@ -93,7 +93,7 @@ class System implements ActorSystem {
   /** B14: by incarnation, so that a stale ref never reaches a later actor of the same name. */
   #find(ref: Ref<never>): Cell | undefined {
     const cell = this.#surroundings.live.get(ref.incarnation);
-    return cell === undefined || cell.stopRequested || cell.ref.path !== ref.path ? undefined : cell;
+    return cell === undefined || cell.stopRequested ? undefined : cell;
   }
 }
 
