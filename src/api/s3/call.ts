@@ -1,0 +1,56 @@
+// One call of one client, and what an operation returns. Operations never see Koa or node's response: one place writes answers.
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Readable } from 'node:stream';
+import type { Principal } from '../../auth/principal.ts';
+import type { Db } from '../../db/db.ts';
+import type { ImageBlob } from '../../db/blobs.ts';
+import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Content } from './content.ts';
+
+export interface S3Services {
+  readonly db: Db;
+  readonly store: ObjectStoreDriver;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly region: string;
+  /** The content of an available image, for compute hosts. */
+  readonly findImage: (imageId: string) => Promise<ImageBlob | undefined>;
+}
+
+export interface S3Call extends S3Services {
+  readonly requestId: string;
+  readonly method: string;
+  /** Undefined: anonymous. */
+  readonly principal: Principal | undefined;
+  /** Empty for the service. */
+  readonly bucket: string;
+  /** Empty for the bucket. */
+  readonly key: string;
+  readonly query: ReadonlyMap<string, string>;
+  readonly headers: IncomingHttpHeaders;
+  readonly content: Content;
+}
+
+export interface S3Result {
+  /** Default 200. */
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** An XML document, or the bytes of an object; neither: no body. */
+  readonly body?: string | Readable;
+  /** Of a stream, or of what HEAD does not send. */
+  readonly lengthBytes?: number;
+}
+
+/** Throws `ApiError` for what is the client's to know. */
+export type Operation = (call: S3Call) => Promise<S3Result>;
+
+/** A header that has one meaning, as text. */
+export function header(call: Pick<S3Call, 'headers'>, name: string): string | undefined {
+  const value = call.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/** S3's time in XML. */
+export const xmlTime = (date: Date): string => date.toISOString();

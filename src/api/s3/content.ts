@@ -1,0 +1,163 @@
+// The body of a request: asked for (100-continue) only once somebody wants it, taken out of its framing, counted, digested and
+// compared with what the client said of it. The request itself is never destroyed, so that an error can still be answered.
+import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Transform, type Readable, type TransformCallback } from 'node:stream';
+import type { Payload, PayloadDecoder } from '../../auth/payload.ts';
+import type { BlobWritten, ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
+import { ApiError } from '../../lib/errors.ts';
+import { checksumsIn, contentMd5, createDigester, isChecksumName, type ChecksumName, type Checksums, type Digester } from './checksums.ts';
+import { fail } from './errors.ts';
+
+export interface WrittenContent extends BlobWritten {
+  /** Those that the client sent, verified. */
+  readonly checksums: Checksums;
+}
+
+export interface Content {
+  /** Of the content without framing; undefined when the client did not say. */
+  readonly lengthBytes: number | undefined;
+  /** Streams to a new blob and verifies it: what does not match what the client said of it leaves nothing. */
+  storeIn(store: ObjectStoreDriver, sizeBytesMax: number): Promise<WrittenContent>;
+  /** The whole content, for XML bodies. More than `sizeBytesMax` is an error. `ofBody` false: checksum headers speak of something else. */
+  read(sizeBytesMax: number, checksums?: { ofBody: boolean }): Promise<Buffer>;
+}
+
+export interface ContentSource {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly expectsContinue: boolean;
+  readonly payload: Payload;
+  /** Called when the client is about to send, or has been told to. */
+  readonly onOpen: () => void;
+}
+
+/** The header checks happen here, before the client is told to go on. */
+export function createContent(source: ContentSource): Content {
+  const lengthBytes = lengthOf(source);
+  return {
+    lengthBytes,
+    async storeIn(store, sizeBytesMax) {
+      if (lengthBytes === undefined) fail('MissingContentLength', 'You must provide the Content-Length HTTP header.');
+      if (lengthBytes > sizeBytesMax) fail('EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size');
+      const body = await openBody(source);
+      const written = await store.write(body.stream);
+      try {
+        return { ...written, checksums: body.verify(written) };
+      } catch (error) {
+        await store.remove(written.blobId);
+        throw error;
+      }
+    },
+    async read(sizeBytesMax, checksums = { ofBody: true }) {
+      if ((lengthBytes ?? 0) > sizeBytesMax) fail('MaxMessageLengthExceeded', 'Your request was too big.');
+      const body = await openBody(source, checksums.ofBody);
+      const chunks: Buffer[] = [];
+      let size = 0;
+      for await (const chunk of body.stream as AsyncIterable<Buffer>) {
+        size += chunk.length;
+        if (size > sizeBytesMax) fail('MaxMessageLengthExceeded', 'Your request was too big.');
+        chunks.push(chunk);
+      }
+      const whole = Buffer.concat(chunks);
+      body.verify({ md5: createHash('md5').update(whole).digest('hex') });
+      return whole;
+    },
+  };
+}
+
+function lengthOf({ request, payload }: ContentSource): number | undefined {
+  if (payload.kind === 'chunked') return payload.decodedLength;
+  const header = request.headers['content-length'];
+  if (header !== undefined) return Number(header);
+  return request.headers['transfer-encoding'] === undefined ? 0 : undefined;
+}
+
+interface Body {
+  readonly stream: Readable;
+  /** After the end. Returns the verified checksums. */
+  verify(written: { md5: string }): Checksums;
+}
+
+async function openBody(source: ContentSource, withChecksums = true): Promise<Body> {
+  const { request, response, payload } = source;
+  const md5 = contentMd5(headerOf(request, 'content-md5'));
+  const promised = withChecksums ? checksumsIn(Object.entries(request.headers)) : {};
+  const names = checksumsPromised(promised, payload);
+  const digesters = new Map<ChecksumName, Digester>();
+  for (const name of names) digesters.set(name, await createDigester(name));
+  const decoder = payload.createDecoder();
+  const digest = new DigestStream([...digesters.values()]);
+  digest.once('close', () => decoder.destroy()); // and the decoder lets go of the request
+  digest.on('error', () => undefined); // whoever reads it learns of it, even when that begins later
+  source.onOpen();
+  if (source.expectsContinue) response.writeContinue();
+  connect(request, decoder);
+  connect(decoder, digest);
+  return { stream: digest, verify: (written) => verify({ written, md5, promised, decoder, digesters }) };
+}
+
+/** Of one upload AWS takes one checksum; several are no harm. */
+function checksumsPromised(promised: Checksums, payload: Payload): readonly ChecksumName[] {
+  const trailers = payload.kind === 'chunked' ? payload.trailerNames : [];
+  const trailing = trailers.map((name) => name.replace(/^x-amz-checksum-/, '')).filter(isChecksumName);
+  return [...new Set([...(Object.keys(promised) as ChecksumName[]), ...trailing])];
+}
+
+interface Verification {
+  readonly written: { readonly md5: string };
+  readonly md5: string | undefined;
+  readonly promised: Checksums;
+  readonly decoder: PayloadDecoder;
+  readonly digesters: ReadonlyMap<ChecksumName, Digester>;
+}
+
+function verify({ written, md5, promised, decoder, digesters }: Verification): Checksums {
+  if (md5 !== undefined && md5 !== written.md5) fail('BadDigest', 'The Content-MD5 you specified did not match what we received.');
+  const trailing = checksumsIn(decoder.trailers);
+  const verified: Checksums = {};
+  for (const [name, digester] of digesters) {
+    const value = digester.digest();
+    for (const said of [promised[name], trailing[name]]) {
+      if (said !== undefined && said !== value) fail('BadDigest', `The ${name.toUpperCase()} you specified did not match the calculated checksum.`);
+    }
+    verified[name] = value;
+  }
+  return verified;
+}
+
+/** Counts on its way through; what it lets through is judged after the end. */
+class DigestStream extends Transform {
+  readonly #digesters: readonly Digester[];
+
+  constructor(digesters: readonly Digester[]) {
+    super({ highWaterMark: 256 * 1024 });
+    this.#digesters = digesters;
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    for (const digester of this.#digesters) digester.update(chunk);
+    done(null, chunk);
+  }
+}
+
+/** Like `pipe`, and a source that fails or ends early fails the target; a target that fails only lets go of the source. */
+function connect(source: Readable, target: Transform): void {
+  let ended = false;
+  source.once('end', () => {
+    ended = true;
+  });
+  source.once('error', (error) => target.destroy(error instanceof ApiError ? error : incomplete()));
+  source.once('close', () => {
+    if (!ended && !target.destroyed) target.destroy(incomplete());
+  });
+  target.once('close', () => source.unpipe(target));
+  source.pipe(target);
+}
+
+const incomplete = (): ApiError => new ApiError('IncompleteBody', 'You did not provide the number of bytes specified by the Content-Length HTTP header.', 400);
+
+function headerOf(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}

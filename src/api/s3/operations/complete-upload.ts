@@ -1,0 +1,123 @@
+// Completing a multipart upload: the parts named by the client are joined into one blob, which then becomes the object and ends
+// the upload in one transaction. Saying it twice gives the same answer twice.
+import { createHash } from 'node:crypto';
+import { findObject, type StoredObject } from '../../../db/objects.ts';
+import { completeUpload, findUpload, listParts, type MultipartPart, type MultipartUpload } from '../../../db/multipart.ts';
+import type { BlobWritten } from '../../../drivers/objectstore/driver.ts';
+import { DriverError } from '../../../lib/errors.ts';
+import { requireBucket } from '../access.ts';
+import type { Operation, S3Call, S3Result } from '../call.ts';
+import { checksumsIn, createDigester, isChecksumName, type Checksums } from '../checksums.ts';
+import { putCondition } from '../conditions.ts';
+import { fail } from '../errors.ts';
+import { document, element, malformed, parseXml } from '../xml.ts';
+import { keepOrRemove, noSuchUploadMessage } from './objects.ts';
+
+/** 10 000 parts, each with a checksum, are 1.4 MB. */
+const bodyBytesMax = 2 * 1024 * 1024;
+const partsMax = 10_000;
+/** Every part but the last. */
+const partBytesMin = 5 * 1024 * 1024;
+
+interface NamedPart {
+  readonly partNumber: number;
+  /** Without quotes. */
+  readonly etag: string;
+}
+
+export const completeMultipartUpload: Operation = async (call) => {
+  await requireBucket(call, 'write');
+  const condition = putCondition(call.headers);
+  const named = await namedParts(call);
+  const etag = etagOf(named);
+  const uploadId = call.query.get('uploadId') ?? '';
+  const upload = await findUpload(call.db, { id: uploadId, bucket: call.bucket, key: call.key });
+  if (upload === undefined) return repeated(call, etag);
+  const parts = chooseParts(named, await listParts(call.db, upload.id, { after: 0, limit: partsMax }));
+  const joined = await join(call, parts);
+  const object = objectOf(call, upload, joined, etag, await wholeChecksums(call, joined));
+  await keepOrRemove(call, joined.blobId, () => completeUpload(call.db, upload.id, object, condition));
+  return answer(call, etag);
+};
+
+async function namedParts(call: S3Call): Promise<NamedPart[]> {
+  const request = await parseXml(await call.content.read(bodyBytesMax, { ofBody: false }), 'CompleteMultipartUpload');
+  const named = request.all('Part').map((part) => {
+    const text = part.textOf('PartNumber')?.trim() ?? '';
+    const etag = part.textOf('ETag')?.trim().replaceAll('"', '').toLowerCase() ?? '';
+    if (!/^\d{1,5}$/.test(text) || etag === '') malformed();
+    return { partNumber: Number(text), etag };
+  });
+  if (named.length === 0 || named.length > partsMax) malformed();
+  if (named.some((part, index) => index > 0 && part.partNumber <= (named[index - 1]?.partNumber ?? 0))) {
+    fail('InvalidPartOrder', 'The list of parts was not in ascending order. Parts must be ordered by part number.');
+  }
+  return named;
+}
+
+function chooseParts(named: readonly NamedPart[], stored: readonly MultipartPart[]): MultipartPart[] {
+  const byNumber = new Map(stored.map((part) => [part.partNumber, part]));
+  return named.map((wanted, index) => {
+    const part = byNumber.get(wanted.partNumber);
+    if (part === undefined || part.md5 !== wanted.etag) {
+      return fail('InvalidPart', 'One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part\'s entity tag.');
+    }
+    if (index < named.length - 1 && part.sizeBytes < partBytesMin) fail('EntityTooSmall', 'Your proposed upload is smaller than the minimum allowed size');
+    return part;
+  });
+}
+
+/** One part needs no copy: its blob is linked. */
+async function join(call: S3Call, parts: readonly MultipartPart[]): Promise<BlobWritten> {
+  const [only] = parts;
+  try {
+    if (only !== undefined && parts.length === 1) return { blobId: await call.store.link(only.blobId), sizeBytes: only.sizeBytes, md5: only.md5 };
+    return await call.store.concat(parts.map((part) => part.blobId));
+  } catch (error) {
+    // Aborted, or completed by another request, while the parts were being joined.
+    if (error instanceof DriverError && error.kind === 'notFound') return fail('NoSuchUpload', noSuchUploadMessage);
+    throw error;
+  }
+}
+
+/** A checksum of the whole object that the client sent along is checked against what was joined. */
+async function wholeChecksums(call: S3Call, joined: BlobWritten): Promise<Checksums> {
+  if (call.headers['x-amz-checksum-type'] !== 'FULL_OBJECT') return {};
+  const promised = checksumsIn(Object.entries(call.headers));
+  for (const [name, value] of Object.entries(promised)) {
+    if (!isChecksumName(name)) continue;
+    const digester = await createDigester(name);
+    for await (const chunk of (await call.store.read(joined.blobId)) as AsyncIterable<Buffer>) digester.update(chunk);
+    if (digester.digest() === value) continue;
+    await call.store.remove(joined.blobId);
+    fail('BadDigest', `The ${name.toUpperCase()} you specified did not match the calculated checksum.`);
+  }
+  return promised;
+}
+
+function objectOf(call: S3Call, upload: MultipartUpload, joined: BlobWritten, etag: string, checksums: Checksums): StoredObject {
+  const { bucket, key, headers, metadata, acl, projectId } = upload;
+  return {
+    bucket, key, headers, metadata, acl, projectId, etag, checksums: { ...checksums },
+    blobId: joined.blobId, sizeBytes: joined.sizeBytes, modifiedAt: call.clock.date(),
+  };
+}
+
+/** A client that lost our answer asks again: the object is there, made of these very parts. */
+async function repeated(call: S3Call, etag: string): Promise<S3Result> {
+  const object = await findObject(call.db, call.bucket, call.key);
+  return object?.etag === etag ? answer(call, etag) : fail('NoSuchUpload', noSuchUploadMessage);
+}
+
+/** The MD5 of the parts' MD5s, and how many they were. */
+function etagOf(named: readonly NamedPart[]): string {
+  const hash = createHash('md5');
+  for (const part of named) hash.update(part.etag, 'hex');
+  return `${hash.digest('hex')}-${named.length}`;
+}
+
+const answer = (call: S3Call, etag: string): S3Result => ({
+  body: document('CompleteMultipartUploadResult', [
+    element('Location', `/${call.bucket}/${call.key}`), element('Bucket', call.bucket), element('Key', call.key), element('ETag', `"${etag}"`),
+  ]),
+});

@@ -1,0 +1,94 @@
+// Which operation a request means: by method, by whether it names a bucket and a key, and by the sub-resource in its query. What is
+// S3's and not built is NotImplemented, so that nothing is ever taken for something else.
+import type { Operation, S3Call } from './call.ts';
+import { fail } from './errors.ts';
+import { getAcl, putAcl } from './operations/acl.ts';
+import { createBucket, deleteBucketOperation, getBucketLocation, headBucket, listBucketsOperation } from './operations/buckets.ts';
+import { completeMultipartUpload } from './operations/complete-upload.ts';
+import { copyObject } from './operations/copy.ts';
+import { getImage, internalBucket } from './operations/images.ts';
+import { listObjectsV1, listObjectsV2, listObjectVersions } from './operations/list-objects.ts';
+import { abortMultipartUpload, createMultipartUpload, listMultipartUploads, listPartsOperation, uploadPart, uploadPartCopy } from './operations/multipart.ts';
+import { deleteObject, deleteObjectsOperation, getObject, putObjectOperation } from './operations/objects.ts';
+import { subResourceOperation } from './operations/sub-resources.ts';
+
+export interface Route {
+  /** AWS's name of the operation, for the log. */
+  readonly name: string;
+  readonly operation: Operation;
+}
+
+/** Query parameters that choose another operation; all others only modify one. */
+const subResources = new Set([
+  'accelerate', 'acl', 'analytics', 'attributes', 'cors', 'delete', 'encryption', 'intelligent-tiering', 'inventory', 'legal-hold', 'lifecycle', 'location',
+  'logging', 'metadataConfiguration', 'metadataTable', 'metrics', 'notification', 'object-lock', 'ownershipControls', 'policy', 'policyStatus',
+  'publicAccessBlock', 'renameObject', 'replication', 'requestPayment', 'restore', 'retention', 'select', 'session', 'tagging', 'torrent', 'uploadId', 'uploads',
+  'versioning', 'versions', 'website', 'append',
+]);
+
+type Asked = Pick<S3Call, 'method' | 'bucket' | 'key' | 'query' | 'headers'>;
+
+/** `METHOD` or `METHOD sub-resource` → operation. */
+type Table = Readonly<Record<string, Route>>;
+
+const bucketRoutes: Table = {
+  GET: { name: 'ListObjects', operation: listObjectsV1 },
+  HEAD: { name: 'HeadBucket', operation: headBucket },
+  PUT: { name: 'CreateBucket', operation: createBucket },
+  DELETE: { name: 'DeleteBucket', operation: deleteBucketOperation },
+  'GET acl': { name: 'GetBucketAcl', operation: getAcl },
+  'PUT acl': { name: 'PutBucketAcl', operation: putAcl },
+  'GET location': { name: 'GetBucketLocation', operation: getBucketLocation },
+  'GET uploads': { name: 'ListMultipartUploads', operation: listMultipartUploads },
+  'GET versions': { name: 'ListObjectVersions', operation: listObjectVersions },
+  'POST delete': { name: 'DeleteObjects', operation: deleteObjectsOperation },
+};
+
+const objectRoutes: Table = {
+  GET: { name: 'GetObject', operation: getObject },
+  HEAD: { name: 'HeadObject', operation: getObject },
+  PUT: { name: 'PutObject', operation: putObjectOperation },
+  DELETE: { name: 'DeleteObject', operation: deleteObject },
+  'GET acl': { name: 'GetObjectAcl', operation: getAcl },
+  'PUT acl': { name: 'PutObjectAcl', operation: putAcl },
+  'POST uploads': { name: 'CreateMultipartUpload', operation: createMultipartUpload },
+  'PUT uploadId': { name: 'UploadPart', operation: uploadPart },
+  'GET uploadId': { name: 'ListParts', operation: listPartsOperation },
+  'POST uploadId': { name: 'CompleteMultipartUpload', operation: completeMultipartUpload },
+  'DELETE uploadId': { name: 'AbortMultipartUpload', operation: abortMultipartUpload },
+};
+
+export function routeOf(asked: Asked): Route {
+  const { method, bucket, key, query } = asked;
+  if (!['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'OPTIONS'].includes(method)) methodNotAllowed();
+  if (method === 'OPTIONS') return fail('AccessForbidden', 'CORSResponse: CORS is not enabled for this bucket.');
+  if (bucket === internalBucket) return method === 'GET' || method === 'HEAD' ? { name: 'GetImage', operation: getImage } : methodNotAllowed();
+  if (bucket === '') return method === 'GET' ? { name: 'ListBuckets', operation: listBucketsOperation } : methodNotAllowed();
+  const chosen = [...query.keys()].filter((name) => subResources.has(name));
+  if (chosen.length > 1) return fail('InvalidArgument', `Conflicting query string parameters: ${chosen.join(', ')}`);
+  const [sub] = chosen;
+  return special(asked, sub) ?? found(asked, sub) ?? notImplemented(method, sub, key);
+}
+
+/** Where a header or a parameter decides. */
+function special({ method, key, query, headers }: Asked, sub: string | undefined): Route | undefined {
+  if (key === '' && method === 'GET' && sub === undefined && query.get('list-type') === '2') return { name: 'ListObjectsV2', operation: listObjectsV2 };
+  if (key === '' || method !== 'PUT' || headers['x-amz-copy-source'] === undefined) return undefined;
+  if (sub === undefined) return { name: 'CopyObject', operation: copyObject };
+  return sub === 'uploadId' ? { name: 'UploadPartCopy', operation: uploadPartCopy } : undefined;
+}
+
+function found({ method, key }: Asked, sub: string | undefined): Route | undefined {
+  const table = key === '' ? bucketRoutes : objectRoutes;
+  const name = sub === undefined ? method : `${method} ${sub}`;
+  if (Object.hasOwn(table, name)) return table[name];
+  const operation = sub === undefined ? undefined : subResourceOperation(sub, method, key !== '');
+  return operation === undefined ? undefined : { name, operation };
+}
+
+function notImplemented(method: string, sub: string | undefined, key: string): never {
+  const what = `${method} of ${key === '' ? 'a bucket' : 'an object'}${sub === undefined ? '' : ` with ?${sub}`}`;
+  return fail('NotImplemented', `A request you provided implies functionality that is not implemented: ${what}.`);
+}
+
+const methodNotAllowed = (): never => fail('MethodNotAllowed', 'The specified method is not allowed against this resource.');

@@ -1,0 +1,150 @@
+// The S3 endpoint: node's HTTP server, and a Koa application whose middleware gives each request an id, logs it, turns failures
+// into S3's XML, authenticates, finds the operation and writes its result. Bodies stay raw streams throughout.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import Koa, { type Context, type Middleware } from 'koa';
+import type { S3Authentication, SignedRequest } from '../../auth/authenticate.ts';
+import { findImageBlob, type ImageBlob } from '../../db/blobs.ts';
+import type { Db } from '../../db/db.ts';
+import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import { addressOf, bucketOfHost, queryOf, splitUrl } from './address.ts';
+import type { S3Call, S3Result, S3Services } from './call.ts';
+import { createContent } from './content.ts';
+import { answerErrors, identify, logRequests } from './middleware.ts';
+import { routeOf } from './routes.ts';
+
+export interface S3ServerOptions {
+  readonly db: Db;
+  readonly store: ObjectStoreDriver;
+  /** `authenticateS3` with its dependencies. Throws ApiError. */
+  readonly authenticate: (request: SignedRequest) => Promise<S3Authentication>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly region: string;
+  /** Under which `BUCKET.domain` is virtual-host style, besides `localhost` and AWS's own names. */
+  readonly domain?: string;
+  /** Where the content of images is found; the database by default. */
+  readonly findImage?: (imageId: string) => Promise<ImageBlob | undefined>;
+}
+
+export interface S3Server {
+  /** Resolves with the port, which matters for port 0. */
+  listen(host: string, port: number): Promise<number>;
+  /** Stops accepting, lets running requests end, and cuts what is left after `graceMs` (default 5 s). */
+  close(options?: { graceMs?: number }): Promise<void>;
+}
+
+/** A connection on which nothing moves for so long is cut. A joined upload of 5 GiB takes less. */
+const idleTimeoutMs = 300_000;
+const headersTimeoutMs = 60_000;
+const keepAliveTimeoutMs = 75_000;
+const graceMsDefault = 5_000;
+const connectionsMax = 10_000;
+
+export function createS3Server(options: S3ServerOptions): S3Server {
+  const findImage = options.findImage ?? ((imageId: string) => findImageBlob(options.db, imageId));
+  const services: S3Services = { ...options, findImage };
+  const own = options.domain === undefined ? [] : [options.domain.toLowerCase(), `s3.${options.domain.toLowerCase()}`];
+  const domains = [...own, 'localhost', 's3.localhost', 's3.amazonaws.com', `s3.${options.region}.amazonaws.com`];
+  // Requests whose client waits for `100 Continue` before it sends the body.
+  const waiting = new WeakSet<IncomingMessage>();
+  const koa = new Koa();
+  koa.silent = true;
+  koa.on('error', (error: unknown) => options.log.debug({ err: error }, 's3: a connection failed'));
+  koa.use(identify());
+  koa.use(logRequests(options));
+  koa.use(answerErrors({ ...options, isWaiting: (request) => waiting.has(request) }));
+  koa.use(perform({ services, domains, authenticate: options.authenticate, waiting }));
+  return serve(koa, waiting, options);
+}
+
+interface Performing {
+  readonly services: S3Services;
+  readonly domains: readonly string[];
+  readonly authenticate: S3ServerOptions['authenticate'];
+  readonly waiting: WeakSet<IncomingMessage>;
+}
+
+/** The innermost middleware: address, authentication, route, operation, answer. */
+function perform({ services, domains, authenticate, waiting }: Performing): Middleware {
+  return async (context) => {
+    const { req: request, res: response } = context;
+    const { rawPath, rawQuery } = splitUrl(request.url ?? '/');
+    const method = request.method ?? 'GET';
+    const virtualHostBucket = bucketOfHost(request.headers.host, domains);
+    const authentication = await authenticate({
+      method, rawPath, rawQuery, headers: request.headers, rawHeaders: request.rawHeaders,
+      ...(virtualHostBucket === undefined ? {} : { virtualHostBucket }),
+    });
+    const asked = { method, ...addressOf(rawPath, virtualHostBucket), query: queryOf(rawQuery), headers: request.headers };
+    const route = routeOf(asked);
+    context.state['operation'] = route.name;
+    context.state['projectId'] = authentication.principal?.projectId;
+    const expectsContinue = waiting.has(request);
+    const call: S3Call = {
+      ...services, ...asked, requestId: String(context.state['requestId']), principal: authentication.principal,
+      content: createContent({ request, response, expectsContinue, payload: authentication.payload, onOpen: () => waiting.delete(request) }),
+    };
+    write(context, await route.operation(call));
+    // Nobody asked for the body: whether the client sends it now is open, so the connection cannot be used again.
+    if (waiting.has(request)) context.set('Connection', 'close');
+  };
+}
+
+function write(context: Context, result: S3Result): void {
+  const { status = 200, headers = {}, body, lengthBytes } = result;
+  context.status = status;
+  for (const [name, value] of Object.entries(headers)) context.set(name, value);
+  if (typeof body === 'string') {
+    context.set('Content-Type', 'application/xml');
+    context.body = body;
+  } else if (body !== undefined) {
+    context.body = body;
+    if (lengthBytes !== undefined) context.length = lengthBytes;
+  } else if (lengthBytes !== undefined) {
+    context.length = lengthBytes; // of what HEAD does not send
+  } else if (status !== 204) {
+    // An empty answer, and not Koa's `OK`.
+    context.body = '';
+    context.remove('Content-Type');
+  }
+}
+
+function serve(koa: Koa, waiting: WeakSet<IncomingMessage>, { clock, log }: S3ServerOptions): S3Server {
+  const handle = koa.callback();
+  // requestTimeout would cut every upload that takes longer than five minutes; the idle timeout below is what is meant.
+  const server = createServer({ requestTimeout: 0, headersTimeout: headersTimeoutMs, keepAliveTimeout: keepAliveTimeoutMs }, handle);
+  server.maxConnections = connectionsMax;
+  server.setTimeout(idleTimeoutMs);
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    waiting.add(request);
+    void handle(request, response);
+  });
+  return { listen: (host, port) => listen(server, host, port), close: ({ graceMs = graceMsDefault } = {}) => close(server, { graceMs, clock, log }) };
+}
+
+function listen(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
+
+function close(server: Server, { graceMs, clock, log }: { graceMs: number; clock: Clock; log: Log }): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = clock.after(graceMs, () => {
+      log.warn('s3: cutting requests that did not end in time');
+      server.closeAllConnections();
+    });
+    server.close(() => {
+      cut.cancel();
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

@@ -1,0 +1,52 @@
+// Which blobs are in use and which are garbage. A blob id is written to the garbage in the transaction that lets go of it, so
+// that neither a crash nor a rollback can lose content that something still names.
+import { asc, inArray, eq, lte } from 'drizzle-orm';
+import type { Queryable } from './db.ts';
+import { images } from './schema/images.ts';
+import { blobGarbage, multipartParts, objects } from './schema/objects.ts';
+
+/** Parameters of one statement: PostgreSQL allows 65 535. */
+const batchMax = 5_000;
+
+export async function discardBlobs(tx: Queryable, blobIds: readonly string[], now: Date): Promise<void> {
+  for (let first = 0; first < blobIds.length; first += batchMax) {
+    const batch = blobIds.slice(first, first + batchMax).map((blobId) => ({ blobId, since: now }));
+    await tx.insert(blobGarbage).values(batch).onConflictDoNothing();
+  }
+}
+
+/** Garbage that nobody can be reading any more, oldest first. */
+export async function oldGarbage(db: Queryable, before: Date, limit: number): Promise<string[]> {
+  const rows = await db.select({ blobId: blobGarbage.blobId }).from(blobGarbage)
+    .where(lte(blobGarbage.since, before)).orderBy(asc(blobGarbage.since)).limit(limit);
+  return rows.map((row) => row.blobId);
+}
+
+export async function forgetGarbage(db: Queryable, blobIds: readonly string[]): Promise<void> {
+  if (blobIds.length > 0) await db.delete(blobGarbage).where(inArray(blobGarbage.blobId, [...blobIds]));
+}
+
+/** Those of the given blobs that an object, a part or an image names, or that are garbage already: not orphans. */
+export async function knownBlobs(db: Queryable, blobIds: readonly string[]): Promise<Set<string>> {
+  if (blobIds.length === 0) return new Set();
+  const ids = [...blobIds];
+  const found = await Promise.all([
+    db.select({ blobId: objects.blobId }).from(objects).where(inArray(objects.blobId, ids)),
+    db.select({ blobId: multipartParts.blobId }).from(multipartParts).where(inArray(multipartParts.blobId, ids)),
+    db.select({ blobId: images.blobId }).from(images).where(inArray(images.blobId, ids)),
+    db.select({ blobId: blobGarbage.blobId }).from(blobGarbage).where(inArray(blobGarbage.blobId, ids)),
+  ]);
+  return new Set(found.flat().flatMap((row) => (row.blobId === null ? [] : [row.blobId])));
+}
+
+export interface ImageBlob {
+  readonly blobId: string;
+  readonly sha256: string;
+}
+
+/** The content of an available image, for compute hosts. */
+export async function findImageBlob(db: Queryable, imageId: string): Promise<ImageBlob | undefined> {
+  const [row] = await db.select({ state: images.state, blobId: images.blobId, sha256: images.sha256 }).from(images).where(eq(images.id, imageId));
+  if (row === undefined || row.state !== 'available' || row.blobId === null || row.sha256 === null) return undefined;
+  return { blobId: row.blobId, sha256: row.sha256 };
+}

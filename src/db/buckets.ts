@@ -1,0 +1,59 @@
+// The queries of buckets: who owns which, and when one may go.
+import { and, asc, eq, gt, gte, lt, sql } from 'drizzle-orm';
+import type { Db, Queryable } from './db.ts';
+import { discardBlobs } from './blobs.ts';
+import { buckets, multipartParts, multipartUploads, objects } from './schema/objects.ts';
+
+export type Bucket = typeof buckets.$inferSelect;
+
+export async function findBucket(db: Queryable, name: string): Promise<Bucket | undefined> {
+  const [row] = await db.select().from(buckets).where(eq(buckets.name, name));
+  return row;
+}
+
+/** Undefined: the name is taken. */
+export async function insertBucket(db: Queryable, bucket: Bucket): Promise<Bucket | undefined> {
+  const [row] = await db.insert(buckets).values(bucket).onConflictDoNothing().returning();
+  return row;
+}
+
+export interface BucketPage {
+  /** Undefined: of all projects. */
+  readonly projectId: string | undefined;
+  readonly prefix: string;
+  /** Names after this one. */
+  readonly after: string;
+  readonly limit: number;
+}
+
+/** Names are ASCII, so that the order of bytes is also theirs. */
+export function listBuckets(db: Queryable, page: BucketPage): Promise<Bucket[]> {
+  const name = sql`${buckets.name} collate "C"`;
+  return db.select().from(buckets).where(and(
+    page.projectId === undefined ? undefined : eq(buckets.projectId, page.projectId),
+    page.prefix === '' ? undefined : and(gte(name, page.prefix), lt(name, `${page.prefix}~`)),
+    gt(name, page.after),
+  )).orderBy(asc(name)).limit(page.limit);
+}
+
+export async function setBucketAcl(db: Queryable, name: string, acl: string): Promise<void> {
+  await db.update(buckets).set({ acl }).where(eq(buckets.name, name));
+}
+
+export type BucketDeletion = 'deleted' | 'notFound' | 'notEmpty';
+
+/** Unfinished uploads go with the bucket, as in AWS. The row lock keeps new objects out: their foreign key waits for it. */
+export function deleteBucket(db: Db, name: string, now: Date): Promise<BucketDeletion> {
+  return db.transaction(async (tx) => {
+    const [row] = await tx.select({ name: buckets.name }).from(buckets).where(eq(buckets.name, name)).for('update');
+    if (row === undefined) return 'notFound';
+    const [object] = await tx.select({ key: objects.key }).from(objects).where(eq(objects.bucket, name)).limit(1);
+    if (object !== undefined) return 'notEmpty';
+    const parts = await tx.select({ blobId: multipartParts.blobId }).from(multipartParts)
+      .innerJoin(multipartUploads, eq(multipartUploads.id, multipartParts.uploadId)).where(eq(multipartUploads.bucket, name));
+    await tx.delete(multipartUploads).where(eq(multipartUploads.bucket, name));
+    await discardBlobs(tx, parts.map((part) => part.blobId), now);
+    await tx.delete(buckets).where(eq(buckets.name, name));
+    return 'deleted';
+  });
+}
