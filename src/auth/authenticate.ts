@@ -11,7 +11,7 @@ import { Refusal, refusalToApiError, type Dialect } from './refusal.ts';
 import { headerValue, type SignedRequest } from './request.ts';
 import { checkTimeS3V2, readHeaderS3V2, readQueryS3V2, verifyS3V2, type ClaimS3V2 } from './signature-s3-v2.ts';
 import { checkTimeV2, readV2, verifyV2 } from './signature-v2.ts';
-import { checkSignedHeaders, checkTimeV4, readHeaderV4, readQueryV4, verifyV4, type ClaimV4 } from './signature-v4.ts';
+import { checkCoverageS3V4, checkTimeV4, readHeaderV4, readQueryV4, verifyV4, type ClaimV4 } from './signature-v4.ts';
 import { scopeText, type SigningKeys } from './signing-keys.ts';
 
 export type { SignedRequest } from './request.ts';
@@ -87,7 +87,7 @@ async function authenticateEc2V4(request: SignedRequest, claim: ClaimV4, deps: A
 
 async function authenticateS3V4(request: SignedRequest, claim: ClaimV4, deps: AuthenticateDeps): Promise<S3Authentication> {
   const payloadHash = claim.place === 'header' ? headerContentHash(request) : presignedContentHash(request);
-  checkSignedHeaders(request, claim);
+  checkCoverageS3V4(request, claim);
   checkTimeV4(claim, deps.clock.now());
   const credential = await findCredential(deps, claim.accessKeyId);
   const key = verifyV4({ request, claim, payloadHash, paths: 'once', ...credential, signingKeys: deps.auth.signingKeys });
@@ -123,7 +123,7 @@ function headerContentHash(request: SignedRequest): string {
   return text;
 }
 
-/** A presigned request signs no body unless it says so; a header that says so is itself signed, which checkSignedHeaders sees to. */
+/** A presigned request signs no body unless it says so; a header that says so is itself signed, which checkCoverageS3V4 sees to. */
 function presignedContentHash(request: SignedRequest): string {
   const inQuery = parseParameters(request.rawQuery).find(({ name }) => name === 'X-Amz-Content-Sha256')?.value;
   const text = inQuery ?? headerValue(request, 'x-amz-content-sha256') ?? 'UNSIGNED-PAYLOAD';

@@ -22,7 +22,7 @@ export interface ClaimV4 {
   /** `20261122T140754Z`, part of the string to sign. */
   readonly timestamp: string;
   readonly instant: number;
-  /** Presigned only. */
+  /** Presigned only; without it the clock window counts, as for a header. */
   readonly lifeMs: number | undefined;
 }
 
@@ -123,8 +123,12 @@ export function verifyV4(verification: VerificationV4): Buffer {
   throw new Refusal('mismatch');
 }
 
-/** Headers that change what S3 does must be signed; those that only describe the signature or the client need not. */
-export function checkSignedHeaders(request: SignedRequest, claim: ClaimV4): void {
+/**
+ * What S3 asks for beyond a right signature: a life for what is presigned, and that headers which change what it does are signed; those that only
+ * describe the signature or the client need not be.
+ */
+export function checkCoverageS3V4(request: SignedRequest, claim: ClaimV4): void {
+  if (claim.place === 'query' && claim.lifeMs === undefined) throw new Refusal('badQuery', missingQueryParameters);
   const free = new Set(['x-amz-user-agent', ...(claim.place === 'header' ? ['x-amz-date', 'x-amz-content-sha256'] : [])]);
   const unsigned = Object.keys(request.headers)
     .filter((name) => name.startsWith('x-amz-') && !free.has(name) && !claim.signedHeaders.includes(name));
@@ -183,8 +187,8 @@ function readSignature(text: string, malformed: Malformed): string {
   throw new Refusal('mismatch');
 }
 
-function readLifeMs(text: string | undefined): number {
-  if (text === undefined) throw new Refusal('badQuery', missingQueryParameters);
+function readLifeMs(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
   if (!/^\d{1,10}$/.test(text)) throw new Refusal('badQuery', 'X-Amz-Expires should be a number');
   const seconds = Number(text);
   if (seconds > presignedLifeSecondsMax) throw new Refusal('badQuery', 'X-Amz-Expires must be less than a week (in seconds) that is 604800');
