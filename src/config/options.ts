@@ -40,10 +40,18 @@ const range = z.string().refine((text) => {
   return bits >= 16 && bits <= 29 && ipaddr.IPv4.networkAddressFromCIDR(text).toString() === network.toString();
 }, 'a private IPv4 range such as 10.45.0.0/20 is needed, from /16 to /29, without host bits');
 
-function option<T>(text: string, type: z.ZodType<T>, rest: { default: (around: Surroundings) => NoInfer<T>; secret?: boolean }): Option<T>;
-function option<T>(text: string, type: z.ZodType<T>, rest?: { secret?: boolean }): Option<T | undefined>;
-function option<T>(text: string, type: z.ZodType<T>, rest: Partial<Option<T>> = {}): Option<T | undefined> {
+function option<S extends z.ZodType>(
+  text: string, type: S, rest: { default: (around: Surroundings) => z.output<S>; secret?: boolean },
+): Option<z.output<S>>;
+function option<S extends z.ZodType>(text: string, type: S, rest?: { secret?: boolean }): Option<z.output<S> | undefined>;
+function option(text: string, type: z.ZodType, rest: Partial<Option> = {}): Option {
   return { text, type, ...rest };
+}
+
+/** One of a few words. */
+function choice<const T extends string>(text: string, words: readonly T[], fallback: NoInfer<T>): Option<T> {
+  const isWord = (value: unknown): value is T => words.some((word) => word === value);
+  return { text, type: z.custom<T>(isWord, `one of ${words.join(', ')} is needed`), default: () => fallback };
 }
 
 export const options = {
@@ -60,16 +68,12 @@ export const options = {
   host: option('Name of this host in the cloud.', name, { default: (around) => around.hostname }),
   zone: option('Availability zone of this host.', name, { default: () => 'nova' }),
   region: option('Name of the region.', name, { default: () => 'nova' }),
-  hypervisor: option('What runs the guests: libvirt, or sim (in memory, for trials and tests).', z.enum(['libvirt', 'sim']), {
-    default: () => 'libvirt',
-  }),
+  hypervisor: choice('What runs the guests: libvirt, or sim (in memory, for trials and tests).', ['libvirt', 'sim'], 'libvirt'),
   libvirtUri: option('Which libvirt driver: qemu:///system or lxc:///system.', word('a libvirt URI such as qemu:///system is needed', /^[a-z]+(\+[a-z]+)?:\/\//), {
     default: () => 'qemu:///system',
   }),
   libvirtSocket: option('Socket of the libvirt daemon.', path, { default: () => '/run/libvirt/libvirt-sock' }),
-  networkManager: option('How networks are made: flat-dhcp (flat, vlan and vxlan are not built yet).', z.enum(['flat-dhcp']), {
-    default: () => 'flat-dhcp',
-  }),
+  networkManager: choice('How networks are made: flat-dhcp (flat, vlan and vxlan are not built yet).', ['flat-dhcp'], 'flat-dhcp'),
   networkDriver: option('What plumbs networks: linux or fake. Unset: linux, with the hypervisor sim fake.', z.enum(['linux', 'fake'])),
   networkNamespace: option('Network namespace in which the host\'s bridges and rules are made. Unset: the machine\'s own.', name),
   fixedRange: option('Range from which guests get their addresses.', range, { default: () => '10.45.0.0/20' }),
@@ -78,15 +82,15 @@ export const options = {
   }),
   mtu: option('Largest packet on the guests\' network.', whole(576, 9216), { default: () => 1500 }),
   dnsDomain: option('DNS domain of the guests.', name, { default: () => 'novact.internal' }),
-  scheduler: option('How a host is chosen: simple (the least loaded) or chance.', z.enum(['chance', 'simple']), { default: () => 'simple' }),
-  authDriver: option('Where users and projects are kept: db.', z.enum(['db']), { default: () => 'db' }),
+  scheduler: choice('How a host is chosen: simple (the least loaded) or chance.', ['chance', 'simple'], 'simple'),
+  authDriver: choice('Where users and projects are kept: db.', ['db'], 'db'),
   coresRatio: option('Guest cores offered for each core of the host.', z.coerce.number().min(0.1).max(64), { default: () => 8 }),
   memoryReservedMiB: option('Memory of the host kept back from guests.', whole(0, 1_048_576), { default: () => 1024 }),
   diskReservedGiB: option('Disk of the state folder kept back from guests.', whole(0, 1_048_576), { default: () => 2 }),
   imageCacheGiB: option('Size that the image cache may grow to before unused images are dropped.', whole(1, 1_048_576), { default: () => 20 }),
   imageSizeGiBMax: option('Largest virtual size of an image.', whole(1, 65_536), { default: () => 64 }),
   tinyImage: option('Folder of the ready-made image.', path, { default: (around) => join(around.installation, 'build/tiny') }),
-  logLevel: option('Least level that is logged.', z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']), { default: () => 'info' }),
+  logLevel: choice('Least level that is logged.', ['trace', 'debug', 'info', 'warn', 'error', 'silent'], 'info'),
   redisUrl: option('Reserved for mailboxes across hosts. Not built yet: must be unset.', z.never('Redis mailboxes are not built yet: unset it'), {
     secret: true,
   }),
