@@ -34,7 +34,10 @@ export function createEc2Server(options: Ec2ServerOptions): Ec2Server {
       connectionsCheckingInterval: 5_000,
     },
     (request, response) => {
-      if (!server.listening) response.setHeader('connection', 'close');
+      // While closing, a connection that was kept alive must not outlive its last answer.
+      response.once('close', () => {
+        if (!server.listening) setImmediate(() => server.closeIdleConnections());
+      });
       void handler(request, response);
     },
   );
