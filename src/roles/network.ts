@@ -60,7 +60,7 @@ async function startMetadata(foundation: Foundation, driver: NetworkDriver, netw
   const { settings, paths, system, db, clock } = foundation;
   const log = foundation.log.child({ role: 'metadata' });
   for (const network of networks) {
-    const server = createMetadataServer({ db, clock, log, tokenKey: await metadataTokenKey(paths.masterKey), region: settings.region });
+    const server = createMetadataServer({ db, clock, log, tokenKey: await metadataTokenKey(paths.masterKey), region: settings.region, dnsDomain: settings.dnsDomain });
     // Without plumbing there is no gateway to listen on: the service is still there to be asked on this machine.
     const host = driver.info.plumbs ? network.gateway : reachable(settings.bind);
     await startListener(system, `metadata-${network.id}`, { server, host, port: settings.metadataPort });

@@ -28,7 +28,7 @@ describe('a flow of three steps', () => {
     const journal = memoryJournal();
     await journal.save({ state: 'running', records: [{ name: 'one', state: 'done', output: { name: 'from before' } }], error: undefined });
     const asking: Flow<Things> = { name: 'asking', steps: [ensure('one'), { name: 'two', do: async (_context, outputs) => void seen.push(outputs['one']) }] };
-    await runFlow(asking, { made: new Set() }, journal);
+    await runFlow(asking, { made: new Set<string>() }, journal);
     expect(seen).toEqual([{ name: 'from before' }]);
   });
 
