@@ -44,6 +44,8 @@ beforeAll(async () => {
   lab = await networkLab('network');
   await lab.run('nft', ['-f', '-'], { input: foreign });
   foreignBefore = await foreignNow();
+  // Bridges of others stay out of the firewall: novact's own must not need the switch for all.
+  await lab.run('tee', ['/proc/sys/net/bridge/bridge-nf-call-iptables'], { input: '0' });
   await lab.driver.probe();
   await lab.driver.ensureNetwork(labNetwork, []);
   one = await lab.guest(1);
@@ -185,16 +187,32 @@ describe('guests that lie', () => {
   let ears: LabProcess;
   let mac: string;
 
-  /** The frames are sent by guest two to guest one, which is open to all; the last, an honest one, shows that those before it had their time. */
-  async function arrives(frames: { lie: string; mark: string }[], honest: { frame: string; mark: string }): Promise<string[]> {
-    await sendFrames(two, [...frames.map(({ lie }) => lie), honest.frame]);
-    await ears.saw(honest.mark);
-    return frames.filter(({ mark }) => ears.output().includes(mark)).map(({ mark }) => mark);
+  interface Sent {
+    readonly frame: string;
+    readonly mark: string;
+  }
+
+  /**
+   * Guest two sends lies to guest one, which is open to all; the last frame, an honest one, shows that those before it had their time.
+   * Without our rules all of them arrive, so it is the rules that keep them away. Frames of the two rounds bear different marks.
+   */
+  async function expectKeptAway(make: (round: 'free' | 'kept') => { lies: readonly Sent[]; honest: Sent }): Promise<void> {
+    const send = async (round: 'free' | 'kept'): Promise<string[]> => {
+      const { lies, honest } = make(round);
+      await sendFrames(two, [...lies, honest].map(({ frame }) => frame));
+      await ears.saw(honest.mark);
+      return lies.filter(({ mark }) => ears.output().includes(mark)).map(({ mark }) => mark);
+    };
+    await lab.run('nft', ['-f', '-'], { input: 'delete table inet novact\ndelete table bridge novact\n' });
+    expect(await send('free')).toEqual(make('free').lies.map(({ mark }) => mark));
+    await open(all(anyone));
+    expect(await send('kept')).toEqual([]);
   }
   const hex = (text: string): string => Buffer.from(text).toString('hex');
-  const udp = (of: { from?: string; source?: string; ports?: readonly [number, number]; mark: string }): string =>
-    udpFrame({ from: of.from ?? two.mac, to: one.mac, source: of.source ?? two.address, target: one.address, ports: of.ports ?? [6868, 68], mark: of.mark });
-  const honest = (mark: string) => ({ frame: udp({ mark }), mark: hex(mark) });
+  const udp = (mark: string, of: { from?: string; source?: string; ports?: readonly [number, number] } = {}): Sent => ({
+    frame: udpFrame({ from: of.from ?? two.mac, to: one.mac, source: of.source ?? two.address, target: one.address, ports: of.ports ?? [6868, 68], mark }),
+    mark: hex(mark),
+  });
 
   beforeAll(async () => {
     await open(all(anyone));
@@ -204,38 +222,48 @@ describe('guests that lie', () => {
   });
 
   it('a false MAC or address does not pass', async () => {
-    const lies = [
-      { lie: udp({ from: '02:16:3e:00:00:77', mark: 'false mac' }), mark: hex('false mac') },
-      { lie: udp({ from: mac, mark: 'mac of the gateway' }), mark: hex('mac of the gateway') },
-      { lie: udp({ source: '10.45.0.99', mark: 'false address' }), mark: hex('false address') },
-      { lie: udp({ source: three.address, mark: 'address of three' }), mark: hex('address of three') },
-      { lie: udp({ source: '8.8.8.8', mark: 'address of the world' }), mark: hex('address of the world') },
-    ];
-    expect(await arrives(lies, honest('honest one'))).toEqual([]);
+    await expectKeptAway((round) => ({
+      lies: [
+        udp(`${round} false mac`, { from: '02:16:3e:00:00:77' }),
+        udp(`${round} mac of the gateway`, { from: mac }),
+        udp(`${round} false address`, { source: '10.45.0.99' }),
+        udp(`${round} address of three`, { source: three.address }),
+        udp(`${round} address of the world`, { source: '8.8.8.8' }),
+      ],
+      honest: udp(`${round} honest address`),
+    }));
   });
 
   it('false ARP does not pass', async () => {
-    const arp = (of: { sender: string; senderMac?: string; mark: string }) =>
-      arpFrame({ from: two.mac, to: one.mac, senderMac: of.senderMac ?? two.mac, sender: of.sender, mark: of.mark });
-    const markOf = (address: string) => address.split('.').map((part) => Number(part).toString(16).padStart(2, '0')).join('');
-    const lies = [
-      { lie: arp({ sender: labNetwork.gateway, mark: '203.0.113.1' }), mark: markOf('203.0.113.1') },
-      { lie: arp({ sender: three.address, mark: '203.0.113.2' }), mark: markOf('203.0.113.2') },
-      { lie: arp({ sender: two.address, senderMac: three.mac, mark: '203.0.113.3' }), mark: markOf('203.0.113.3') },
-      { lie: arp({ sender: '0.0.0.0', mark: '203.0.113.4' }), mark: markOf('203.0.113.4') },
-    ];
-    const truth = { frame: arp({ sender: two.address, mark: '203.0.113.9' }), mark: markOf('203.0.113.9') };
-    expect(await arrives(lies, truth)).toEqual([]);
+    await expectKeptAway((round) => {
+      const arp = (last: number, of: { sender: string; senderMac?: string }): Sent => ({
+        frame: arpFrame({
+          from: two.mac, to: one.mac, senderMac: of.senderMac ?? two.mac, sender: of.sender, mark: `${round === 'free' ? '203.0.113' : '198.51.100'}.${last}`,
+        }),
+        mark: (round === 'free' ? 'cb0071' : 'c63364') + last.toString(16).padStart(2, '0'),
+      });
+      return {
+        lies: [
+          arp(1, { sender: labNetwork.gateway }), arp(2, { sender: three.address }),
+          arp(3, { sender: two.address, senderMac: three.mac }), arp(4, { sender: '0.0.0.0' }),
+        ],
+        honest: arp(9, { sender: two.address }),
+      };
+    });
   });
 
-  it('it is no DHCP server and no router, and speaks no IPv6', async () => {
-    const lies = [
-      { lie: udp({ ports: [67, 68], mark: 'dhcp offer' }), mark: hex('dhcp offer') },
-      { lie: routerAdvertisement(two.mac, 'router'), mark: hex('router') },
-      // Tagged with a VLAN, which would carry all of it past rules for IPv4.
-      { lie: udp({ source: '8.8.8.8', mark: 'tagged' }).replace(/^(.{24})0800/, '$1810000010800'), mark: hex('tagged') },
-    ];
-    expect(await arrives(lies, honest('honest two'))).toEqual([]);
+  it('it is no DHCP server and no router, and speaks no IPv6 and no VLAN', async () => {
+    await expectKeptAway((round) => {
+      const tagged = udp(`${round} tagged`, { source: '8.8.8.8' });
+      return {
+        lies: [
+          udp(`${round} offer`, { ports: [67, 68] }),
+          { frame: routerAdvertisement(two.mac, `${round} router`), mark: hex(`${round} router`) },
+          { frame: tagged.frame.replace(/^(.{24})0800/, '$1810000010800'), mark: tagged.mark },
+        ],
+        honest: udp(`${round} honest service`),
+      };
+    });
   });
 
   it('an interface on the bridge that no one wished for is deaf and mute', async () => {
@@ -300,16 +328,21 @@ describe('the rules as a whole', () => {
       ingress: [tcp(22, anyone), ping(anyone), tcp(1000 + n, '10.0.0.0/8', '192.168.0.0/16')],
     }));
     const wish = lab.firewall(ports);
+    const times: number[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      await open();
+      const startedAt = performance.now();
+      await lab.driver.applyFirewall(wish);
+      times.push(performance.now() - startedAt);
+    }
+    const { stdout: before } = await lab.run('nft', ['-a', 'list', 'table', 'inet', 'novact']);
     const startedAt = performance.now();
     await lab.driver.applyFirewall(wish);
-    const applied = performance.now() - startedAt;
-    const { stdout: before } = await lab.run('nft', ['-a', 'list', 'table', 'inet', 'novact']);
-    await lab.driver.applyFirewall(wish);
-    const skipped = performance.now() - startedAt - applied;
+    const skippedMs = performance.now() - startedAt;
     const { stdout: after } = await lab.run('nft', ['-a', 'list', 'table', 'inet', 'novact']);
+    console.log(`applyFirewall, 200 ports: ${times.map(Math.round).join(', ')} ms; unchanged: ${Math.round(skippedMs)} ms`);
     expect(after).toBe(before);
-    console.log(`applyFirewall: 200 ports in ${Math.round(applied)} ms, unchanged in ${Math.round(skipped)} ms`);
-    expect(applied).toBeLessThan(400);
+    expect(Math.min(...times)).toBeLessThan(200);
   });
 
   it('rules that somebody flushed come back though the wish is the same', async () => {

@@ -198,12 +198,21 @@ export function udpFrame(of: { from: string; to: string; source: string; target:
   const payload = Buffer.from(of.mark).toString('hex');
   const udp = `${hex16(of.ports[0])}${hex16(of.ports[1])}${hex16(8 + of.mark.length)}0000${payload}`;
   const header = (sum: string) => `4500${hex16(28 + of.mark.length)}000000004011${sum}${hexAddress(of.source)}${hexAddress(of.target)}`;
-  const words = header('0000').match(/.{4}/g)?.map((word) => Number.parseInt(word, 16)) ?? [];
-  let sum = words.reduce((a, b) => a + b, 0);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
-  return `${hexMac(of.to)}${hexMac(of.from)}0800${header(hex16(0xffff - sum))}${udp}`;
+  return `${hexMac(of.to)}${hexMac(of.from)}0800${header(checksum(header('0000')))}${udp}`;
 }
 
-/** An IPv6 router advertisement to all nodes (its checksum is wrong, which no bridge looks at). */
-export const routerAdvertisement = (from: string, mark: string): string =>
-  `333300000001${hexMac(from)}86dd6000000000103affFE80${'00'.repeat(13)}01FF02${'00'.repeat(13)}0186000000${Buffer.from(mark).toString('hex').padEnd(24, '0').slice(0, 24)}`.toLowerCase();
+/** The Internet checksum of hexadecimal text. */
+function checksum(text: string): string {
+  const words = text.match(/.{4}/g)?.map((word) => Number.parseInt(word, 16)) ?? [];
+  let sum = words.reduce((a, b) => a + b, 0);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  return hex16(0xffff - sum);
+}
+
+/** An IPv6 router advertisement to all nodes, with a mark of at most twelve characters at its end. A bridge that snoops looks at its checksum. */
+export function routerAdvertisement(from: string, mark: string): string {
+  const ends = `fe80${'00'.repeat(13)}01ff02${'00'.repeat(13)}01`;
+  const message = (sum: string) => `8600${sum}${Buffer.from(mark).toString('hex').padEnd(24, '0')}`;
+  const sum = checksum(`${ends}000000100000003a${message('0000')}`);
+  return `333300000001${hexMac(from)}86dd6000000000103aff${ends}${message(sum)}`;
+}

@@ -66,10 +66,12 @@ export function createMetadataServer(settings: MetadataSettings): MetadataServer
         servers.delete(key);
         throw error;
       });
-      return (server.address() as AddressInfo).port;
+      const { port: given } = server.address() as AddressInfo;
+      servers.set(`${host} ${given}`, opening);
+      return given;
     },
     async close() {
-      const opened = await Promise.allSettled(servers.values());
+      const opened = await Promise.allSettled(new Set(servers.values()));
       servers.clear();
       await Promise.all(opened.map((result) => (result.status === 'fulfilled' ? closeServer(result.value) : undefined)));
     },
