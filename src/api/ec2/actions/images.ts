@@ -1,0 +1,250 @@
+// Images: registered from an object of the objectstore, seen, launched by others, and given up. A kernel is registered with
+// KernelId=true and a ramdisk with RamdiskId=true, as Nova and Eucalyptus had it.
+import {
+  deregisterImage, findVisibleImage, imagesById, insertImage, launchPermissionsOf, mayReadObject, visibleImages, type ImageRow,
+} from '../../../db/images.ts';
+import { tagsOf, type TagText } from '../../../db/tags.ts';
+import { groupBy } from '../../../lib/group-by.ts';
+import { newId } from '../../../lib/ids.ts';
+import { objectstoreProtocol } from '../../../messages/objectstore.ts';
+import { action, fail, type Call, type Filters } from '../action.ts';
+import { checkForm, describe } from '../describe.ts';
+import { imageForm, imageNotFound, ownedImage } from '../image-access.ts';
+import { notifyAfterCommit } from '../notify.ts';
+import { tagsFor } from '../tag-specifications.ts';
+import { showImage } from '../show-image.ts';
+import { imageAttributeActions } from './image-attributes.ts';
+
+const changers = ['projectmanager', 'sysadmin'] as const;
+const registerTimeoutMs = 30 * 60_000;
+const rootDeviceNameDefault = '/dev/vda';
+const architectures: ReadonlySet<string> = new Set(['i386', 'x86_64', 'arm64']);
+
+interface FullImage extends ImageRow {
+  readonly tags: readonly TagText[];
+  /** Projects that were permitted to launch it, shown to nobody but used by ExecutableBy. */
+  readonly permitted: readonly string[];
+}
+
+const filters: Filters<FullImage> = {
+  architecture: (image) => image.architecture,
+  'creation-date': (image) => image.createdAt,
+  description: (image) => image.description,
+  'image-id': (image) => image.id,
+  'image-type': (image) => image.type,
+  'is-public': (image) => image.isPublic,
+  'kernel-id': (image) => image.kernelId,
+  'manifest-location': (image) => image.location,
+  name: (image) => image.name,
+  'owner-alias': () => undefined,
+  'owner-id': (image) => image.projectId,
+  platform: () => undefined,
+  'ramdisk-id': (image) => image.ramdiskId,
+  'root-device-name': (image) => (image.type === 'machine' ? image.rootDeviceName : undefined),
+  'root-device-type': (image) => (image.type === 'machine' ? 'ebs' : 'instance-store'),
+  state: (image) => image.state,
+  'state-reason-code': (image) => image.stateReasonCode,
+  'state-reason-message': (image) => image.stateReason,
+  'virtualization-type': (image) => image.virtualizationType,
+  'block-device-mapping.device-name': (image) => (image.type === 'machine' ? image.rootDeviceName : undefined),
+  'block-device-mapping.delete-on-termination': (image) => (image.type === 'machine' ? true : undefined),
+  'block-device-mapping.volume-size': (image) => (image.virtualSizeBytes === null ? undefined : Math.ceil(image.virtualSizeBytes / 2 ** 30)),
+  'block-device-mapping.volume-type': (image) => (image.type === 'machine' ? 'standard' : undefined),
+};
+
+const register = action({
+  name: 'RegisterImage',
+  doc: 'Makes an image of an object in a bucket: `ImageLocation=bucket/key`. Its content is copied, so that the object may go.',
+  roles: changers,
+  errors: [
+    'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIName.Duplicate', 'InvalidAMIName.Malformed', 'InvalidManifest',
+    'InvalidParameterValue', 'MissingParameter', 'TagLimitExceeded', 'UnsupportedOperation',
+  ],
+  async handle(call, input) {
+    if (input.ImageLocation === undefined || input.ImageLocation === '') {
+      if ((input.BlockDeviceMappings?.length ?? 0) > 0) return call.fail('UnsupportedOperation', 'Images of snapshots are not supported yet: give ImageLocation.');
+      return call.fail('MissingParameter', 'The request must contain the parameter ImageLocation');
+    }
+    const location = input.ImageLocation.replace(/^\/+/, '');
+    const tags = tagsFor(input.TagSpecifications, 'image');
+    const type = input.KernelId === 'true' ? 'kernel' : input.RamdiskId === 'true' ? 'ramdisk' : 'machine';
+    const name = input.Name === undefined || input.Name === '' ? undefined : checkName(input.Name);
+    const row = { ...emptyRow(call, type), location, ...(await propertiesOf(call, input, type)), name: name ?? nameOf(location) };
+    const at = await readableObject(call, location);
+    const { principal } = call;
+    const result = await insertImage(call.db, {
+      row,
+      tags,
+      mayRename: name === undefined,
+      operation: {
+        kind: 'image.register', resourceId: row.id, projectId: principal.projectId, userId: principal.userId, requestId: call.requestId,
+        input: at, owner: 'objectstore', deadline: new Date(call.clock.now() + registerTimeoutMs),
+      },
+    });
+    if (result.outcome === 'duplicate') return call.fail('InvalidAMIName.Duplicate', `AMI name ${row.name} is already in use by AMI ${result.usedBy}`);
+    await tellObjectstore(call, row.id, result.operationId);
+    return { ImageId: row.id };
+  },
+});
+
+const deregister = action({
+  name: 'DeregisterImage',
+  doc: 'Gives an image up: nothing is launched from it any more. Instances that stand on it go on.',
+  roles: changers,
+  errors: ['AuthFailure', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable'],
+  async handle(call, input) {
+    const image = await ownedImage(call, input.ImageId ?? '');
+    const { principal } = call;
+    const operationId = await deregisterImage(call.db, image.id, {
+      kind: 'image.deregister', resourceId: image.id, projectId: principal.projectId, userId: principal.userId, requestId: call.requestId,
+      owner: 'objectstore', deadline: new Date(call.clock.now() + registerTimeoutMs),
+    }, call.clock.date());
+    if (operationId === undefined) return call.fail('InvalidAMIID.Unavailable', `The image ID '${image.id}' is no longer available`);
+    await tellObjectstore(call, image.id, operationId);
+    return { Return: true };
+  },
+});
+
+const describeImages = action({
+  name: 'DescribeImages',
+  doc: 'Images that the project may launch: its own, public ones and those it was permitted.',
+  roles: 'anyMember',
+  errors: ['InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidNextToken', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidUserID.Malformed'],
+  filters: Object.keys(filters),
+  async handle(call, input) {
+    const loaded = await loadImages(call, input.ImageIds);
+    const page = describe<FullImage>({
+      input,
+      // Ids that exist are no error, though the owner asked for is another.
+      items: loaded,
+      id: (image) => image.id,
+      ids: { values: input.ImageIds, form: imageForm, notFound: imageNotFound },
+      filters: { ...filters },
+      tags: (image) => image.tags,
+    });
+    const owns = ownerTest(call, input.Owners);
+    const runs = executableTest(call, input.ExecutableUsers);
+    const chosen = page.items.filter((image) => owns(image) && runs(image));
+    const shown = describe<FullImage>({
+      input: { MaxResults: input.MaxResults, NextToken: input.NextToken },
+      items: chosen,
+      id: (image) => image.id,
+      page: { min: 1, max: 1000 },
+    });
+    return { Images: shown.items.map((image) => showImage(image, image.tags)), NextToken: shown.NextToken };
+  },
+});
+
+export const imageActions = [register, deregister, describeImages, ...imageAttributeActions] as const;
+
+async function loadImages(call: Call, ids: readonly string[] | undefined): Promise<FullImage[]> {
+  const { projectId, isSuperuser } = call.principal;
+  for (const id of ids ?? []) checkForm(id, imageForm);
+  // A superuser sees foreign private images when he names them, but they do not get between his own.
+  const rows = isSuperuser && ids !== undefined && ids.length > 0 ? await imagesById(call.db, ids) : await visibleImages(call.db, projectId);
+  const known = rows.map((row) => row.id);
+  const tags = await tagsOf(call.db, projectId, known);
+  const permissions = groupBy(await launchPermissionsOf(call.db, known), (permission) => permission.imageId);
+  return rows.map((row) => ({ ...row, tags: tags.get(row.id) ?? [], permitted: (permissions.get(row.id) ?? []).map((permission) => permission.projectId) }));
+}
+
+function ownerTest(call: Call, owners: readonly string[] | undefined): (image: FullImage) => boolean {
+  if (owners === undefined || owners.length === 0) return () => true;
+  const wanted = new Set(owners.map((owner) => (owner === 'self' ? call.principal.projectId : owner)));
+  for (const owner of wanted) if (!/^[\w-]{1,64}$/.test(owner)) fail('InvalidUserID.Malformed', `Invalid user id: "${owner.slice(0, 64)}"`);
+  return (image) => wanted.has(image.projectId);
+}
+
+/** `self`: permitted to me by name. `all`: public. An id: permitted to it by name, which only the owner learns. */
+function executableTest(call: Call, users: readonly string[] | undefined): (image: FullImage) => boolean {
+  if (users === undefined || users.length === 0) return () => true;
+  const { projectId } = call.principal;
+  return (image) => users.some((user) => {
+    if (user === 'all') return image.isPublic;
+    const wanted = user === 'self' ? projectId : user;
+    return (wanted === projectId || image.projectId === projectId) && image.permitted.includes(wanted);
+  });
+}
+
+function emptyRow(call: Call, type: ImageRow['type']): Omit<ImageRow, 'name' | 'location' | 'description' | 'architecture' | 'rootDeviceName' | 'virtualizationType' | 'kernelId' | 'ramdiskId'> {
+  const now = call.clock.date();
+  return {
+    id: newId(type === 'machine' ? 'ami' : type === 'kernel' ? 'aki' : 'ari'),
+    projectId: call.principal.projectId,
+    type,
+    state: 'pending',
+    stateReasonCode: null,
+    stateReason: null,
+    isPublic: false,
+    format: null,
+    sizeBytes: null,
+    virtualSizeBytes: null,
+    sha256: null,
+    blobId: null,
+    createdAt: now,
+    stateChangedAt: now,
+  };
+}
+
+interface GivenProperties {
+  readonly Description?: string | undefined;
+  readonly Architecture?: string | undefined;
+  readonly VirtualizationType?: string | undefined;
+  readonly RootDeviceName?: string | undefined;
+  readonly KernelId?: string | undefined;
+  readonly RamdiskId?: string | undefined;
+}
+
+async function propertiesOf(call: Call, input: GivenProperties, type: ImageRow['type']) {
+  const { Description = '', Architecture = 'x86_64', VirtualizationType = 'hvm', RootDeviceName = rootDeviceNameDefault } = input;
+  if (Description.length > 255) fail('InvalidParameterValue', 'Value for parameter description is invalid. Length exceeds maximum of 255.');
+  if (!architectures.has(Architecture)) fail('InvalidParameterValue', `Value (${Architecture.slice(0, 60)}) for parameter architecture is invalid.`);
+  if (VirtualizationType !== 'hvm' && VirtualizationType !== 'paravirtual') {
+    fail('InvalidParameterValue', `Value (${VirtualizationType.slice(0, 60)}) for parameter virtualizationType is invalid. Valid values: hvm, paravirtual.`);
+  }
+  if (!/^\/dev\/[a-z0-9]{1,26}$/.test(RootDeviceName)) fail('InvalidParameterValue', `Value (${RootDeviceName.slice(0, 60)}) for parameter rootDeviceName is invalid.`);
+  const isMachine = type === 'machine';
+  return {
+    description: Description,
+    architecture: Architecture,
+    virtualizationType: VirtualizationType,
+    rootDeviceName: RootDeviceName,
+    kernelId: isMachine ? await companionOf(call, input.KernelId, 'kernel') : null,
+    ramdiskId: isMachine ? await companionOf(call, input.RamdiskId, 'ramdisk') : null,
+  };
+}
+
+/** The kernel or ramdisk that a machine image is to boot with. Nova's word `nokernel` says that there is none. */
+async function companionOf(call: Call, id: string | undefined, type: 'kernel' | 'ramdisk'): Promise<string | null> {
+  if (id === undefined || id === '' || id === 'nokernel') return null;
+  checkForm(id, imageForm);
+  const image = await findVisibleImage(call.db, call.principal.projectId, id);
+  if (image === undefined) return fail(imageNotFound.code, imageNotFound.message([id]));
+  if (image.type !== type) fail('InvalidParameterValue', `The image ${id} is not a ${type} image`);
+  return id;
+}
+
+async function readableObject(call: Call, location: string): Promise<{ bucket: string; key: string }> {
+  const slash = location.indexOf('/');
+  const at = { bucket: location.slice(0, Math.max(0, slash)), key: location.slice(slash + 1) };
+  if (at.bucket === '' || at.key === '') fail('InvalidManifest', `The image location '${location.slice(0, 255)}' is not of the form bucket/key.`);
+  const { projectId, isSuperuser } = call.principal;
+  // Missing and forbidden look the same, so that nobody learns what foreign buckets hold.
+  if (!(await mayReadObject(call.db, projectId, at, isSuperuser))) {
+    fail('InvalidManifest', `HTTP 404 (Not Found) response for '${location.slice(0, 255)}': check that the object exists and that your project may read it.`);
+  }
+  return at;
+}
+
+function checkName(name: string): string {
+  if (name.length < 3 || name.length > 128 || !/^[\w ()[\]./'@-]+$/.test(name)) {
+    fail('InvalidAMIName.Malformed', "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, spaces, '(', ')', '[', ']', '.', '-', '/', ''', '@' and '_'");
+  }
+  return name;
+}
+
+/** A name of the location, for clients that give none. */
+const nameOf = (location: string): string => location.replaceAll(/[^\w ()[\]./'@-]/g, '-').slice(0, 128).padEnd(3, '-');
+
+const tellObjectstore = (call: Call, imageId: string, operationId: string): Promise<void> =>
+  notifyAfterCommit(call, () => call.transport.tell({ role: 'objectstore' }, objectstoreProtocol, 'performOperation', { imageId, operationId }, { requestId: call.requestId }));

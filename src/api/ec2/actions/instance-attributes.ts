@@ -1,0 +1,155 @@
+// Single attributes of an instance, as Terraform and old clients read and change them one at a time.
+import { changeInstance, findInstance, loadInstances, replaceGroups, type AttributeChange, type FullInstance, type InstanceRow } from '../../../db/instances.ts';
+import { networkProtocol } from '../../../messages/network.ts';
+import { action, fail, type Call, type InputOf, type OutputOf } from '../action.ts';
+import { checkForm, doesNotExist } from '../describe.ts';
+import { instanceForm } from '../instance-filters.ts';
+import { checkShutdownBehavior, checkUserData } from '../launch-request.ts';
+import { notifyAfterCommit } from '../notify.ts';
+import { groupIdsOf } from './run-instances.ts';
+
+type Described = OutputOf<'DescribeInstanceAttribute'>;
+
+const noSuchAttribute = (attribute: string): never => fail('InvalidParameterValue', `Value (${attribute.slice(0, 60)}) for parameter attribute is invalid. Unknown attribute.`);
+const failNotFound = (id: string): never => fail('InvalidInstanceID.NotFound', doesNotExist('instance ID')([id]));
+
+/** What each attribute is; absent from an answer is an attribute that has no value. */
+const described: Readonly<Record<string, (instance: FullInstance) => Described>> = {
+  blockDeviceMapping: () => ({ BlockDeviceMappings: [] }),
+  disableApiStop: () => ({ DisableApiStop: { Value: false } }),
+  disableApiTermination: (instance) => ({ DisableApiTermination: { Value: instance.disableApiTermination } }),
+  ebsOptimized: () => ({ EbsOptimized: { Value: false } }),
+  enaSupport: () => ({ EnaSupport: { Value: false } }),
+  enclaveOptions: () => ({ EnclaveOptions: { Enabled: false } }),
+  groupSet: (instance) => ({ Groups: instance.groups.map((group) => ({ GroupId: group.id, GroupName: group.name })) }),
+  instanceInitiatedShutdownBehavior: (instance) => ({ InstanceInitiatedShutdownBehavior: { Value: instance.shutdownBehavior } }),
+  instanceType: (instance) => ({ InstanceType: { Value: instance.instanceType } }),
+  kernel: (instance) => ({ KernelId: { Value: instance.kernelId ?? undefined } }),
+  productCodes: () => ({ ProductCodes: [] }),
+  ramdisk: (instance) => ({ RamdiskId: { Value: instance.ramdiskId ?? undefined } }),
+  rootDeviceName: (instance) => ({ RootDeviceName: { Value: instance.rootDeviceName } }),
+  sourceDestCheck: () => ({ SourceDestCheck: { Value: true } }),
+  sriovNetSupport: () => ({}),
+  userData: (instance) => ({ UserData: { Value: instance.userData ?? undefined } }),
+};
+
+const describeAttribute = action({
+  name: 'DescribeInstanceAttribute',
+  doc: 'One attribute of an instance.',
+  roles: 'anyMember',
+  errors: ['InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'InvalidParameterValue'],
+  async handle(call, input) {
+    const id = input.InstanceId ?? '';
+    checkForm(id, instanceForm);
+    const attribute: string = input.Attribute ?? '';
+    const describes = Object.hasOwn(described, attribute) ? described[attribute] : undefined;
+    if (describes === undefined) return noSuchAttribute(attribute);
+    const [instance] = await loadInstances(call.db, call.principal.projectId, { ids: [id] });
+    return instance === undefined ? failNotFound(id) : { InstanceId: id, ...describes(instance) };
+  },
+});
+
+const modifyAttribute = action({
+  name: 'ModifyInstanceAttribute',
+  doc: 'Changes an attribute of an instance: protection from termination, what its own shutdown means, its groups, and, while it is stopped, its user data.',
+  roles: ['projectmanager', 'sysadmin'],
+  errors: [
+    'IncorrectInstanceState', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'InvalidParameterCombination',
+    'InvalidParameterValue', 'InvalidUserData.Malformed', 'MissingParameter', 'UnsupportedOperation',
+  ],
+  async handle(call, input) {
+    const id = input.InstanceId ?? '';
+    checkForm(id, instanceForm);
+    const which = { projectId: call.principal.projectId, id };
+    const wanted = attributesOf(input);
+    const asked = Object.keys(wanted);
+    if (asked.length === 0 && (input.Groups?.length ?? 0) === 0) return call.fail('MissingParameter', 'No attributes specified.');
+    if (asked.length > 1) return call.fail('InvalidParameterCombination', 'Fields for multiple attribute types specified');
+    if ((input.Groups?.length ?? 0) > 0) {
+      if (asked.length > 0) return call.fail('InvalidParameterCombination', 'Fields for multiple attribute types specified');
+      await changeGroups(call, id, input.Groups ?? []);
+      return {};
+    }
+    const row = await findInstance(call.db, which.projectId, id);
+    if (row === undefined) return failNotFound(id);
+    const [[name, value] = ['', '']] = Object.entries(wanted);
+    const changes = Object.hasOwn(changers, name) ? changers[name] : undefined;
+    if (changes === undefined) return refuse(name, value, row);
+    const change = changes(value);
+    if (!(await changeInstance(call.db, which, change))) return failNotFound(id);
+    return {};
+  },
+});
+
+export const instanceAttributeActions = [describeAttribute, modifyAttribute] as const;
+
+/** The attributes that a request names, in its two forms, as text: `DisableApiTermination.Value=true`, and `Attribute=disableApiTermination&Value=true`. */
+function attributesOf(input: InputOf<'ModifyInstanceAttribute'>): Record<string, string> {
+  const { UserData: userData } = input;
+  const structured: Record<string, string | boolean | undefined> = {
+    disableApiStop: input.DisableApiStop?.Value,
+    disableApiTermination: input.DisableApiTermination?.Value,
+    ebsOptimized: input.EbsOptimized?.Value,
+    enaSupport: input.EnaSupport?.Value,
+    instanceInitiatedShutdownBehavior: input.InstanceInitiatedShutdownBehavior?.Value,
+    instanceType: input.InstanceType?.Value,
+    kernel: input.Kernel?.Value,
+    ramdisk: input.Ramdisk?.Value,
+    sourceDestCheck: input.SourceDestCheck?.Value,
+    sriovNetSupport: input.SriovNetSupport?.Value,
+    userData: userData === undefined ? undefined : Buffer.from(userData.Value ?? []).toString('base64'),
+    blockDeviceMapping: (input.BlockDeviceMappings?.length ?? 0) > 0 ? 'given' : undefined,
+  };
+  const wanted: Record<string, string> = {};
+  for (const [name, value] of Object.entries(structured)) if (value !== undefined) wanted[name] = String(value);
+  if (input.Attribute !== undefined && input.Value !== undefined) wanted[input.Attribute] = input.Value;
+  return wanted;
+}
+
+interface Change {
+  readonly set: AttributeChange;
+  readonly check: (row: InstanceRow) => void;
+}
+
+const always = (): void => undefined;
+
+const changers: Readonly<Record<string, (value: string) => Change>> = {
+  disableApiTermination: (value) => ({ set: { disableApiTermination: booleanOf(value) }, check: always }),
+  instanceInitiatedShutdownBehavior: (value) => ({ set: { shutdownBehavior: checkShutdownBehavior(value) }, check: always }),
+  userData: (value) => ({ set: { userData: checkUserData(value) ?? null }, check: checkStopped }),
+};
+
+function checkStopped(row: InstanceRow): void {
+  if (row.state !== 'stopped') fail('IncorrectInstanceState', `The instance '${row.id}' is not in the 'stopped' state.`);
+}
+
+function booleanOf(text: string): boolean {
+  const lower = text.toLowerCase();
+  if (lower === 'true' || lower === '1') return true;
+  if (lower === 'false' || lower === '0') return false;
+  return fail('InvalidParameterValue', `Value (${text.slice(0, 60)}) for parameter value is invalid. Expecting true or false.`);
+}
+
+/** Attributes that cannot be changed. To ask for what is so already is no error. */
+function refuse(name: string, value: string, row: InstanceRow): Record<string, never> {
+  const current: Readonly<Record<string, string | null>> = {
+    disableApiStop: 'false', ebsOptimized: 'false', enaSupport: 'false', sourceDestCheck: 'true', instanceType: row.instanceType,
+    kernel: row.kernelId, ramdisk: row.ramdiskId, sriovNetSupport: null, blockDeviceMapping: null, rootDeviceName: row.rootDeviceName,
+  };
+  if (!Object.hasOwn(current, name)) return noSuchAttribute(name);
+  if (current[name] === value) return {};
+  if (name === 'instanceType' || name === 'kernel' || name === 'ramdisk') checkStopped(row);
+  return fail('UnsupportedOperation', `The attribute ${name} of an instance cannot be changed.`);
+}
+
+const isId = (text: string): boolean => text.startsWith('sg-');
+
+async function changeGroups(call: Call, id: string, ids: readonly string[]): Promise<void> {
+  const { projectId } = call.principal;
+  const groupIds = await groupIdsOf(call, { ids: ids.filter(isId), names: ids.filter((text) => !isId(text)) });
+  const result = await replaceGroups(call.db, { projectId, id }, groupIds);
+  if (result.outcome === 'absent') return failNotFound(id);
+  if (result.outcome === 'groupGone') return fail('InvalidGroup.NotFound', 'A security group of the request was deleted meanwhile');
+  await notifyAfterCommit(call, () =>
+    call.transport.fanOut('network', networkProtocol, 'refreshFirewall', { groupIds: [...result.touched] }, { requestId: call.requestId }));
+}

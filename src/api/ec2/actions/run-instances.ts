@@ -1,0 +1,183 @@
+// RunInstances: everything is checked, then the reservation, its instances and their operations are written at once, and the
+// schedulers are told. What happens to an instance after that is seen in DescribeInstances.
+import { findVisibleImage, type ImageRow } from '../../../db/images.ts';
+import { loadInstances } from '../../../db/instances.ts';
+import { findKeyPair } from '../../../db/key-pairs.ts';
+import { findByToken, findInstanceType, launchInstances, zoneHasHosts, type InstanceType, type LaunchResult, type NewInstance } from '../../../db/reservations.ts';
+import { ensureDefaultGroup, findGroup } from '../../../db/security-groups.ts';
+import { newId } from '../../../lib/ids.ts';
+import { schedulerProtocol } from '../../../messages/scheduler.ts';
+import { action, fail, type Call, type OutputOf } from '../action.ts';
+import { checkForm, idForm } from '../describe.ts';
+import { imageNotFound, visibleImage, imageForm } from '../image-access.ts';
+import {
+  checkClientToken, checkCounts, checkShutdownBehavior, checkUserData, groupsAsked, launchTags, refuseUnsupported, requestDigest, rootSizeAsked, type LaunchInput,
+} from '../launch-request.ts';
+import { notifyAfterCommit } from '../notify.ts';
+import { showReservation } from '../show-instance.ts';
+
+export const launchTimeoutMs = 10 * 60_000;
+export const instancesPerProjectMax = 20;
+const typeDefault = 'm1.small';
+const groupsPerInstanceMax = 16;
+
+export const runInstances = action({
+  name: 'RunInstances',
+  doc: 'Launches instances of an image: MinCount at least, MaxCount at most. Repeating it with the same ClientToken launches nothing again.',
+  roles: ['projectmanager', 'sysadmin'],
+  errors: [
+    'IdempotentParameterMismatch', 'InstanceLimitExceeded', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable',
+    'InvalidBlockDeviceMapping', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidKeyPair.NotFound', 'InvalidNetworkInterfaceID.NotFound',
+    'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSubnetID.NotFound', 'InvalidUserData.Malformed', 'MissingParameter', 'TagLimitExceeded',
+    'UnsupportedOperation',
+  ],
+  async handle(call, input) {
+    const { projectId, userId } = call.principal;
+    const reservation = {
+      id: newId('r'), projectId, userId, clientToken: checkClientToken(input.ClientToken), requestDigest: requestDigest(input), createdAt: call.clock.date(),
+    };
+    const earlier = await findByToken(call.db, reservation);
+    if (earlier !== undefined) return answer(call, earlier);
+    refuseUnsupported(input);
+    const counts = checkCounts(input);
+    const tags = launchTags(input);
+    const instance = await instanceOf(call, input, reservation);
+    const groupIds = await groupIdsOf(call, groupsAsked(input));
+    const result = await launchInstances(call.db, {
+      reservation,
+      instance,
+      groupIds,
+      tags,
+      ...counts,
+      quota: instancesPerProjectMax,
+      newInstanceId: () => newId('i'),
+      operation: {
+        kind: 'instance.run', projectId, userId, requestId: call.requestId, owner: 'scheduler', deadline: new Date(call.clock.now() + launchTimeoutMs),
+      },
+    });
+    if (result.outcome === 'overQuota') {
+      return call.fail('InstanceLimitExceeded', `You have requested more instances (${counts.countMin}) than your current instance limit of ${instancesPerProjectMax} allows.`);
+    }
+    return answer(call, result);
+  },
+});
+
+async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunInstances'>> {
+  if (result.outcome === 'mismatch') return fail('IdempotentParameterMismatch', 'Arguments on this idempotent request are inconsistent with arguments used in previous request(s).');
+  if (result.outcome === 'groupGone') return fail('InvalidGroup.NotFound', 'A security group of the request was deleted meanwhile');
+  if (result.outcome === 'overQuota') return fail('InstanceLimitExceeded', 'You have requested more instances than your current instance limit allows.');
+  if (result.outcome === 'launched') {
+    for (const { instanceId, operationId } of result.launched) {
+      await notifyAfterCommit(call, () => call.transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId, operationId }, { requestId: call.requestId }));
+    }
+  }
+  const launched = await loadInstances(call.db, call.principal.projectId, { reservationId: result.reservationId });
+  return showReservation(call, launched);
+}
+
+/** The row that all instances of the launch have in common. */
+async function instanceOf(call: Call, input: LaunchInput, reservation: { id: string; createdAt: Date }): Promise<NewInstance> {
+  const image = await bootableImage(call, input.ImageId);
+  const type = await typeOf(call, input.InstanceType);
+  const key = await publicKeyOf(call, input.KeyName);
+  const virtualGiB = Math.ceil((image.virtualSizeBytes ?? 0) / 2 ** 30);
+  const asked = rootSizeAsked(input, { rootDeviceName: image.rootDeviceName, virtualGiB });
+  return {
+    reservationId: reservation.id,
+    projectId: call.principal.projectId,
+    userId: call.principal.userId,
+    imageId: image.id,
+    ...(await bootOf(call, input, image)),
+    instanceType: type.name,
+    cores: type.cores,
+    memoryMiB: type.memoryMiB,
+    rootGiB: asked ?? rootGiBOf(type, virtualGiB),
+    architecture: image.architecture,
+    rootDeviceName: image.rootDeviceName,
+    ...key,
+    userData: checkUserData(input.UserData) ?? null,
+    disableApiTermination: input.DisableApiTermination ?? false,
+    shutdownBehavior: checkShutdownBehavior(input.InstanceInitiatedShutdownBehavior),
+    state: 'pending',
+    stateChangedAt: reservation.createdAt,
+    stateDeadline: new Date(reservation.createdAt.getTime() + launchTimeoutMs),
+    zone: await zoneOf(call, input.Placement?.AvailabilityZone),
+    launchedAt: reservation.createdAt,
+  };
+}
+
+/** A disk never gets smaller than its image. 0 stays: as large as the image. */
+const rootGiBOf = (type: InstanceType, virtualGiB: number): number => (type.rootGiB === 0 ? 0 : Math.max(type.rootGiB, virtualGiB));
+
+async function bootableImage(call: Call, id: string | undefined): Promise<ImageRow> {
+  if (id === undefined || id === '') return fail('MissingParameter', 'The request must contain the parameter ImageId');
+  const image = await visibleImage(call, id);
+  if (image.type !== 'machine') return fail('InvalidParameterValue', `The image ${id} is a ${image.type} and cannot be launched`);
+  checkAvailable(image);
+  return image;
+}
+
+function checkAvailable(image: ImageRow): void {
+  if (image.state !== 'available') fail('InvalidAMIID.Unavailable', `The image ID '${image.id}' is not available: its state is ${image.state}`);
+}
+
+const chosen = (asked: string | undefined, own: string | null): string | null => (asked === undefined || asked === '' ? own : asked);
+
+/** Kernel and ramdisk of the request, else of the image. Nova's `nokernel` boots the disk itself. */
+async function bootOf(call: Call, input: LaunchInput, image: ImageRow): Promise<{ kernelId: string | null; ramdiskId: string | null }> {
+  const kernelId = chosen(input.KernelId, image.kernelId);
+  if (kernelId === null || kernelId === 'nokernel') {
+    if (input.RamdiskId !== undefined && input.RamdiskId !== '') fail('InvalidParameterCombination', 'A ramdisk needs a kernel: the image has none, and the request names none.');
+    return { kernelId: null, ramdiskId: null };
+  }
+  await checkCompanion(call, kernelId, { image, type: 'kernel' });
+  const ramdiskId = chosen(input.RamdiskId, image.ramdiskId);
+  if (ramdiskId !== null) await checkCompanion(call, ramdiskId, { image, type: 'ramdisk' });
+  return { kernelId, ramdiskId };
+}
+
+/** What the image's owner built it with needs no permission of its own, as long as the owner may use it. */
+async function checkCompanion(call: Call, id: string, expected: { image: ImageRow; type: 'kernel' | 'ramdisk' }): Promise<void> {
+  checkForm(id, imageForm);
+  const { image, type } = expected;
+  const isOwn = id === image.kernelId || id === image.ramdiskId;
+  const companion = isOwn ? await findVisibleImage(call.db, image.projectId, id) : await visibleImage(call, id);
+  if (companion === undefined) return fail(imageNotFound.code, imageNotFound.message([id]));
+  if (companion.type !== type) fail('InvalidParameterValue', `The image ${id} is not a ${type} image`);
+  checkAvailable(companion);
+}
+
+async function typeOf(call: Call, name: string | undefined): Promise<InstanceType> {
+  const wanted = name === undefined || name === '' ? typeDefault : name;
+  return (await findInstanceType(call.db, wanted)) ?? fail('InvalidParameterValue', `Invalid value '${wanted.slice(0, 60)}' for InstanceType.`);
+}
+
+async function publicKeyOf(call: Call, name: string | undefined): Promise<{ keyName: string | null; publicKey: string | null }> {
+  if (name === undefined || name === '') return { keyName: null, publicKey: null };
+  const key = await findKeyPair(call.db, call.principal.projectId, name);
+  if (key === undefined) return fail('InvalidKeyPair.NotFound', `The key pair '${name.slice(0, 255)}' does not exist`);
+  return { keyName: key.name, publicKey: key.publicKey };
+}
+
+async function zoneOf(call: Call, asked: string | undefined): Promise<string> {
+  if (asked === undefined || asked === '' || asked === call.zone) return call.zone;
+  if (!(await zoneHasHosts(call.db, asked))) fail('InvalidParameterValue', `Invalid availability zone: [${asked.slice(0, 60)}]`);
+  return asked;
+}
+
+/** The default group when none is named. */
+export async function groupIdsOf(call: Call, asked: { names: readonly string[]; ids: readonly string[] }): Promise<string[]> {
+  const { projectId } = call.principal;
+  const found = new Set<string>();
+  for (const id of asked.ids) {
+    checkForm(id, { pattern: idForm('sg'), code: 'InvalidGroupId.Malformed' });
+    found.add((await findGroup(call.db, projectId, { id }))?.id ?? fail('InvalidGroup.NotFound', `The security group '${id}' does not exist`));
+  }
+  for (const name of asked.names) {
+    const group = name === 'default' ? await ensureDefaultGroup(call.db, projectId, call.clock.date()) : await findGroup(call.db, projectId, { name });
+    found.add(group?.id ?? fail('InvalidGroup.NotFound', `The security group '${name.slice(0, 255)}' does not exist`));
+  }
+  if (found.size === 0) found.add((await ensureDefaultGroup(call.db, projectId, call.clock.date())).id);
+  if (found.size > groupsPerInstanceMax) fail('InvalidParameterValue', `An instance can be in at most ${groupsPerInstanceMax} security groups`);
+  return [...found];
+}

@@ -1,0 +1,61 @@
+// How DescribeInstances' filters read an instance: AWS's names, as far as this cloud has what they ask about.
+import type { FullInstance } from '../../db/instances.ts';
+import type { Filters } from './action.ts';
+import { idForm } from './describe.ts';
+import { showState, showStateReason, transitionReason } from './instance-states.ts';
+import { reachableAddress } from './show-instance.ts';
+
+const groupIds = (instance: FullInstance): string[] => instance.groups.map((group) => group.id);
+const groupNames = (instance: FullInstance): string[] => instance.groups.map((group) => group.name);
+const nothing = () => undefined;
+
+export const instanceFilters: Filters<FullInstance> = {
+  architecture: (instance) => instance.architecture,
+  'availability-zone': (instance) => instance.zone,
+  'block-device-mapping.device-name': nothing,
+  'block-device-mapping.volume-id': nothing,
+  'client-token': (instance) => instance.reservation.clientToken,
+  'dns-name': reachableAddress,
+  'group-id': groupIds,
+  'group-name': groupNames,
+  'image-id': (instance) => instance.imageId,
+  'instance-id': (instance) => instance.id,
+  'instance-lifecycle': nothing,
+  'instance-state-code': (instance) => showState(instance.state).Code,
+  'instance-state-name': (instance) => instance.state,
+  'instance-type': (instance) => instance.instanceType,
+  'instance.group-id': groupIds,
+  'instance.group-name': groupNames,
+  'ip-address': reachableAddress,
+  'kernel-id': (instance) => instance.kernelId,
+  'key-name': (instance) => instance.keyName,
+  'launch-index': (instance) => instance.launchIndex,
+  'launch-time': (instance) => instance.launchedAt,
+  'monitoring-state': () => 'disabled',
+  'network-interface.group-id': groupIds,
+  'owner-id': (instance) => instance.projectId,
+  'placement-group-name': nothing,
+  platform: nothing,
+  'private-dns-name': (instance) => instance.address,
+  'private-ip-address': (instance) => instance.address,
+  'product-code': nothing,
+  'ramdisk-id': (instance) => instance.ramdiskId,
+  reason: (instance) => transitionReason(instance),
+  'requester-id': nothing,
+  'reservation-id': (instance) => instance.reservation.id,
+  'root-device-name': (instance) => instance.rootDeviceName,
+  'root-device-type': () => 'ebs',
+  'spot-instance-request-id': nothing,
+  'state-reason-code': (instance) => showStateReason(instance)?.Code,
+  'state-reason-message': (instance) => showStateReason(instance)?.Message,
+  'subnet-id': nothing,
+  tenancy: () => 'default',
+  'virtualization-type': (instance) => instance.virtualizationType,
+  'vpc-id': nothing,
+};
+
+export const instanceForm = { pattern: idForm('i'), code: 'InvalidInstanceID.Malformed' } as const;
+
+/** The order of the answer: by launch, then by place in it. */
+export const launchOrder = (instance: FullInstance): string =>
+  `${instance.reservation.createdAt.toISOString()} ${instance.reservation.id} ${String(instance.launchIndex).padStart(5, '0')} ${instance.id}`;

@@ -1,0 +1,134 @@
+// The parameters of RunInstances that need no database: their forms, limits and what this cloud does not have. A parameter that would
+// promise something which is not there is refused; one that only tunes Amazon's machines is let pass.
+import { createHash } from 'node:crypto';
+import { fail, type InputOf } from './action.ts';
+import { tagsFor } from './tag-specifications.ts';
+
+export type LaunchInput = InputOf<'RunInstances'>;
+
+const userDataBytesMax = 16_384;
+const countLimit = 1000;
+const clientTokenLengthMax = 64;
+export const rootGiBMax = 16_384;
+
+/** Decodes what the client sent as base64; undefined for none. */
+export function checkUserData(given: string | undefined): string | undefined {
+  const text = (given ?? '').replaceAll(/\s/g, '');
+  if (text === '') return undefined;
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text) || text.replace(/=+$/, '').length % 4 === 1) fail('InvalidUserData.Malformed', 'Invalid BASE64 encoding of user data.');
+  if (Buffer.from(text, 'base64').length > userDataBytesMax) fail('InvalidParameterValue', `User data is limited to ${userDataBytesMax} bytes`);
+  return text;
+}
+
+export function checkCounts(input: Pick<LaunchInput, 'MinCount' | 'MaxCount'>): { countMin: number; countMax: number } {
+  const { MinCount: countMin = 1, MaxCount: countMax = countMin } = input;
+  if (countMin < 1) fail('InvalidParameterValue', `Value (${countMin}) for parameter minCount is invalid. It must be at least 1.`);
+  if (countMax < countMin) fail('InvalidParameterValue', `Value (${countMax}) for parameter maxCount is invalid. It must not be less than minCount.`);
+  if (countMax > countLimit) fail('InvalidParameterValue', `Value (${countMax}) for parameter maxCount is invalid. It must be at most ${countLimit}.`);
+  return { countMin, countMax };
+}
+
+export function checkClientToken(token: string | undefined): string | null {
+  if (token === undefined || token === '') return null;
+  if (token.length > clientTokenLengthMax || !/^[\x21-\x7e]+$/.test(token)) {
+    fail('InvalidParameterValue', `Value for parameter clientToken is invalid. It must be at most ${clientTokenLengthMax} ASCII characters.`);
+  }
+  return token;
+}
+
+/** Names what is asked for, whatever order the parameters came in. */
+export function requestDigest(input: LaunchInput): string {
+  const { ClientToken: _token, DryRun: _dryRun, ...rest } = input;
+  return createHash('sha256').update(canonicalText(rest)).digest('hex');
+}
+
+function canonicalText(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalText).join(',')}]`;
+  if (value instanceof Date || typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  const entries = Object.entries(value).filter(([, member]) => member !== undefined).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, member]) => `${JSON.stringify(key)}:${canonicalText(member)}`).join(',')}}`;
+}
+
+/** Groups by name and by id, from the request itself or from its one network interface. */
+export function groupsAsked(input: LaunchInput): { names: readonly string[]; ids: readonly string[] } {
+  const names = (input.SecurityGroups ?? []).filter((name) => name !== '');
+  const ids = (input.SecurityGroupIds ?? []).filter((id) => id !== '');
+  const [networkInterface, ...others] = input.NetworkInterfaces ?? [];
+  if (networkInterface === undefined) return { names, ids };
+  if (others.length > 0) fail('UnsupportedOperation', 'Instances have one network interface.');
+  if (names.length + ids.length > 0) {
+    fail('InvalidParameterCombination', 'Network interfaces and an instance-level security groups may not be specified on the same request');
+  }
+  if ((networkInterface.DeviceIndex ?? 0) !== 0) fail('InvalidParameterValue', 'The only network interface has the device index 0.');
+  const { NetworkInterfaceId, SubnetId, PrivateIpAddress, PrivateIpAddresses, Ipv6Addresses, Ipv6AddressCount, SecondaryPrivateIpAddressCount } = networkInterface;
+  if (NetworkInterfaceId !== undefined && NetworkInterfaceId !== '') {
+    fail('InvalidNetworkInterfaceID.NotFound', `The networkInterface ID '${NetworkInterfaceId.slice(0, 60)}' does not exist`);
+  }
+  checkSubnet(SubnetId);
+  const addresses = [PrivateIpAddress, PrivateIpAddresses?.[0], Ipv6Addresses?.[0], Ipv6AddressCount || undefined, SecondaryPrivateIpAddressCount || undefined];
+  if (addresses.some((given) => given !== undefined && given !== '')) fail('UnsupportedOperation', 'The network chooses the address of an instance.');
+  return { names: [], ids: (networkInterface.Groups ?? []).filter((id) => id !== '') };
+}
+
+function checkSubnet(id: string | undefined): void {
+  if (id !== undefined && id !== '') fail('InvalidSubnetID.NotFound', `The subnet ID '${id.slice(0, 60)}' does not exist`);
+}
+
+/** Refuses what this cloud does not have, in one table: a readable reason for each. */
+export function refuseUnsupported(input: LaunchInput): void {
+  checkSubnet(input.SubnetId);
+  const { Placement: placement, MetadataOptions: metadata } = input;
+  const refused: readonly (readonly [boolean, string])[] = [
+    [isGiven(input.PrivateIpAddress), 'The network chooses the address of an instance.'],
+    [(input.Ipv6AddressCount ?? 0) > 0 || (input.Ipv6Addresses?.length ?? 0) > 0, 'Instances have IPv4 addresses only.'],
+    [input.LaunchTemplate !== undefined, 'Launch templates are not supported.'],
+    [input.InstanceMarketOptions !== undefined, 'Spot instances are not supported.'],
+    [isGiven(input.IamInstanceProfile?.Arn) || isGiven(input.IamInstanceProfile?.Name), 'Instance profiles are not supported.'],
+    [input.HibernationOptions?.Configured === true, 'Hibernation is not supported.'],
+    [input.EnclaveOptions?.Enabled === true, 'Enclaves are not supported.'],
+    [input.DisableApiStop === true, 'The attribute disableApiStop is not supported.'],
+    [(input.ElasticGpuSpecification?.length ?? 0) + (input.ElasticInferenceAccelerators?.length ?? 0) > 0, 'Accelerators are not supported.'],
+    [input.CapacityReservationSpecification?.CapacityReservationTarget !== undefined, 'Capacity reservations are not supported.'],
+    [(input.LicenseSpecifications?.length ?? 0) > 0, 'License configurations are not supported.'],
+    [(input.SecondaryInterfaces?.length ?? 0) > 0, 'Instances have one network interface.'],
+    [isGiven(placement?.GroupName) || isGiven(placement?.GroupId), 'Placement groups are not supported.'],
+    [isGiven(placement?.HostId) || isGiven(placement?.HostResourceGroupArn), 'Dedicated hosts are not supported.'],
+    [isGiven(placement?.Tenancy) && placement?.Tenancy !== 'default', 'The only tenancy is default.'],
+    [metadata?.HttpEndpoint === 'disabled', 'The metadata service cannot be disabled for an instance.'],
+    [metadata?.HttpTokens === 'required', 'The metadata service cannot be made to require tokens.'],
+  ];
+  for (const [applies, reason] of refused) if (applies) fail('UnsupportedOperation', reason);
+}
+
+const isGiven = (text: string | undefined): boolean => text !== undefined && text !== '';
+
+/** The size of the root disk that the mappings ask for. Other disks are volumes, which this cloud does not have yet. */
+export function rootSizeAsked(input: LaunchInput, image: { readonly rootDeviceName: string; readonly virtualGiB: number }): number | undefined {
+  let sizeGiB: number | undefined;
+  for (const { DeviceName: device = '', Ebs: ebs, NoDevice, VirtualName } of input.BlockDeviceMappings ?? []) {
+    // Ephemeral disks are ignored for types that have none, as at AWS; so is a mapping that takes a disk away.
+    if (NoDevice !== undefined || VirtualName?.startsWith('ephemeral') === true) continue;
+    if (device !== image.rootDeviceName) {
+      fail('UnsupportedOperation', `The device ${device.slice(0, 60)} cannot be mapped: only the root device ${image.rootDeviceName} can, until volumes are supported.`);
+    }
+    if (isGiven(ebs?.SnapshotId)) fail('UnsupportedOperation', 'Snapshots are not supported yet.');
+    if (ebs?.Encrypted === true) fail('UnsupportedOperation', 'Encrypted disks are not supported.');
+    if (ebs?.DeleteOnTermination === false) fail('UnsupportedOperation', 'The root disk cannot outlive its instance, until volumes are supported.');
+    if (ebs?.VolumeSize === undefined) continue;
+    sizeGiB = ebs.VolumeSize;
+    if (sizeGiB < Math.max(1, image.virtualGiB)) {
+      fail('InvalidBlockDeviceMapping', `Volume of size ${sizeGiB}GB is smaller than the image, expect size >= ${Math.max(1, image.virtualGiB)}GB`);
+    }
+    if (sizeGiB > rootGiBMax) fail('InvalidParameterValue', `Volume of ${sizeGiB}GiB is too large; maximum is ${rootGiBMax}GiB.`);
+  }
+  return sizeGiB;
+}
+
+/** Terraform and Ansible give tags for the disks and interfaces of the instance as well: there are none to tag. */
+export const launchTags = (input: LaunchInput): ReturnType<typeof tagsFor> => tagsFor(input.TagSpecifications, 'instance', ['volume', 'network-interface']);
+
+export function checkShutdownBehavior(text: string | undefined): 'stop' | 'terminate' {
+  if (text === undefined || text === '' || text === 'stop') return 'stop';
+  if (text === 'terminate') return text;
+  return fail('InvalidParameterValue', `Value (${text.slice(0, 60)}) for parameter instanceInitiatedShutdownBehavior is invalid. Valid values: stop, terminate.`);
+}

@@ -1,0 +1,102 @@
+// The queries of a launch: one transaction that checks the quota, repeats no client token, and leaves the reservation, its instances
+// and their operations, or nothing.
+import { and, eq, ne, sql } from 'drizzle-orm';
+import { newMac } from '../lib/ids.ts';
+import type { Db, Queryable, Tx } from './db.ts';
+import { lockProject } from './images.ts';
+import { insertOperation, type NewOperation } from './operations.ts';
+import { instances, instanceSecurityGroups, instanceTypes, reservations } from './schema/instances.ts';
+import { hosts } from './schema/hosts.ts';
+import { holdGroups } from './security-groups.ts';
+import { insertTags, type TagText } from './tags.ts';
+
+export type Reservation = typeof reservations.$inferSelect;
+export type InstanceType = typeof instanceTypes.$inferSelect;
+export type NewInstance = Omit<typeof instances.$inferInsert, 'id' | 'mac' | 'launchIndex'>;
+
+export async function findInstanceType(db: Queryable, name: string): Promise<InstanceType | undefined> {
+  const [row] = await db.select().from(instanceTypes).where(eq(instanceTypes.name, name));
+  return row;
+}
+
+/** Does any host serve this zone? */
+export async function zoneHasHosts(db: Queryable, zone: string): Promise<boolean> {
+  const [row] = await db.select({ name: hosts.name }).from(hosts).where(eq(hosts.zone, zone)).limit(1);
+  return row !== undefined;
+}
+
+export interface Launch {
+  readonly reservation: Reservation;
+  readonly instance: NewInstance;
+  readonly groupIds: readonly string[];
+  readonly tags: readonly TagText[];
+  readonly countMin: number;
+  readonly countMax: number;
+  /** Instances that the project may have at once. */
+  readonly quota: number;
+  readonly operation: Omit<NewOperation, 'resourceId'>;
+  /** A new id for each instance. */
+  readonly newInstanceId: () => string;
+}
+
+export type LaunchResult =
+  | { readonly outcome: 'launched'; readonly reservationId: string; readonly launched: readonly { instanceId: string; operationId: string }[] }
+  /** The token was used before, with the same request: nothing is done again. */
+  | { readonly outcome: 'repeated'; readonly reservationId: string }
+  | { readonly outcome: 'mismatch' }
+  | { readonly outcome: 'overQuota' }
+  | { readonly outcome: 'groupGone' };
+
+/** Launches as many as the quota leaves room for, from `countMin` to `countMax`. */
+export function launchInstances(db: Db, launch: Launch): Promise<LaunchResult> {
+  return db.transaction(async (tx): Promise<LaunchResult> => {
+    const { reservation } = launch;
+    await lockProject(tx, reservation.projectId);
+    const repeated = await findByToken(tx, reservation);
+    if (repeated !== undefined) return repeated;
+    const room = launch.quota - (await countLiving(tx, reservation.projectId));
+    if (room < launch.countMin) return { outcome: 'overQuota' };
+    const held = await holdGroups(tx, reservation.projectId, launch.groupIds);
+    if (held.length < new Set(launch.groupIds).size) return { outcome: 'groupGone' };
+    await tx.insert(reservations).values(reservation);
+    const ids = await insertInstances(tx, launch, Math.min(room, launch.countMax));
+    await tx.insert(instanceSecurityGroups).values(ids.flatMap((instanceId) => held.map((group) => ({ instanceId, groupId: group.id }))));
+    await insertTags(tx, { projectId: reservation.projectId, resourceType: 'instance', resourceIds: ids, tags: launch.tags });
+    const launched: { instanceId: string; operationId: string }[] = [];
+    for (const instanceId of ids) {
+      launched.push({ instanceId, operationId: await insertOperation(tx, { ...launch.operation, resourceId: instanceId }, reservation.createdAt) });
+    }
+    return { outcome: 'launched', reservationId: reservation.id, launched };
+  });
+}
+
+/** What was launched with the client's token before, if anything was. Looked at before the request is checked: what it names may be gone by now. */
+export async function findByToken(db: Queryable, asked: Pick<Reservation, 'projectId' | 'clientToken' | 'requestDigest'>): Promise<LaunchResult | undefined> {
+  if (asked.clientToken === null) return undefined;
+  const [earlier] = await db.select().from(reservations)
+    .where(and(eq(reservations.projectId, asked.projectId), eq(reservations.clientToken, asked.clientToken)));
+  if (earlier === undefined) return undefined;
+  return earlier.requestDigest === asked.requestDigest ? { outcome: 'repeated', reservationId: earlier.id } : { outcome: 'mismatch' };
+}
+
+async function countLiving(tx: Queryable, projectId: string): Promise<number> {
+  const [row] = await tx.select({ count: sql<number>`count(*)::int` }).from(instances)
+    .where(and(eq(instances.projectId, projectId), ne(instances.state, 'terminated')));
+  return row?.count ?? 0;
+}
+
+const macTriesMax = 8;
+
+/** Random addresses collide rarely, and then the row is tried with another. */
+async function insertInstances(tx: Tx, launch: Launch, count: number): Promise<string[]> {
+  let missing = Array.from({ length: count }, (_, launchIndex) => ({ ...launch.instance, id: launch.newInstanceId(), launchIndex }));
+  const ids = missing.map((row) => row.id);
+  for (let tries = 0; missing.length > 0; tries += 1) {
+    if (tries === macTriesMax) throw new Error('no free MAC address was found');
+    const inserted = await tx.insert(instances).values(missing.map((row) => ({ ...row, mac: newMac() })))
+      .onConflictDoNothing({ target: instances.mac }).returning({ id: instances.id });
+    const done = new Set(inserted.map((row) => row.id));
+    missing = missing.filter((row) => !done.has(row.id));
+  }
+  return ids;
+}
