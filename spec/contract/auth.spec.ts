@@ -33,7 +33,8 @@ describe.each(Object.entries(authDrivers))('the auth store %s', (_name, create) 
     await driver.createProject(project, [bob.id]);
   });
 
-  const key = (id: string, projectId: string | undefined = undefined) => ({ id: `${id}-${suffix}`, userId: ann.id, projectId, sealedSecret: 'sealed', enabled: true });
+  const key = (id: string, projectId?: string) =>
+    ({ id: `${id}-${suffix}`, userId: ann.id, projectId: projectId ?? undefined, sealedSecret: 'sealed', enabled: true });
 
   test('a user is found by id and by name, and by nothing else', async () => {
     expect(await driver.user(ann.id)).toEqual(ann);

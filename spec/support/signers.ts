@@ -10,9 +10,11 @@ import { fixtureNow, requestOf, type AuthFixture, type RequestParts } from './au
 type Key = Pick<AuthFixture, 'accessKeyId' | 'secretAccessKey'>;
 
 export const host = '127.0.0.1:8773';
+const encode = (text: string): string => percentEncode(Buffer.from(text).toString('latin1'));
+
 export const amzDate = '20261122T140754Z';
 
-/** The checks of hash and HMAC that the SDK's signer wants. */
+/** A hash, or an HMAC when there is a secret, in the form that the SDK's signer wants. */
 class Sha256 {
   #hash;
   constructor(secret?: string | ArrayBuffer | Uint8Array) {
@@ -28,7 +30,8 @@ class Sha256 {
 }
 
 const smithy = (key: Key, service: string) => new SignatureV4({
-  credentials: key, region: 'nova', service, sha256: Sha256 as unknown as NonNullable<SignatureV4Init['sha256']>, uriEscapePath: service !== 's3', applyChecksum: service === 's3',
+  credentials: key, region: 'nova', service, sha256: Sha256 as unknown as NonNullable<SignatureV4Init['sha256']>,
+  uriEscapePath: service !== 's3', applyChecksum: service === 's3',
 });
 
 function smithyRequest(parts: RequestParts) {
@@ -49,7 +52,7 @@ export async function signBySmithy(key: Key, service: string, parts: RequestPart
 export async function presignBySmithy(key: Key, service: string, parts: RequestParts, expiresIn: number): Promise<SignedRequest> {
   const headers = service === 's3' ? { 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD', ...parts.headers } : parts.headers;
   const signed = await smithy(key, service).presign(smithyRequest({ ...parts, headers: headers ?? {} }), { signingDate: new Date(fixtureNow), expiresIn });
-  const query = Object.entries(signed.query ?? {}).map(([name, value]) => `${percentEncode(name)}=${percentEncode(Buffer.from(String(value)).toString('latin1'))}`);
+  const query = Object.entries(signed.query ?? {}).map(([name, value]) => `${encode(name)}=${encode(String(value))}`);
   return requestOf({ ...parts, target: `${parts.target.split('?')[0]}?${query.join('&')}`, headers: signed.headers });
 }
 
@@ -75,7 +78,6 @@ export function signV2(key: Key, parameters: Readonly<Record<string, string>>, o
     ...parameters, AWSAccessKeyId: key.accessKeyId, SignatureVersion: '2', SignatureMethod: digest === 'sha1' ? 'HmacSHA1' : 'HmacSHA256',
     ...(options.time ?? { Timestamp: '2026-11-22T14:07:54Z' }),
   };
-  const encode = (text: string) => percentEncode(Buffer.from(text).toString('latin1'));
   const query = Object.entries(all).toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([name, value]) => `${encode(name)}=${encode(value)}`).join('&');
   const text = `${method}\n${options.signedHost ?? host}\n${options.signedPath ?? path}\n${query}`;
   const signature = encodeURIComponent(createHmac(digest, key.secretAccessKey).update(text).digest('base64'));

@@ -51,7 +51,8 @@ describe('access keys', () => {
   test('a secret moved to another row in the store cannot be used', async () => {
     const { accessKeyId } = await auth.createAccessKey({ user: 'bob' });
     const stolen = await driver.accessKey(accessKeyId);
-    await driver.createAccessKey({ id: 'AKIDMOVED', userId: (await auth.requireUser('eve')).id, projectId: undefined, enabled: true, sealedSecret: stolen?.sealedSecret ?? '' });
+    const userId = (await auth.requireUser('eve')).id;
+    await driver.createAccessKey({ id: 'AKIDMOVED', userId, projectId: undefined, enabled: true, sealedSecret: stolen?.sealedSecret ?? '' });
     await expect(auth.findCredential('AKIDMOVED')).rejects.toMatchObject({ name: 'SetupError' });
   });
 

@@ -41,14 +41,14 @@ describe('effective permission', () => {
 
   const nobody: Standing = { hasAdminFlag: false, globalRoles: [], projectRoles: [], isMember: false, isProjectManager: false };
 
+  const mayAct = (standing: Partial<Standing>) => effectivePermission({ ...nobody, ...standing }).mayAct;
+
   test('only members, managers and admins may act in a project', () => {
-    const mayAct = (standing: Partial<Standing>) => effectivePermission({ ...nobody, ...standing }).mayAct;
     expect(mayAct({})).toBe(false);
     expect(mayAct({ globalRoles: ['sysadmin', 'netadmin', 'developer'], projectRoles: ['sysadmin'] })).toBe(false);
     expect(mayAct({ projectRoles: ['cloudadmin', 'itsec'] })).toBe(false);
-    for (const standing of [{ isMember: true }, { isProjectManager: true }, { hasAdminFlag: true }, { globalRoles: ['itsec'] }, { globalRoles: ['cloudadmin'] }]) {
-      expect(mayAct(standing)).toBe(true);
-    }
+    for (const standing of [{ isMember: true }, { isProjectManager: true }, { hasAdminFlag: true }]) expect(mayAct(standing)).toBe(true);
+    for (const role of ['itsec', 'cloudadmin']) expect(mayAct({ globalRoles: [role] })).toBe(true);
   });
 
   test('itsec is admin in every project and no superuser', () => {
@@ -57,7 +57,8 @@ describe('effective permission', () => {
   });
 
   test('names that are no roles count for nothing, even those that could be derived', () => {
-    const { roles, isAdmin } = effectivePermission({ ...nobody, isMember: true, globalRoles: ['projectmanager', 'root'], projectRoles: ['projectmanager', 'root'] });
+    const names = ['projectmanager', 'root'];
+    const { roles, isAdmin } = effectivePermission({ ...nobody, isMember: true, globalRoles: names, projectRoles: names });
     expect([[...roles], isAdmin]).toEqual([[], false]);
   });
 
