@@ -27,6 +27,13 @@ export async function publishImage(db: Queryable, id: string, facts: ImageFacts,
   return (await loadImage(db, id))?.blobId === facts.blobId;
 }
 
+/** Undoes `publishImage`. */
+export async function withdrawImage(db: Queryable, id: string, now: Date): Promise<void> {
+  await db.update(images)
+    .set({ state: 'pending', format: null, sizeBytes: null, virtualSizeBytes: null, sha256: null, blobId: null, stateChangedAt: now })
+    .where(and(eq(images.id, id), eq(images.state, 'available')));
+}
+
 export async function failImage(db: Queryable, id: string, reason: string, now: Date): Promise<void> {
   await db.update(images).set({ state: 'failed', stateReasonCode: 'Client.InvalidImage', stateReason: reason, stateChangedAt: now })
     .where(and(eq(images.id, id), eq(images.state, 'pending')));

@@ -64,12 +64,9 @@ async function openHypervisor(foundation: Foundation, { onProgress }: Pick<Start
   const { settings, log, clock, run } = foundation;
   const context = { log: log.child({ role: 'compute' }), clock, stateDirectory: settings.state };
   if (settings.hypervisor === 'sim') return createHypervisor('sim', {}, context);
-  // Another socket is another's daemon: it is used, not started.
-  if (settings.libvirtSocket === systemSocket) onProgress((await ensureSystemLibvirtd({ run, log, clock })).text);
+  for (const line of await ensureSystemLibvirtd({ run, log, clock, uri: settings.libvirtUri, socket: settings.libvirtSocket })) onProgress(line);
   return createHypervisor('libvirt', { uri: libvirtUri(settings) }, context);
 }
-
-const systemSocket = '/run/libvirt/libvirt-sock';
 
 const libvirtUri = ({ libvirtUri: uri, libvirtSocket }: Pick<CloudSettings, 'libvirtUri' | 'libvirtSocket'>): string =>
   uri.includes('?') ? uri : `${uri}?socket=${libvirtSocket}`;

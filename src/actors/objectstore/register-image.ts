@@ -1,10 +1,10 @@
 // image.register: from an uploaded object to an available image.
 //   inspect  what the object is, under limits; its size and checksum
 //   keep     a blob of the image's own, independent of the object      − removed
-//   publish  the row says available
+//   publish  the row says available                                    − pending again
 import type { Readable } from 'node:stream';
 import { createHash } from 'node:crypto';
-import { failImage, publishImage, releaseBlob, type Image } from '../../db/image-work.ts';
+import { failImage, publishImage, releaseBlob, withdrawImage, type Image } from '../../db/image-work.ts';
 import { findObject } from '../../db/objects.ts';
 import type { Db } from '../../db/db.ts';
 import type { DiskDriver } from '../../drivers/disk/driver.ts';
@@ -42,7 +42,7 @@ export const registerImage: Flow<ImageContext> = {
   steps: [
     { name: 'inspect', do: inspect },
     { name: 'keep', do: keep, undo: discard },
-    { name: 'publish', do: publish },
+    { name: 'publish', do: publish, undo: ({ db, clock, image }) => withdrawImage(db, image.id, clock.date()) },
   ],
 };
 
