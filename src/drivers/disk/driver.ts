@@ -13,7 +13,10 @@ export interface DiskDriver {
   readonly info: { readonly name: string };
   /** What the image is. Refuses (`failed`): a backing file, an external data file, encryption, more than `virtualSizeBytesMax`, other formats. */
   inspect(path: string, limits: { virtualSizeBytesMax: number; timeoutMs: number }): Promise<DiskInspection>;
-  /** After: `path` is a qcow2 overlay on `base`, of `sizeBytes` (at least the base's). An existing overlay on that base stays as it is: it has the guest's data. */
+  /**
+   * After: `path` is a qcow2 overlay on `base`, of `sizeBytes` (at least the base's). An existing overlay on that base stays as
+   * it is: it has the guest's data.
+   */
   ensureOverlay(overlay: { path: string; base: string; baseFormat: 'raw' | 'qcow2'; sizeBytes: number }): Promise<void>;
   /** The files that an overlay chain stands on, itself first. */
   chain(path: string): Promise<readonly string[]>;

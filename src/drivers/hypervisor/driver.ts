@@ -58,8 +58,6 @@ export interface DomainStatus {
 
 export type HypervisorEvent =
   | { readonly type: 'domain'; readonly instanceId: string }
-  /** The guest went through a reboot, asked for or not: how the caller of a soft `reboot` learns that it need not force it. */
-  | { readonly type: 'rebooted'; readonly instanceId: string }
   /** The guest restarted, asked or by itself. */
   | { readonly type: 'rebooted'; readonly instanceId: string }
   /** The connection is (again) there: everything may have changed. */
@@ -82,7 +80,10 @@ export interface HypervisorDriver {
   requestShutdown(instanceId: string): Promise<void>;
   /** After: not running, by force. Not an error if it is not running or does not exist. */
   ensureStopped(instanceId: string): Promise<void>;
-  /** Asks for a reboot; by force where the guest cannot be asked. Its end shows as `rebooted`. Definition, disks and network stay. Throws `busy` if it is not running. */
+  /**
+   * Asks for a reboot; by force where the guest cannot be asked. Its end shows as `rebooted`. Definition, disks and network stay.
+   * Throws `busy` if it is not running.
+   */
   reboot(instanceId: string, options: { force: boolean }): Promise<void>;
   /** After: no such domain, running or defined; its console files are left to the caller's folder removal. Not an error if it does not exist. */
   ensureAbsent(instanceId: string): Promise<void>;

@@ -2,7 +2,8 @@
 // (containers, small distributions). Running daemons are left alone.
 import { existsSync } from 'node:fs';
 import { createConnection } from 'node:net';
-import type { Clock } from '../../../lib/clock.ts';
+import { dirname, normalize } from 'node:path';
+import { systemClock, type Clock } from '../../../lib/clock.ts';
 import { DriverError } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { Log } from '../../../lib/log.ts';
@@ -10,33 +11,33 @@ import type { Log } from '../../../lib/log.ts';
 export interface DaemonOptions {
   readonly run: Run;
   readonly log: Log;
-  readonly clock: Clock;
-  /** For specs: where the sockets are, and whether systemd runs the machine. */
-  readonly socketDirectory?: string;
+  readonly clock?: Clock;
+  /** Whose daemon: only the system's is started, never a user's own. */
+  readonly uri: string;
+  /** Where it is expected. Another one than the usual is somebody's own arrangement: it is only looked at. */
+  readonly socket?: string;
+  /** For specs. */
   readonly systemd?: boolean;
 }
 
-export interface DaemonReport {
-  /** What was started; empty when all was running. */
-  readonly started: readonly string[];
-  readonly socket: string;
-  /** For the start-up text: `libvirtd was running`, `started virtlogd and libvirtd`. */
-  readonly text: string;
-}
-
+const systemSocket = '/run/libvirt/libvirt-sock';
 const startTimeoutMs = 20_000;
 const pollMs = 50;
 
-/** After: somebody answers at the system socket. Throws DriverError `unsupported` when libvirt is not installed, `failed` or `timeout` when it does not start. */
-export async function ensureSystemLibvirtd(options: DaemonOptions): Promise<DaemonReport> {
-  const directory = options.socketDirectory ?? '/run/libvirt';
-  const socket = `${directory}/libvirt-sock`;
-  if (await answers(socket)) return { started: [], socket, text: 'libvirtd was running' };
-  const started = (options.systemd ?? existsSync('/run/systemd/system')) ? await startUnits(options) : await startByHand(options, directory);
-  await waitFor(socket, options.clock);
-  const text = `started ${started.join(' and ')}`;
-  options.log.info({ started, socket }, text);
-  return { started, socket, text };
+/**
+ * After: somebody answers at the socket. Returns what was done, in lines for the start-up text; none when all was running.
+ * Throws DriverError `unsupported` when libvirt is not installed, `failed` or `timeout` when it does not start or is not ours to start.
+ */
+export async function ensureSystemLibvirtd(options: DaemonOptions): Promise<readonly string[]> {
+  const { socket = systemSocket, uri, log } = options;
+  if (await answers(socket)) return [];
+  if (normalize(socket).replace(/^\/var\/run\//, '/run/') !== systemSocket || !uri.includes(':///system')) {
+    throw new DriverError('failed', `nobody answers at ${socket}, where libvirtd for ${uri} should be: start it, or unset NOVACT_LIBVIRT_SOCKET`);
+  }
+  const started = (options.systemd ?? existsSync('/run/systemd/system')) ? await startUnits(options) : await startByHand(options);
+  await waitFor(socket, options.clock ?? systemClock);
+  log.info({ started, socket }, 'started the libvirt daemons');
+  return [`started ${started.join(' and ')}`];
 }
 
 async function startUnits({ run }: DaemonOptions): Promise<string[]> {
@@ -45,7 +46,8 @@ async function startUnits({ run }: DaemonOptions): Promise<string[]> {
 }
 
 /** The log daemon first: without it no guest with a console log starts. */
-async function startByHand({ run, clock }: DaemonOptions, directory: string): Promise<string[]> {
+async function startByHand({ run, clock = systemClock }: DaemonOptions): Promise<string[]> {
+  const directory = dirname(systemSocket);
   const started: string[] = [];
   for (const [daemon, socket] of [['virtlogd', 'virtlogd-sock'], ['libvirtd', 'libvirt-sock']] as const) {
     if (await answers(`${directory}/${socket}`)) continue;

@@ -10,7 +10,7 @@ import { ConsoleRecorder, parseMetadata } from './console-recorder.ts';
 import { readConsole, trimConsole } from './console.ts';
 import { probeKvm } from './probe.ts';
 import {
-  create, defineXml, destroy, domainStates, getMetadata, getState, libvirtCodes, listAll, lookupByName, nodeInfo, reboot, reset, resume, shutdown, undefine,
+  askBy, create, defineXml, destroy, domainStates, getMetadata, getState, libvirtCodes, listAll, lookupByName, nodeInfo, reboot, reset, resume, shutdown, undefine,
 } from './procedures.ts';
 import { LibvirtError, type RpcEvent } from './rpc.ts';
 import { Session, type Calls } from './session.ts';
@@ -142,7 +142,7 @@ class LibvirtHypervisor implements HypervisorDriver {
   async requestShutdown(instanceId: string): Promise<void> {
     await this.#session.run(`shut down ${instanceId}`, deadlinesMs.ask, async (calls) => {
       const domain = await calls.call(lookupByName(instanceId));
-      await unless(calls.call(shutdown(domain)), libvirtCodes.operationInvalid);
+      await unless(calls.call(shutdown(domain, this.#askBy())), libvirtCodes.operationInvalid);
     });
   }
 
@@ -158,7 +158,7 @@ class LibvirtHypervisor implements HypervisorDriver {
       const domain = await calls.call(lookupByName(instanceId));
       const { state } = await calls.call(getState(domain));
       if (!isUp(state)) throw new DriverError('busy', `reboot ${instanceId}: it is not running`);
-      if (options.force || !(await asked(calls.call(reboot(domain))))) await this.#rebootByForce(calls, domain);
+      if (options.force || !(await asked(calls.call(reboot(domain, this.#askBy()))))) await this.#rebootByForce(calls, domain);
     });
     await this.#recorder?.record(instanceId);
   }
@@ -244,6 +244,11 @@ class LibvirtHypervisor implements HypervisorDriver {
 
   async #find(calls: Calls, instanceId: string): Promise<DomainHandle | undefined> {
     return unless(calls.call(lookupByName(instanceId)), libvirtCodes.noDomain);
+  }
+
+  /** libvirt's first choice for containers is a pipe that only SysV init reads; it reports success when nobody does. */
+  #askBy(): number {
+    return this.#uri.kind === 'lxc' ? askBy.signal : askBy.anyWay;
   }
 
   /** A guest that has powered off is not yet gone for libvirt: starting it in that moment would do nothing. */

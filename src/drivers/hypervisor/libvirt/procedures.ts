@@ -30,6 +30,9 @@ export const authNone = 0;
 /** VIR_DOMAIN_START_AUTODESTROY: the domain ends with the connection that created it. */
 export const autoDestroy = 2;
 
+/** VIR_DOMAIN_SHUTDOWN_* and VIR_DOMAIN_REBOOT_*: how a guest is asked. A container's first program gets TERM and HUP. */
+export const askBy = { anyWay: 0, signal: 8 } as const;
+
 const nothing = (): undefined => undefined;
 const text = (reader: XdrReader): string => reader.text();
 const domain = (reader: XdrReader): DomainHandle => reader.domain();
@@ -67,8 +70,8 @@ export const createXml = (xml: string, flags: number) => procedure('create', 10,
 export const create = (handle: DomainHandle) => procedure('start', 9, withDomain(handle), nothing);
 export const destroy = (handle: DomainHandle) => procedure('destroy', 12, withDomain(handle), nothing);
 export const resume = (handle: DomainHandle) => procedure('resume', 28, withDomain(handle), nothing);
-export const shutdown = (handle: DomainHandle) => procedure('shut down', 33, withDomain(handle), nothing);
-export const reboot = (handle: DomainHandle) => procedure('reboot', 27, withDomain(handle).uint(0), nothing);
+export const shutdown = (handle: DomainHandle, flags: number) => procedure('shut down', 258, withDomain(handle).uint(flags), nothing);
+export const reboot = (handle: DomainHandle, flags: number) => procedure('reboot', 27, withDomain(handle).uint(flags), nothing);
 export const reset = (handle: DomainHandle) => procedure('reset', 245, withDomain(handle).uint(0), nothing);
 export const undefine = (handle: DomainHandle, flags: number) => procedure('undefine', 231, withDomain(handle).uint(flags), nothing);
 

@@ -1,6 +1,5 @@
 // Domain XML from a DomainSpec, for each kind of guest that libvirt runs. Pure; what differs between hypervisors differs here
 // and nowhere else.
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { DriverError } from '../../../lib/errors.ts';
 import type { DomainDisk, DomainSpec } from '../driver.ts';
@@ -11,15 +10,6 @@ export const metadataNamespace = 'https://novact.invalid/xmlns/1';
 export type GuestKind = 'kvm' | 'qemu' | 'lxc' | 'xen';
 
 export const consoleLogPath = (directory: string): string => join(directory, 'console.log');
-
-/**
- * The same instance always has the same uuid, so that defining again replaces. It begins with `ec2` and is the serial number
- * too: by that cloud-init knows that the Ec2 data source is meant for it.
- */
-export function domainUuid(instanceId: string): string {
-  const hash = createHash('sha256').update(`novact domain ${instanceId}`).digest('hex');
-  return `ec2${hash.slice(0, 5)}-${hash.slice(5, 9)}-4${hash.slice(9, 12)}-8${hash.slice(12, 15)}-${hash.slice(15, 27)}`;
-}
 
 /** Throws DriverError `failed` for what libvirt would misread, `unsupported` for what this kind of guest cannot be. */
 export function domainXml(spec: DomainSpec, kind: GuestKind): string {

@@ -1,0 +1,111 @@
+// The disk contract over qemu-img, and what only real tools show: trees of hostile file systems, overlays that a guest can use.
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createQemuImg } from '../../src/drivers/disk/qemu-img.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { createRun } from '../../src/lib/exec.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { diskContract } from '../support/disk-contract.ts';
+import { qcow2Header } from '../support/qcow2-image.ts';
+
+const driver = createQemuImg({ run: createRun({ log: silentLog }), log: silentLog, clock: systemClock });
+const tool = (command: string, ...args: string[]): string => execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+
+diskContract('qemu-img', async () => ({
+  driver,
+  makeQcow2: async (path, sizeBytes) => void tool('qemu-img', 'create', '-q', '-f', 'qcow2', path, String(sizeBytes)),
+}));
+
+describe('qemu-img and debugfs', () => {
+  let directory: string;
+  const at = (file: string): string => join(directory, file);
+
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'hypervisor-disk-host-'));
+    const source = at('source');
+    mkdirSync(join(source, 'etc'), { recursive: true });
+    writeFileSync(join(source, 'etc', 'hostname'), 'guest\n');
+    writeFileSync(join(source, 'etc', 'shadow'), 'root:*\n', { mode: 0o640 });
+    chownSync(join(source, 'etc', 'shadow'), 0, 42);
+    writeFileSync(join(source, 'su'), 'set-uid');
+    chmodSync(join(source, 'su'), 0o4755);
+    mkdirSync(join(source, 'home', 'ü name'), { recursive: true, mode: 0o700 });
+    chownSync(join(source, 'home', 'ü name'), 1000, 1000);
+    symlinkSync('../etc/hostname', join(source, 'home', 'link'));
+    symlinkSync('/etc/passwd', join(source, 'absolute'));
+    tool('truncate', '-s', '16M', at('root.ext4'));
+    tool('mke2fs', '-q', '-t', 'ext4', '-F', '-d', source, at('root.ext4'));
+  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  it('makes overlays that qemu-img itself finds sound, with the format of the base stated', async () => {
+    await driver.ensureOverlay({ path: at('overlay'), base: at('root.ext4'), baseFormat: 'raw', sizeBytes: 64 * 1024 * 1024 });
+    const info = JSON.parse(tool('qemu-img', 'info', '--output=json', at('overlay'))) as Record<string, unknown>;
+    expect(info).toMatchObject({ format: 'qcow2', 'virtual-size': 64 * 1024 * 1024, 'backing-filename': at('root.ext4'), 'backing-filename-format': 'raw' });
+    expect(() => tool('qemu-img', 'check', '-q', at('overlay'))).not.toThrow();
+    expect(readdirSync(directory).filter((name) => name.includes('.new-'))).toEqual([]);
+  });
+
+  it('keeps raw raw: an image that was registered as raw is never read as the qcow2 that a guest wrote into it', async () => {
+    writeFileSync(at('turned.raw'), qcow2Header({ backingFile: '/etc/shadow' }));
+    await driver.ensureOverlay({ path: at('turned'), base: at('turned.raw'), baseFormat: 'raw', sizeBytes: 1024 * 1024 });
+    expect(await driver.chain(at('turned'))).toEqual([at('turned'), at('turned.raw')]);
+  });
+
+  it('refuses a qcow2 image whose tables lie, without the host paths in its words', async () => {
+    const image = qcow2Header({ sizeBytes: 1024 * 1024 });
+    image.writeUInt32BE(0x7fff_ffff, 36); // entries of the first table
+    writeFileSync(at('lying'), image);
+    const failure = driver.inspect(at('lying'), { virtualSizeBytesMax: 2 ** 40, timeoutMs: 20_000 });
+    await expect(failure).rejects.toMatchObject({ kind: 'failed', message: expect.not.stringContaining(directory) });
+  });
+
+  it('copies a tree with owners, modes and links, once', async () => {
+    const tree = at('tree');
+    await driver.ensureTree({ path: at('root.ext4'), format: 'raw', directory: tree });
+    expect(readFileSync(join(tree, 'etc', 'hostname'), 'utf8')).toBe('guest\n');
+    expect(lstatSync(join(tree, 'etc', 'shadow'))).toMatchObject({ uid: 0, gid: 42 });
+    expect(lstatSync(join(tree, 'etc', 'shadow')).mode & 0o7777).toBe(0o640);
+    expect(lstatSync(join(tree, 'su')).mode & 0o7777).toBe(0o4755);
+    expect(lstatSync(join(tree, 'home', 'ü name'))).toMatchObject({ uid: 1000, gid: 1000 });
+    expect(lstatSync(join(tree, 'home', 'link')).isSymbolicLink()).toBe(true);
+    expect(lstatSync(tree).mode & 0o777).toBe(0o755);
+    writeFileSync(join(tree, 'etc', 'hostname'), 'changed by the guest\n');
+    await driver.ensureTree({ path: at('root.ext4'), format: 'raw', directory: tree });
+    expect(readFileSync(join(tree, 'etc', 'hostname'), 'utf8')).toBe('changed by the guest\n');
+  });
+
+  it('copies the tree in a qcow2 image', async () => {
+    tool('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', at('root.ext4'), at('root.qcow2'));
+    await driver.ensureTree({ path: at('root.qcow2'), format: 'qcow2', directory: at('tree2') });
+    expect(readFileSync(join(at('tree2'), 'etc', 'hostname'), 'utf8')).toBe('guest\n');
+  });
+
+  it('writes nothing outside the tree, whatever names the image has', async () => {
+    const victim = at('victim');
+    tool('truncate', '-s', '16M', at('hostile.ext4'));
+    tool('mke2fs', '-q', '-t', 'ext4', '-O', '^metadata_csum', '-F', '-d', at('source'), at('hostile.ext4'));
+    writeFileSync(at('payload'), 'owned\n');
+    // A file system with a link and a file of one name: whoever opens the name writes where the link points. The file is written
+    // under another name of the same length first, which is then changed in the raw bytes of the folder.
+    tool('debugfs', '-w', '-R', `symlink trap0 ${victim}`, at('hostile.ext4'));
+    tool('debugfs', '-w', '-R', `write ${at('payload')} trap1`, at('hostile.ext4'));
+    const image = readFileSync(at('hostile.ext4'));
+    image.write('trap0', image.indexOf('trap1'));
+    writeFileSync(at('hostile.ext4'), image);
+    expect(tool('debugfs', '-R', 'ls -p /', at('hostile.ext4')).match(/trap0/g)).toHaveLength(2);
+    await driver.ensureTree({ path: at('hostile.ext4'), format: 'raw', directory: at('tree3') }).catch(() => undefined); // refusing it is as good
+    expect(existsSync(victim)).toBe(false);
+  });
+
+  it('refuses what holds no file system, and leaves nothing behind', async () => {
+    tool('truncate', '-s', '1M', at('nothing.raw'));
+    await expect(driver.ensureTree({ path: at('nothing.raw'), format: 'raw', directory: at('tree4') })).rejects.toMatchObject({
+      kind: 'failed', message: expect.stringContaining('no ext2'),
+    });
+    expect(readdirSync(directory).filter((name) => name.startsWith('tree4'))).toEqual([]);
+  });
+});

@@ -1,0 +1,116 @@
+// What every disk driver must do, as a suite over a factory.
+import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
+import { qcow2Header } from './qcow2-image.ts';
+
+export interface DiskFixture {
+  readonly driver: DiskDriver;
+  /** Writes an honest qcow2 image of that virtual size. */
+  makeQcow2(path: string, sizeBytes: number): Promise<void>;
+}
+
+const limits = { virtualSizeBytesMax: 64 * 1024 * 1024, timeoutMs: 20_000 };
+const mebibyte = 1024 * 1024;
+
+/** Registers the suite. */
+export function diskContract(name: string, create: () => Promise<DiskFixture>): void {
+  describe(`disk driver ${name}`, () => {
+    let fixture: DiskFixture;
+    let directory: string;
+    const at = (file: string): string => join(directory, file);
+    const raw = async (file: string, sizeBytes: number, start: string | Buffer = ''): Promise<string> => {
+      await writeFile(at(file), start);
+      await truncate(at(file), sizeBytes);
+      return at(file);
+    };
+
+    beforeAll(async () => {
+      fixture = await create();
+      directory = await mkdtemp(join(tmpdir(), 'hypervisor-disk-'));
+    });
+    afterAll(() => rm(directory, { recursive: true, force: true }));
+
+    it('takes a raw image as it is', async () => {
+      const path = await raw('plain.raw', 2 * mebibyte);
+      expect(await fixture.driver.inspect(path, limits)).toEqual({ format: 'raw', virtualSizeBytes: 2 * mebibyte, sizeBytes: 2 * mebibyte });
+    });
+
+    it('tells qcow2 by its content', async () => {
+      await fixture.makeQcow2(at('image.qcow2'), 8 * mebibyte);
+      expect(await fixture.driver.inspect(at('image.qcow2'), limits)).toMatchObject({ format: 'qcow2', virtualSizeBytes: 8 * mebibyte });
+    });
+
+    it.each([
+      ['a backing file', { backingFile: '/etc/passwd' }, /backing file/],
+      ['a backing file in words of json', { backingFile: 'json:{"driver":"file","filename":"/etc/shadow"}' }, /backing file/],
+      ['an external data file', { externalData: true }, /external file/],
+      ['encryption', { encrypted: true }, /encrypted/],
+      ['the mark of corruption', { corrupt: true }, /corrupt/],
+      ['an old version', { version: 1 as const }, /header is wrong/],
+      ['more than the allowed size', { sizeBytes: 2 ** 50 }, /more than the/],
+      ['no size', { sizeBytes: 0 }, /no size/],
+    ])('refuses qcow2 with %s', async (_, wish, message) => {
+      await writeFile(at('hostile'), qcow2Header(wish));
+      await expect(fixture.driver.inspect(at('hostile'), limits)).rejects.toMatchObject({ kind: 'failed', message: expect.stringMatching(message) });
+    });
+
+    it.each([
+      ['VMDK', 'KDMV', /VMDK.*qemu-img convert/],
+      ['VHDX', 'vhdxfile', /VHDX/],
+      ['gzip', Buffer.from('1f8b0800', 'hex'), /gzip; unpack/],
+      ['LUKS', Buffer.from('4c554b53babe0001', 'hex'), /encrypted/],
+    ])('refuses %s and says what it is', async (_, start, message) => {
+      const path = await raw('other', mebibyte, start);
+      await expect(fixture.driver.inspect(path, limits)).rejects.toMatchObject({ kind: 'failed', message: expect.stringMatching(message) });
+    });
+
+    it('refuses an empty file, a cut-off one, one too large, a folder, and one that is not there', async () => {
+      const refused = (file: string) => expect(fixture.driver.inspect(at(file), limits)).rejects;
+      await raw('empty', 0);
+      await refused('empty').toMatchObject({ kind: 'failed', message: expect.stringContaining('empty') });
+      await raw('cut', 1_000);
+      await refused('cut').toMatchObject({ kind: 'failed', message: expect.stringContaining('sectors') });
+      await raw('large', 65 * mebibyte);
+      await refused('large').toMatchObject({ kind: 'failed', message: expect.stringContaining('more than the') });
+      await expect(fixture.driver.inspect(directory, limits)).rejects.toMatchObject({ kind: 'failed' });
+      await refused('absent').toMatchObject({ kind: 'notFound' });
+    });
+
+    it('makes an overlay once and never again, as it has the data of a guest', async () => {
+      const base = await raw('base.raw', 2 * mebibyte);
+      const overlay = { path: at('overlay'), base, baseFormat: 'raw' as const, sizeBytes: 4 * mebibyte };
+      await fixture.driver.ensureOverlay(overlay);
+      const before = [await readFile(overlay.path), (await stat(overlay.path)).ino];
+      await fixture.driver.ensureOverlay(overlay);
+      expect([await readFile(overlay.path), (await stat(overlay.path)).ino]).toEqual(before);
+      expect(await fixture.driver.chain(overlay.path)).toEqual([overlay.path, base]);
+    });
+
+    it('makes one overlay when asked twice at once', async () => {
+      const base = await raw('base2.raw', mebibyte);
+      const overlay = { path: at('overlay2'), base, baseFormat: 'raw' as const, sizeBytes: mebibyte };
+      await Promise.all([fixture.driver.ensureOverlay(overlay), fixture.driver.ensureOverlay(overlay)]);
+      expect(await fixture.driver.chain(overlay.path)).toEqual([overlay.path, base]);
+    });
+
+    it('follows a chain over qcow2', async () => {
+      await fixture.makeQcow2(at('base3'), 2 * mebibyte);
+      await fixture.driver.ensureOverlay({ path: at('overlay3'), base: at('base3'), baseFormat: 'qcow2', sizeBytes: 2 * mebibyte });
+      expect(await fixture.driver.chain(at('overlay3'))).toEqual([at('overlay3'), at('base3')]);
+    });
+
+    it('refuses an overlay smaller than its image, on another image, or on none', async () => {
+      const base = await raw('base4.raw', 2 * mebibyte);
+      const other = await raw('base5.raw', 2 * mebibyte);
+      const overlay = { path: at('overlay4'), base, baseFormat: 'raw' as const, sizeBytes: 2 * mebibyte };
+      await expect(fixture.driver.ensureOverlay({ ...overlay, sizeBytes: mebibyte })).rejects.toMatchObject({ kind: 'failed', message: expect.stringContaining('smaller') });
+      await fixture.driver.ensureOverlay(overlay);
+      await expect(fixture.driver.ensureOverlay({ ...overlay, base: other })).rejects.toMatchObject({ kind: 'failed' });
+      await expect(fixture.driver.ensureOverlay({ ...overlay, path: at('none'), base: at('absent') })).rejects.toMatchObject({ kind: 'notFound' });
+      await expect(fixture.driver.chain(at('none'))).rejects.toMatchObject({ kind: 'notFound' });
+    });
+  });
+}

@@ -1,0 +1,55 @@
+// Disk images without any tool, for specs and simulated hosts: what is a file stays a file, sizes and formats come from the bytes,
+// and an overlay is a few lines of JSON that name its base. It refuses what the real driver refuses.
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { DriverError } from '../../lib/errors.ts';
+import type { DiskDriver, DiskInspection } from './driver.ts';
+import { checkStart, headerOf, kindOf, mustExist, readStart } from './image-file.ts';
+
+const overlayMark = 'novact fake overlay';
+
+interface FakeOverlay {
+  readonly mark: typeof overlayMark;
+  readonly base: string;
+  readonly sizeBytes: number;
+}
+
+export function createFakeDisk(): DiskDriver {
+  return { info: { name: 'fake' }, inspect, ensureOverlay, chain, ensureTree };
+}
+
+async function inspect(path: string, limits: { virtualSizeBytesMax: number }): Promise<DiskInspection> {
+  const { bytes, sizeBytes } = await readStart(path);
+  return { ...checkStart(bytes, sizeBytes, limits.virtualSizeBytesMax), sizeBytes };
+}
+
+async function ensureOverlay(overlay: { path: string; base: string; baseFormat: 'raw' | 'qcow2'; sizeBytes: number }): Promise<void> {
+  const base = resolve(overlay.base);
+  const known = await readOverlay(overlay.path);
+  if (known?.base === base) return;
+  if ((await kindOf(overlay.path)) !== undefined) throw new DriverError('failed', `${overlay.path} exists, but does not stand on ${base}`);
+  const { bytes, sizeBytes } = await readStart(base);
+  const baseBytes = overlay.baseFormat === 'raw' ? sizeBytes : (headerOf(bytes)?.virtualSizeBytes ?? sizeBytes);
+  if (overlay.sizeBytes < baseBytes) throw new DriverError('failed', `a disk of ${overlay.sizeBytes} bytes is smaller than its image, which has ${baseBytes}`);
+  await writeFile(overlay.path, JSON.stringify({ mark: overlayMark, base, sizeBytes: overlay.sizeBytes } satisfies FakeOverlay));
+}
+
+async function chain(path: string): Promise<readonly string[]> {
+  await mustExist(path);
+  const overlay = await readOverlay(path);
+  return overlay === undefined ? [resolve(path)] : [resolve(path), ...(await chain(overlay.base))];
+}
+
+/** Here a tree is its image, as one file. */
+async function ensureTree(image: { path: string; format: 'raw' | 'qcow2'; directory: string }): Promise<void> {
+  await mustExist(image.path);
+  if ((await kindOf(image.directory)) !== undefined) return;
+  await mkdir(image.directory, { recursive: true });
+  await copyFile(image.path, join(image.directory, 'image'));
+}
+
+async function readOverlay(path: string): Promise<FakeOverlay | undefined> {
+  if ((await kindOf(path)) !== 'file') return undefined;
+  const text = (await readStart(path)).bytes.toString('utf8');
+  return text.startsWith(`{"mark":"${overlayMark}"`) ? (JSON.parse(text) as FakeOverlay) : undefined;
+}

@@ -1,0 +1,153 @@
+// Disk images through qemu-img and debugfs. Formats are always given, never guessed by the tools; headers are read here first, so
+// that no tool follows a name out of a tenant's file; the tools run under limits of memory, processor time and file size.
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { z } from 'zod';
+import type { Clock } from '../../lib/clock.ts';
+import { DriverError } from '../../lib/errors.ts';
+import type { Run, RunResult } from '../../lib/exec.ts';
+import type { Log } from '../../lib/log.ts';
+import type { DiskDriver, DiskInspection } from './driver.ts';
+import { checkHeader, checkSize, checkStart, headerOf, kindOf, mustExist, readStart, refusal } from './image-file.ts';
+import type { Qcow2Header } from './qcow2.ts';
+import { extractTree } from './tree.ts';
+
+export interface QemuImgOptions {
+  readonly run: Run;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** For one run of a tool over a tenant's file. qemu-img needs about 100 MiB of address space for an honest image. */
+const memoryBytesMax = 2 * 2 ** 30;
+const infoSecondsMax = 20;
+const convertSecondsMax = 1_800;
+const chainLengthMax = 32;
+
+/** What is used of the tool's answer. */
+const infoSchema = z.object({ format: z.string(), 'virtual-size': z.number().int().nonnegative() });
+
+export function createQemuImg(options: QemuImgOptions): DiskDriver {
+  return new QemuImg(options);
+}
+
+class QemuImg implements DiskDriver {
+  readonly info = { name: 'qemu-img' };
+  readonly #run: Run;
+  readonly #log: Log;
+
+  constructor({ run, log }: QemuImgOptions) {
+    this.#run = run;
+    this.#log = log;
+  }
+
+  async inspect(path: string, limits: { virtualSizeBytesMax: number; timeoutMs: number }): Promise<DiskInspection> {
+    const { bytes, sizeBytes } = await readStart(path);
+    // What the header claims is compared before a tool allocates tables for it.
+    const { format } = checkStart(bytes, sizeBytes, limits.virtualSizeBytesMax);
+    const virtualSizeBytes = await this.#virtualSize(path, format, limits.timeoutMs);
+    checkSize(virtualSizeBytes, limits.virtualSizeBytesMax);
+    return { format, virtualSizeBytes, sizeBytes };
+  }
+
+  async ensureOverlay(overlay: { path: string; base: string; baseFormat: 'raw' | 'qcow2'; sizeBytes: number }): Promise<void> {
+    const base = resolve(overlay.base);
+    if (await this.#isOverlayOn(overlay.path, base)) return;
+    const baseBytes = await this.#virtualSize(base, overlay.baseFormat, infoSecondsMax * 1_000);
+    if (overlay.sizeBytes < baseBytes) {
+      throw new DriverError('failed', `a disk of ${overlay.sizeBytes} bytes is smaller than its image, which has ${baseBytes}`);
+    }
+    const fresh = `${overlay.path}.new-${randomBytes(6).toString('hex')}`;
+    try {
+      await this.#qemuImg(['create', '-q', '-f', 'qcow2', '-b', base, '-F', overlay.baseFormat, fresh, String(overlay.sizeBytes)], infoSecondsMax);
+      await syncPath(fresh);
+      // A link, not a rename: it never replaces an overlay that came into being meanwhile and may have a guest's data.
+      await link(fresh, overlay.path).catch(async (cause: NodeJS.ErrnoException) => {
+        if (cause.code !== 'EEXIST' || !(await this.#isOverlayOn(overlay.path, base))) throw cause;
+      });
+      await syncPath(dirname(overlay.path));
+    } finally {
+      await rm(fresh, { force: true });
+    }
+  }
+
+  async chain(path: string): Promise<readonly string[]> {
+    const files: string[] = [];
+    let next: string | undefined = resolve(path);
+    let format: string | undefined = 'qcow2';
+    while (next !== undefined) {
+      if (files.includes(next) || files.length >= chainLengthMax) throw new DriverError('failed', `${path}: its chain of images has no end`);
+      files.push(next);
+      const header: Qcow2Header | undefined = format === 'raw' ? await mustExist(next) : headerOf((await readStart(next)).bytes);
+      const backing: string | undefined = header?.backingFile;
+      next = backing === undefined ? undefined : isAbsolute(backing) ? backing : join(dirname(next), backing);
+      // A backing file without a stated format would be guessed at; we never make one, and read no further than its name.
+      format = header?.backingFormat ?? 'raw';
+    }
+    return files;
+  }
+
+  async ensureTree(image: { path: string; format: 'raw' | 'qcow2'; directory: string }): Promise<void> {
+    if ((await kindOf(image.directory)) === 'directory') return;
+    const fresh = `${image.directory}.new-${randomBytes(6).toString('hex')}`;
+    const raw = `${fresh}.raw`;
+    try {
+      await mkdir(fresh, { recursive: true });
+      if (image.format === 'qcow2') {
+        const header = headerOf((await readStart(image.path)).bytes);
+        if (header === undefined) throw refusal('it is not the qcow2 image that it is registered as');
+        checkHeader(header);
+        await this.#qemuImg(['convert', '-f', 'qcow2', '-O', 'raw', image.path, raw], convertSecondsMax);
+      }
+      await extractTree({ run: this.#run, image: image.format === 'qcow2' ? raw : image.path, directory: fresh, log: this.#log });
+      await rename(fresh, image.directory).catch(async (cause: NodeJS.ErrnoException) => {
+        const overtaken = (cause.code === 'ENOTEMPTY' || cause.code === 'EEXIST') && (await readdir(image.directory)).length > 0;
+        if (!overtaken) throw cause;
+      });
+    } finally {
+      await rm(raw, { force: true });
+      await rm(fresh, { recursive: true, force: true });
+    }
+  }
+
+  async #isOverlayOn(path: string, base: string): Promise<boolean> {
+    if ((await kindOf(path)) === undefined) return false;
+    const header = headerOf((await readStart(path)).bytes);
+    if (header?.backingFile === base) return true;
+    throw new DriverError('failed', `${path} exists, but stands on ${header?.backingFile ?? 'nothing'} and not on ${base}`);
+  }
+
+  async #virtualSize(path: string, format: 'raw' | 'qcow2', timeoutMs: number): Promise<number> {
+    await mustExist(path);
+    const { stdout } = await this.#qemuImg(['info', '--output=json', '-U', '-f', format, path], infoSecondsMax, timeoutMs);
+    const answer = infoSchema.parse(JSON.parse(stdout));
+    if (answer.format !== format) throw refusal(`it is ${answer.format}, not ${format}`);
+    return answer['virtual-size'];
+  }
+
+  async #qemuImg(args: readonly string[], cpuSecondsMax: number, timeoutMs = cpuSecondsMax * 2_000): Promise<RunResult> {
+    const limits = [`--as=${memoryBytesMax}`, `--cpu=${cpuSecondsMax}`, '--core=0'];
+    try {
+      return await this.#run('prlimit', [...limits, 'qemu-img', ...args], { timeoutMs, env: { LC_ALL: 'C' } });
+    } catch (error) {
+      if (error instanceof DriverError && error.kind === 'failed') throw new DriverError('failed', toolFailure(args[0] ?? '', error), { cause: error });
+      throw error;
+    }
+  }
+}
+
+/** The tool's own words, without the command line and the host's paths. */
+function toolFailure(verb: string, error: DriverError): string {
+  const words = (error.output ?? '').trim().split('\n').at(-1)?.replace(/^qemu-img: /, '').replace(/'?\/\S*\/([^/\s']+)'?/g, '$1') ?? '';
+  return `qemu-img ${verb}: ${words === '' ? 'it ran out of its limits' : words}`;
+}
+
+async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
