@@ -1,0 +1,77 @@
+// `novact down`: asks the running novact to stop and waits for it; with --purge, guests, bridges, rules, database and files go as well.
+import { readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { statePaths, type Settings } from '../config/settings.ts';
+import type { Clock } from '../lib/clock.ts';
+import { messageOf } from '../lib/errors.ts';
+import { createLog } from '../lib/log.ts';
+import type { PurgeCloud } from './cloud.ts';
+import { databaseFolders, openChosenDatabase } from './database.ts';
+import type { Output } from './output.ts';
+import { lockState, stateOwner } from './state-folder.ts';
+
+export interface DownOptions {
+  readonly settings: Settings;
+  readonly output: Output;
+  readonly clock: Clock;
+  readonly purgeCloud: PurgeCloud;
+}
+
+const stopTimeoutMs = 60_000;
+
+/** After: no novact runs on this state folder. Not an error if none did. */
+export async function stopRunning({ settings, output, clock }: Omit<DownOptions, 'purgeCloud'>): Promise<void> {
+  const owner = await stateOwner(settings);
+  if (owner === undefined) return output.line(`no novact is running on ${settings.state}`);
+  process.kill(owner.pid, 'SIGTERM');
+  const deadline = clock.now() + stopTimeoutMs;
+  while ((await stateOwner(settings))?.pid === owner.pid) {
+    if (clock.now() > deadline) throw new Error(`process ${owner.pid} does not end after ${stopTimeoutMs / 1_000} s; see ${statePaths(settings).log}, or end it: kill -9 ${owner.pid}`);
+    await clock.sleep(100);
+  }
+  output.line(`stopped process ${owner.pid}; guests go on`);
+}
+
+/** After: nothing of this cloud is left on the machine. Repeatable, also after it was cut short. */
+export async function purge(options: DownOptions): Promise<void> {
+  const { settings, output, clock } = options;
+  await stopRunning(options);
+  if (!(await exists(settings.state))) return output.line(`there is no ${settings.state}`);
+  const lock = await lockState(settings, clock, 'down --purge');
+  try {
+    await purgeHost(options);
+    await removeState(settings, output);
+  } finally {
+    await lock.release();
+  }
+  await rmdir(settings.state).catch(() => undefined); // Something else lies there: it was told, and it stays.
+}
+
+/** The database knows what belongs to this cloud; without one there is nothing that it could have made. */
+async function purgeHost({ settings, output, purgeCloud }: DownOptions): Promise<void> {
+  const isThere = settings.databaseUrl !== undefined || (await Promise.all(databaseFolders(settings).map(exists))).includes(true);
+  if (!isThere) return;
+  const log = createLog({ level: settings.logLevel, file: statePaths(settings).log });
+  const database = await openChosenDatabase(settings, { log, onFatal: (error) => output.note(messageOf(error)) });
+  try {
+    await purgeCloud({ ...settings, databaseUrl: database.url }, { log, onProgress: (text) => output.line(`  ${text}`) });
+  } finally {
+    await database.stop();
+  }
+  if (settings.databaseUrl !== undefined && !settings.databaseUrl.startsWith('pglite:')) {
+    output.line('  the database you named with NOVACT_DATABASE_URL is left as it is: drop it yourself if you want it gone');
+  }
+}
+
+/** Only what novact put there: the folder may have been chosen carelessly. */
+async function removeState(settings: Settings, output: Output): Promise<void> {
+  const { lock, ...own } = statePaths(settings);
+  for (const path of Object.values(own)) await rm(path, { recursive: true, force: true });
+  const named = settings.databaseUrl;
+  if (named?.startsWith('pglite:/') === true) await rm(named.slice('pglite:'.length), { recursive: true, force: true });
+  const left = (await readdir(settings.state)).filter((name) => name !== basename(lock));
+  if (left.length === 0) output.line(`  removed ${settings.state}`);
+  else output.line(`  left in ${settings.state}, as novact did not put it there: ${left.map((name) => join(settings.state, name)).join(', ')}`);
+}
+
+const exists = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);

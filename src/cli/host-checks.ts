@@ -1,0 +1,183 @@
+// What this machine has and lacks: the preflight of `up`, and the checks that `novact doctor` shows with the command that mends each.
+import { constants } from 'node:fs';
+import { access, readFile, stat, statfs } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { freemem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { environmentKey, type OptionName } from '../config/options.ts';
+import { networkDriverOf, statePaths, type Settings } from '../config/settings.ts';
+import { postgresObstacle } from '../drivers/postgres/cluster.ts';
+import { messageOf, SetupError } from '../lib/errors.ts';
+import type { Run } from '../lib/exec.ts';
+import { lockHolder } from '../lib/lock.ts';
+import { clientRequirements, databaseRequirements, hypervisorRequirements, missingOf, networkRequirements, type Requirement } from './requirements.ts';
+
+export interface CheckResult {
+  readonly name: string;
+  /** `notice`: novact works without it, but less well. */
+  readonly state: 'ok' | 'notice' | 'missing';
+  readonly detail: string;
+  /** The command that mends it. */
+  readonly remedy?: string;
+}
+
+const isRoot = (): boolean => process.getuid?.() === 0;
+
+/** Before `up` changes anything. Throws SetupError naming all that is missing at once. */
+export async function checkHost(settings: Settings): Promise<void> {
+  const wantsHost = settings.hypervisor === 'libvirt' || networkDriverOf(settings) === 'linux';
+  if (wantsHost && !isRoot()) {
+    throw new SetupError(
+      'real guests and networks need root',
+      'Run it as root (sudo npm start), or try everything but real guests as you are: bin/novact up --hypervisor sim',
+    );
+  }
+  const missing = missingOf(requirementsOf(settings));
+  if (missing.length === 0) return;
+  throw new SetupError(
+    `missing on this machine: ${missing.map(({ program, purpose }) => `${program} (${purpose})`).join(', ')}`,
+    `Run bin/bootstrap, or: ${installCommand(missing)}`,
+  );
+}
+
+function requirementsOf(settings: Settings): readonly Requirement[] {
+  return [
+    ...(settings.hypervisor === 'libvirt' ? hypervisorRequirements : []),
+    ...(networkDriverOf(settings) === 'linux' ? networkRequirements : []),
+    ...(settings.databaseUrl === undefined && isRoot() ? databaseRequirements : []),
+  ];
+}
+
+/** Every check, in the order in which things are needed. */
+export async function examineHost(settings: Settings, run: Run): Promise<readonly CheckResult[]> {
+  const wantsGuests = settings.hypervisor === 'libvirt';
+  const wantsNetwork = networkDriverOf(settings) === 'linux';
+  const checks: (CheckResult | Promise<CheckResult>)[] = [
+    { name: 'node', state: 'ok', detail: process.version },
+    checkRoot(wantsGuests || wantsNetwork),
+    ...(wantsGuests ? [checkPrograms('hypervisor programs', hypervisorRequirements), checkKvm(), checkImage(settings)] : []),
+    ...(wantsNetwork ? [checkPrograms('network programs', networkRequirements), checkNftables(run), checkForwarding()] : []),
+    checkDatabase(settings),
+    checkPrograms('client programs', clientRequirements),
+    checkState(settings),
+    checkDisk(settings),
+    checkMemory(),
+    ...portsOf(settings).map((optionName) => checkPort(settings, optionName)),
+  ];
+  return Promise.all(checks);
+}
+
+const installCommand = (missing: readonly Requirement[]): string =>
+  `${isRoot() ? '' : 'sudo '}apt-get install -y --no-install-recommends ${[...new Set(missing.map((requirement) => requirement.package))].join(' ')}`;
+
+function checkPrograms(name: string, requirements: readonly Requirement[]): CheckResult {
+  const missing = missingOf(requirements);
+  if (missing.length === 0) return { name, state: 'ok', detail: requirements.map(({ program }) => program).join(', ') };
+  return { name, state: 'missing', detail: missing.map(({ program, purpose }) => `${program} (${purpose})`).join(', '), remedy: installCommand(missing) };
+}
+
+function checkRoot(isNeeded: boolean): CheckResult {
+  if (isRoot()) return { name: 'root', state: 'ok', detail: 'running as root' };
+  if (!isNeeded) return { name: 'root', state: 'ok', detail: 'not needed for sim' };
+  return { name: 'root', state: 'missing', detail: 'real guests and networks need root', remedy: 'sudo npm start' };
+}
+
+async function checkKvm(): Promise<CheckResult> {
+  try {
+    await access('/dev/kvm', constants.R_OK | constants.W_OK);
+    return { name: 'kvm', state: 'ok', detail: '/dev/kvm opens; up proves it by booting a guest under it' };
+  } catch {
+    return { name: 'kvm', state: 'notice', detail: 'no /dev/kvm: guests run under TCG, some ten times slower', remedy: 'turn on virtualization in the firmware; modprobe kvm_intel or kvm_amd' };
+  }
+}
+
+async function checkImage(settings: Settings): Promise<CheckResult> {
+  const path = join(settings.tinyImage, 'manifest.json');
+  const isThere = await stat(path).then(() => true, () => false);
+  return isThere
+    ? { name: 'novact-tiny', state: 'ok', detail: settings.tinyImage }
+    : { name: 'novact-tiny', state: 'notice', detail: `not built (${path} is missing): there will be no ready-made image`, remedy: `images/tiny/build.sh ${settings.tinyImage}` };
+}
+
+async function checkNftables(run: Run): Promise<CheckResult> {
+  if (!isRoot()) return { name: 'nftables', state: 'notice', detail: 'only root can look' };
+  try {
+    await run('nft', ['--check', '-f', '-'], { input: 'table inet novact_probe { }\n', timeoutMs: 5_000 });
+    return { name: 'nftables', state: 'ok', detail: 'the kernel takes rules' };
+  } catch (error) {
+    return { name: 'nftables', state: 'missing', detail: messageOf(error), remedy: 'modprobe nf_tables' };
+  }
+}
+
+async function checkForwarding(): Promise<CheckResult> {
+  const value = await readFile('/proc/sys/net/ipv4/ip_forward', 'utf8').catch(() => '');
+  const detail = value.trim() === '1' ? 'on' : 'off: up turns it on for guests';
+  return { name: 'ip forwarding', state: 'ok', detail };
+}
+
+function checkDatabase(settings: Settings): CheckResult {
+  const name = 'database';
+  if (settings.databaseUrl !== undefined) return { name, state: 'ok', detail: `named by ${environmentKey('databaseUrl')}` };
+  const obstacle = postgresObstacle();
+  if (obstacle === undefined) return { name, state: 'ok', detail: 'a private PostgreSQL in the state folder' };
+  return { name, state: 'notice', detail: `${obstacle}: PGlite is used, which a power cut may damage`, remedy: 'apt-get install -y --no-install-recommends postgresql-15' };
+}
+
+async function checkState(settings: Settings): Promise<CheckResult> {
+  const folder = await nearestFolder(settings.state);
+  try {
+    await access(folder, constants.W_OK | constants.X_OK);
+    return { name: 'state folder', state: 'ok', detail: settings.state };
+  } catch {
+    return { name: 'state folder', state: 'missing', detail: `${folder} is not writable`, remedy: 'choose another: NOVACT_STATE' };
+  }
+}
+
+async function checkDisk(settings: Settings): Promise<CheckResult> {
+  const { bavail, bsize } = await statfs(await nearestFolder(settings.state));
+  const freeGiB = (bavail * bsize) / 2 ** 30;
+  const detail = `${freeGiB.toFixed(1)} GiB free beside ${settings.state}`;
+  if (freeGiB >= settings.diskReservedGiB + 1) return { name: 'disk', state: 'ok', detail };
+  return { name: 'disk', state: 'notice', detail: `${detail}: too little for guests`, remedy: 'make room, or choose another folder: NOVACT_STATE' };
+}
+
+/** Free memory and what caches hold can be given to guests. */
+async function checkMemory(): Promise<CheckResult> {
+  const line = /^MemAvailable:\s+(\d+) kB/m.exec(await readFile('/proc/meminfo', 'utf8').catch(() => ''));
+  const availableMiB = line?.[1] === undefined ? freemem() / 2 ** 20 : Number(line[1]) / 1024;
+  const detail = `${Math.round(availableMiB)} MiB available`;
+  if (availableMiB >= 768) return { name: 'memory', state: 'ok', detail };
+  return { name: 'memory', state: 'notice', detail: `${detail}: novact itself takes 300`, remedy: 'end something else' };
+}
+
+const portsOf = (settings: Settings): readonly OptionName[] =>
+  settings.hypervisor === 'sim' ? ['apiPort', 's3Port', 'opsPort'] : ['apiPort', 's3Port', 'metadataPort', 'opsPort'];
+
+async function checkPort(settings: Settings, optionName: OptionName): Promise<CheckResult> {
+  const port = Number(settings[optionName]);
+  const name = `port ${port}`;
+  const owner = await lockHolder(statePaths(settings).lock).catch(() => undefined);
+  if (owner !== undefined) return { name, state: 'ok', detail: `novact is running (process ${owner.pid})` };
+  const problem = await bindProblem(optionName === 'opsPort' ? '127.0.0.1' : settings.bind, port);
+  if (problem === undefined) return { name, state: 'ok', detail: `free (${environmentKey(optionName)})` };
+  return { name, state: 'missing', detail: `${problem} (${environmentKey(optionName)})`, remedy: `ss -ltnp 'sport = :${port}', or choose another: ${environmentKey(optionName)}` };
+}
+
+/** Why a server cannot listen there; undefined when it can. */
+export function bindProblem(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE') resolve('in use by another program');
+      else if (error.code === 'EADDRNOTAVAIL') resolve(`this machine has no address ${host}`);
+      else if (error.code === 'EACCES') resolve('may not be opened by this user');
+      else resolve(error.message);
+    });
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
+}
+
+async function nearestFolder(path: string): Promise<string> {
+  if (path === dirname(path)) return path;
+  return (await stat(path).then((entry) => entry.isDirectory(), () => false)) ? path : nearestFolder(dirname(path));
+}

@@ -1,0 +1,176 @@
+// The commands of `novact`, their flags and what each of them calls. Flags for settings are made from the settings table.
+import { Command, Option } from 'commander';
+import { readFile } from 'node:fs/promises';
+import { loadSettings, type LoadedSettings } from '../config/load.ts';
+import { flagName, optionNames, optionOf, surroundings, type OptionName } from '../config/options.ts';
+import { statePaths } from '../config/settings.ts';
+import { systemClock } from '../lib/clock.ts';
+import { createRun } from '../lib/exec.ts';
+import { silentLog } from '../lib/log.ts';
+import type { PurgeCloud, StartCloud } from './cloud.ts';
+import { purge, stopRunning } from './down.ts';
+import { examineHost } from './host-checks.ts';
+import { connectOps } from './ops-client.ts';
+import { exitCodes, NotRunning, type Output } from './output.ts';
+import { settingRows, showActors, showChecks, showExplanation, showStatus } from './show.ts';
+import { tryGuest } from './try.ts';
+import { up } from './up.ts';
+import { version } from './version.ts';
+
+export interface ProgramContext {
+  readonly output: Output;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly directory: string;
+  /** The composition root, loaded only by the commands that need it. */
+  readonly root: () => Promise<{ startCloud: StartCloud; purgeCloud: PurgeCloud }>;
+  readonly ended: () => Promise<string>;
+  /** What the process ends with. */
+  readonly setExitCode: (code: number) => void;
+}
+
+type Flags = Readonly<Record<string, unknown>>;
+
+const exitCodeHelp = '\nExit codes: 0 done, 1 it failed, 2 it was called or set up wrongly, 3 no running novact, 130 interrupted.';
+
+export function createProgram(context: ProgramContext): Command {
+  const program = new Command('novact')
+    .description('Your own EC2 and S3 on your own machines.')
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .showHelpAfterError('(see: novact --help)')
+    .addHelpText('after', exitCodeHelp);
+  addUp(program, context);
+  addDown(program, context);
+  addStatus(program, context);
+  addDoctor(program, context);
+  addTry(program, context);
+  addExplain(program, context);
+  addConfig(program, context);
+  addFile(program, context, 'novarc', 'print the shell exports for clients: . <(novact novarc)');
+  addFile(program, context, 's3cfg', 'print the configuration for s3cmd');
+  return program;
+}
+
+/** A command that takes settings. The few that matter to it are in its help, the others work all the same. */
+function command(parent: Command, name: string, text: string, shown: readonly OptionName[] | 'all' = ['state']): Command {
+  const made = parent.command(name).description(text).option('--config <file>', 'settings file; default: novact.toml here, else /etc/novact/novact.toml');
+  for (const optionName of optionNames) {
+    const option = new Option(`${flagName(optionName)} <value>`, optionOf(optionName).text);
+    made.addOption(shown === 'all' || shown.includes(optionName) ? option : option.hideHelp());
+  }
+  return made.helpOption('-h, --help', 'print this help').addHelpText('after', exitCodeHelp);
+}
+
+function load(flags: Flags, { environment, directory }: ProgramContext): LoadedSettings {
+  const given = Object.fromEntries(
+    optionNames.flatMap((optionName) => {
+      const value = flags[attributeName(optionName)];
+      return typeof value === 'string' ? [[optionName, value]] : [];
+    }),
+  );
+  const configFile = flags['config'];
+  return loadSettings({ flags: given, environment, directory, configFile: typeof configFile === 'string' ? configFile : undefined, around: surroundings() });
+}
+
+/** commander's own name of a flag. */
+const attributeName = (optionName: OptionName): string => new Option(flagName(optionName)).attributeName();
+
+function addUp(program: Command, context: ProgramContext): void {
+  command(program, 'up', 'start the whole cloud on this machine, in the foreground', 'all').action(async (flags: Flags) => {
+    const loaded = load(flags, context);
+    const { startCloud } = await context.root();
+    context.setExitCode(await up({ loaded, output: context.output, startCloud, ended: context.ended() }));
+  });
+}
+
+function addDown(program: Command, context: ProgramContext): void {
+  command(program, 'down', 'stop the running novact; guests go on')
+    .option('--purge', 'also remove guests, bridges, rules, database and files')
+    .action(async (flags: Flags) => {
+      const { settings } = load(flags, context);
+      const { purgeCloud } = await context.root();
+      const options = { settings, output: context.output, clock: systemClock, purgeCloud };
+      await (flags['purge'] === true ? purge(options) : stopRunning(options));
+    });
+}
+
+function addStatus(program: Command, context: ProgramContext): void {
+  command(program, 'status', 'show what runs: endpoints, health, hosts, counts')
+    .option('--json', 'as JSON')
+    .option('--actors', 'show the tree of actors instead')
+    .action(async (flags: Flags) => {
+      const { output } = context;
+      const ops = await connectOps(load(flags, context).settings);
+      if (flags['actors'] === true) {
+        const rows = await ops.actors();
+        return flags['json'] === true ? output.json(rows) : showActors(rows, output);
+      }
+      const status = await ops.status();
+      if (flags['json'] === true) output.json(status);
+      else showStatus(status, output);
+      if (status.health?.some((check) => !check.ok) === true) context.setExitCode(exitCodes.failed);
+    });
+}
+
+function addDoctor(program: Command, context: ProgramContext): void {
+  command(program, 'doctor', 'show what this machine lacks, and the command that mends it', ['state', 'hypervisor'])
+    .option('--json', 'as JSON')
+    .action(async (flags: Flags) => {
+      const checks = await examineHost(load(flags, context).settings, createRun({ log: silentLog }));
+      if (flags['json'] === true) context.output.json(checks);
+      else showChecks(checks, context.output);
+      if (checks.some((check) => check.state === 'missing')) context.setExitCode(exitCodes.failed);
+    });
+}
+
+function addTry(program: Command, context: ProgramContext): void {
+  command(program, 'try', 'launch a guest through the API, log in to it, and put everything away')
+    .option('--keep', 'leave the guest running and say how to log in')
+    .option('--type <name>', 'instance type', 'm1.tiny')
+    .option('--image <name>', 'name or id of the image', 'novact-tiny')
+    .action(async (flags: Flags) => {
+      const { settings } = load(flags, context);
+      const run = createRun({ log: silentLog, networkNamespace: settings.networkNamespace });
+      await tryGuest({
+        settings, run, output: context.output, clock: systemClock, keep: flags['keep'] === true,
+        instanceType: String(flags['type']), image: String(flags['image']),
+      });
+    });
+}
+
+function addExplain(program: Command, context: ProgramContext): void {
+  command(program, 'explain', 'what a resource waits for, since when, who owns the step, the last error')
+    .argument('<id>', 'of an instance, image …: i-0123456789abcdef0')
+    .option('--json', 'as JSON')
+    .action(async (id: string, flags: Flags) => {
+      const explanation = await (await connectOps(load(flags, context).settings)).explain(id);
+      if (explanation === undefined) throw new Error(`there is no ${id} here`);
+      if (flags['json'] === true) context.output.json(explanation);
+      else showExplanation(explanation, context.output);
+    });
+}
+
+function addConfig(program: Command, context: ProgramContext): void {
+  const config = program.command('config').description('the settings');
+  command(config, 'show', 'print every setting', 'all')
+    .option('--origin', 'with where each value comes from')
+    .option('--help-text', 'with what each means')
+    .option('--json', 'as JSON')
+    .action((flags: Flags) => {
+      const rows = settingRows(load(flags, context));
+      if (flags['json'] === true) return context.output.json(rows);
+      const extra = (row: (typeof rows)[number]) => [...(flags['origin'] === true ? [row.origin] : []), ...(flags['helpText'] === true ? [row.text] : [])];
+      const heads = [...(flags['origin'] === true ? ['ORIGIN'] : []), ...(flags['helpText'] === true ? ['WHAT'] : [])];
+      context.output.table(['SETTING', 'VALUE', ...heads], rows.map((row) => [row.name, row.value, ...extra(row)]));
+    });
+}
+
+function addFile(program: Command, context: ProgramContext, name: 'novarc' | 's3cfg', text: string): void {
+  command(program, name, text).action(async (flags: Flags) => {
+    const path = statePaths(load(flags, context).settings)[name];
+    const content = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      throw error.code === 'ENOENT' ? new NotRunning(`there is no ${path} yet: the first start writes it`) : error;
+    });
+    context.output.line(content.trimEnd());
+  });
+}

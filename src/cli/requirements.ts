@@ -1,0 +1,57 @@
+// What novact needs of the host, as programs and the Debian packages that bring them. `bin/bootstrap` installs the same packages; a spec
+// holds the two lists together.
+import { accessSync, constants } from 'node:fs';
+import { join } from 'node:path';
+
+export interface Requirement {
+  readonly program: string;
+  readonly package: string;
+  readonly purpose: string;
+}
+
+/** For guests under libvirt. */
+export const hypervisorRequirements: readonly Requirement[] = [
+  { program: 'qemu-system-x86_64', package: 'qemu-system-x86', purpose: 'runs the guests' },
+  { program: 'qemu-img', package: 'qemu-utils', purpose: 'reads images and makes disks' },
+  { program: 'libvirtd', package: 'libvirt-daemon', purpose: 'keeps the guests' },
+  { program: 'virtlogd', package: 'libvirt-daemon', purpose: 'keeps the guests\' console logs' },
+  { program: 'debugfs', package: 'e2fsprogs', purpose: 'copies trees out of images without mounting them' },
+];
+
+/** For real networks. */
+export const networkRequirements: readonly Requirement[] = [
+  { program: 'ip', package: 'iproute2', purpose: 'makes bridges' },
+  { program: 'nft', package: 'nftables', purpose: 'security groups and NAT' },
+  { program: 'conntrack', package: 'conntrack', purpose: 'ends connections that a group no longer allows' },
+  { program: 'dnsmasq', package: 'dnsmasq-base', purpose: 'DHCP and DNS for guests' },
+  { program: 'dhcp_release', package: 'dnsmasq-utils', purpose: 'gives addresses back at once' },
+  { program: 'modprobe', package: 'kmod', purpose: 'loads parts of the kernel' },
+];
+
+/** For the private database. */
+export const databaseRequirements: readonly Requirement[] = [
+  { program: 'setpriv', package: 'util-linux', purpose: 'runs the database without root\'s rights' },
+];
+
+/** For `novact try`. */
+export const clientRequirements: readonly Requirement[] = [
+  { program: 'ssh', package: 'openssh-client', purpose: 'logs in to guests' },
+];
+
+/** Where the program is; root's folders are searched even where the PATH leaves them out. */
+export function programPath(program: string, path = process.env['PATH'] ?? ''): string | undefined {
+  const folders = [...path.split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'].filter((folder) => folder !== '');
+  return folders.map((folder) => join(folder, program)).find(isExecutable);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export const missingOf = (requirements: readonly Requirement[]): readonly Requirement[] =>
+  requirements.filter(({ program }) => programPath(program) === undefined);
