@@ -46,13 +46,15 @@ function ownerGrant(projectId: string): Xml {
   return element('Grant', [element('Grantee', grantee, { 'xmlns:xsi': schemaInstance, 'xsi:type': 'CanonicalUser' }), element('Permission', 'FULL_CONTROL')]);
 }
 
+function groupGrant(uri: string, permission: string): Xml {
+  const grantee = element('Grantee', [element('URI', uri)], { 'xmlns:xsi': schemaInstance, 'xsi:type': 'Group' });
+  return element('Grant', [grantee, element('Permission', permission)]);
+}
+
 function groupGrants(acl: string): Xml[] {
-  const grant = (uri: string, permission: string) => element('Grant', [
-    element('Grantee', [element('URI', uri)], { 'xmlns:xsi': schemaInstance, 'xsi:type': 'Group' }), element('Permission', permission),
-  ]);
-  if (acl === 'public-read') return [grant(groups.everyone, 'READ')];
-  if (acl === 'public-read-write') return [grant(groups.everyone, 'READ'), grant(groups.everyone, 'WRITE')];
-  return acl === 'authenticated-read' ? [grant(groups.authenticated, 'READ')] : [];
+  if (acl === 'public-read') return [groupGrant(groups.everyone, 'READ')];
+  if (acl === 'public-read-write') return [groupGrant(groups.everyone, 'READ'), groupGrant(groups.everyone, 'WRITE')];
+  return acl === 'authenticated-read' ? [groupGrant(groups.authenticated, 'READ')] : [];
 }
 
 /** s3cmd reads the grants, changes them and sends them back. The owner's full control cannot be taken away. */

@@ -1,0 +1,223 @@
+// Debian's own S3 clients, unmodified, against the S3 server with real signatures, files and database.
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createS3Server, type S3Server } from '../../src/api/s3/server.ts';
+import { authenticateS3 } from '../../src/auth/authenticate.ts';
+import { AuthManager } from '../../src/auth/manager.ts';
+import { authDrivers } from '../../src/drivers/auth/index.ts';
+import { openFilesystemStore } from '../../src/drivers/objectstore/filesystem.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { createRun } from '../../src/lib/exec.ts';
+import { createLog, silentLog } from '../../src/lib/log.ts';
+import { createSealer } from '../../src/lib/sealed.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+const run = createRun({ log: silentLog });
+let folder: string;
+let database: TestDatabase;
+let server: S3Server;
+let port: number;
+let key: { accessKeyId: string; secretAccessKey: string };
+let otherKey: { accessKeyId: string; secretAccessKey: string };
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 's3-clients-'));
+  database = await createTestDatabase();
+  const auth = new AuthManager({ driver: authDrivers.db({ db: database.db, clock: systemClock }), sealer: createSealer(randomBytes(32)) });
+  await auth.createUser({ name: 'ann' });
+  for (const name of ['ann', 'bob']) await auth.createProject({ name, manager: 'ann' });
+  key = await auth.createAccessKey({ user: 'ann', project: 'ann' });
+  otherKey = await auth.createAccessKey({ user: 'ann', project: 'bob' });
+  server = createS3Server({
+    db: database.db, store: await openFilesystemStore({ folder: join(folder, 'store') }), clock: systemClock, region: 'nova',
+    log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }),
+    authenticate: (request) => authenticateS3(request, { auth, clock: systemClock }),
+  });
+  port = await server.listen('127.0.0.1', 0);
+  await writeFile(join(folder, 'small'), 'a small file\n');
+  await writeFile(join(folder, 'large'), randomBytes(20 * 1024 * 1024 + 17));
+});
+afterAll(async () => {
+  await server.close({ graceMs: 100 });
+  await database.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const file = (name: string) => join(folder, name);
+const sha = async (name: string) => createHash('sha256').update(await readFile(file(name))).digest('hex');
+
+async function sameFiles(one: string, other: string): Promise<void> {
+  expect(await sha(other)).toBe(await sha(one));
+}
+
+describe.each([['4', 'False'], ['2', 'True']])('s3cmd with signature version %s', (version, signatureV2) => {
+  const bucket = `s3cmd-v${version}`;
+  const s3cmd = async (args: readonly string[], who = key) => {
+    const config = file(`s3cfg-${version}-${who.accessKeyId}`);
+    await writeFile(config, [
+      '[default]', `access_key = ${who.accessKeyId}`, `secret_key = ${who.secretAccessKey}`, `host_base = 127.0.0.1:${port}`, `host_bucket = 127.0.0.1:${port}`,
+      'use_https = False', `signature_v2 = ${signatureV2}`, 'bucket_location = nova',
+    ].join('\n'));
+    const done = await run('s3cmd', ['--config', config, '--no-progress', ...args], { timeoutMs: 120_000, okCodes: [0, 11, 12, 13, 64, 77], cwd: folder });
+    return { ...done, all: done.stdout + done.stderr };
+  };
+
+  it('makes a bucket, puts, lists, gets, copies and deletes', async () => {
+    expect((await s3cmd(['mb', `s3://${bucket}`])).code).toBe(0);
+    expect((await s3cmd(['put', file('small'), `s3://${bucket}/dir/small`])).code).toBe(0);
+    expect((await s3cmd(['put', '--multipart-chunk-size-mb=5', file('large'), `s3://${bucket}/large`])).code).toBe(0);
+    expect((await s3cmd(['ls'])).stdout).toContain(`s3://${bucket}`);
+    const listed = (await s3cmd(['ls', `s3://${bucket}`])).stdout;
+    expect(listed).toContain(`DIR  s3://${bucket}/dir/`);
+    expect(listed).toMatch(/20971537 +s3:\/\/.*\/large/);
+    expect((await s3cmd(['get', '--force', `s3://${bucket}/large`, file(`got-${version}`)])).code).toBe(0);
+    await sameFiles('large', `got-${version}`);
+    expect((await s3cmd(['cp', `s3://${bucket}/large`, `s3://${bucket}/copy`])).code).toBe(0);
+    expect((await s3cmd(['get', '--force', `s3://${bucket}/copy`, file(`got-${version}`)])).code).toBe(0);
+    await sameFiles('large', `got-${version}`);
+    expect((await s3cmd(['mv', `s3://${bucket}/copy`, `s3://${bucket}/moved`])).code).toBe(0);
+    expect((await s3cmd(['info', `s3://${bucket}/moved`])).stdout).toContain('File size: 20971537');
+    expect((await s3cmd(['info', `s3://${bucket}`])).stdout).toContain('Location:  nova');
+  });
+
+  it('keeps odd keys', async () => {
+    for (const key of ['ü +&.txt', 'a//b', '../x', 'tail/']) {
+      const put = await s3cmd(['put', file('small'), `s3://${bucket}/odd/${key}${key.endsWith('/') ? 'x' : ''}`]);
+      expect([put.code, put.all]).toEqual([0, expect.any(String)]);
+      expect((await s3cmd(['ls', '--recursive', `s3://${bucket}/odd/`])).stdout).toContain(`/odd/${key}`);
+    }
+  });
+
+  it('opens and closes an object by ACL', async () => {
+    expect((await s3cmd(['setacl', '--acl-public', `s3://${bucket}/large`])).code).toBe(0);
+    const anonymous = await fetch(`http://127.0.0.1:${port}/${bucket}/large`, { method: 'HEAD' });
+    expect(anonymous.status).toBe(200);
+    expect((await s3cmd(['setacl', '--acl-private', `s3://${bucket}/large`])).code).toBe(0);
+    expect((await fetch(`http://127.0.0.1:${port}/${bucket}/large`, { method: 'HEAD' })).status).toBe(403);
+  });
+
+  it('reports what another project may not do, and a wrong secret', async () => {
+    const denied = await s3cmd(['ls', `s3://${bucket}`], otherKey);
+    expect([denied.code, denied.all]).toEqual([77, expect.stringContaining('AccessDenied')]);
+    const wrong = await s3cmd(['ls'], { ...key, secretAccessKey: 'wrong' });
+    expect([wrong.code, wrong.all]).toEqual([77, expect.stringContaining('SignatureDoesNotMatch')]);
+  });
+
+  it('empties and removes the bucket', async () => {
+    expect((await s3cmd(['rb', `s3://${bucket}`])).all).toContain('BucketNotEmpty');
+    expect((await s3cmd(['del', '--recursive', '--force', `s3://${bucket}`])).code).toBe(0);
+    expect((await s3cmd(['rb', `s3://${bucket}`])).code).toBe(0);
+    expect((await s3cmd(['ls', `s3://${bucket}`])).all).toContain('NoSuchBucket');
+  });
+});
+
+describe('awscli', () => {
+  const aws = async (args: readonly string[], okCodes: readonly number[] = [0]) => {
+    const env = { AWS_ACCESS_KEY_ID: key.accessKeyId, AWS_SECRET_ACCESS_KEY: key.secretAccessKey, AWS_DEFAULT_REGION: 'nova', HOME: folder, AWS_EC2_METADATA_DISABLED: 'true' };
+    return run('/usr/bin/aws', ['--endpoint-url', `http://127.0.0.1:${port}`, ...args], { timeoutMs: 120_000, env, okCodes, cwd: folder });
+  };
+
+  it('goes through the life of a bucket', async () => {
+    await aws(['s3', 'mb', 's3://awscli']);
+    await aws(['s3', 'cp', '--no-progress', file('large'), 's3://awscli/dir/large']);
+    await aws(['s3', 'cp', '--no-progress', file('small'), 's3://awscli/ü + %2F&.txt']);
+    await aws(['s3', 'cp', '--no-progress', 's3://awscli/dir/large', file('aws-got')]);
+    await sameFiles('large', 'aws-got');
+    await aws(['s3', 'cp', '--no-progress', 's3://awscli/ü + %2F&.txt', file('aws-got')]);
+    await sameFiles('small', 'aws-got');
+    await aws(['s3', 'cp', '--no-progress', 's3://awscli/dir/large', 's3://awscli/copied']); // by UploadPartCopy
+    await aws(['s3', 'cp', '--no-progress', 's3://awscli/copied', file('aws-got')]);
+    await sameFiles('large', 'aws-got');
+    expect((await aws(['s3', 'ls', 's3://awscli'])).stdout).toMatch(/PRE dir\/\n.*20971537 copied\n.*ü \+ %2F&\.txt/);
+    expect((await aws(['s3', 'ls', '--recursive', 's3://awscli/'])).stdout).toContain('dir/large');
+    expect((await aws(['s3', 'rb', 's3://awscli'], [1])).stderr).toContain('BucketNotEmpty');
+    await aws(['s3', 'rb', '--force', 's3://awscli']);
+    expect((await aws(['s3', 'ls'])).stdout).not.toContain('awscli');
+  });
+
+  it('uses the plain operations', async () => {
+    await aws(['s3api', 'create-bucket', '--bucket', 's3api', '--create-bucket-configuration', 'LocationConstraint=nova']);
+    await aws(['s3api', 'put-object', '--bucket', 's3api', '--key', 'k', '--body', file('small'), '--checksum-algorithm', 'CRC32', '--metadata', 'a=1']);
+    const got = await aws(['s3api', 'get-object', '--bucket', 's3api', '--key', 'k', '--checksum-mode', 'ENABLED', '--range', 'bytes=2-6', file('part')]);
+    expect(JSON.parse(got.stdout)).toMatchObject({ ContentRange: 'bytes 2-6/13', Metadata: { a: '1' } });
+    expect(await readFile(file('part'), 'utf8')).toBe('small');
+    const head = await aws(['s3api', 'head-object', '--bucket', 's3api', '--key', 'k', '--checksum-mode', 'ENABLED']);
+    expect(JSON.parse(head.stdout)).toHaveProperty('ChecksumCRC32');
+    expect((await aws(['s3api', 'get-bucket-policy', '--bucket', 's3api'], [254])).stderr).toContain('NoSuchBucketPolicy');
+    expect((await aws(['s3api', 'put-bucket-versioning', '--bucket', 's3api', '--versioning-configuration', 'Status=Enabled'], [254])).stderr).toContain('NotImplemented');
+    const url = (await aws(['s3', 'presign', 's3://s3api/k'])).stdout.trim();
+    expect(await (await fetch(url)).text()).toBe('a small file\n');
+    expect((await fetch(url.replace(/.$/, (last) => (last === '0' ? '1' : '0')))).status).toBe(403);
+    await aws(['s3', 'rb', '--force', 's3://s3api']);
+  });
+});
+
+const python = (program: string) => run('/usr/bin/python3', ['-c', program], {
+  timeoutMs: 120_000, cwd: folder, env: { KEY: key.accessKeyId, SECRET: key.secretAccessKey, PORT: String(port), HOME: folder, AWS_EC2_METADATA_DISABLED: 'true' },
+});
+
+describe('boto 2', () => {
+  it.each(['', 's3v4'])('goes through the life of a bucket, signature %j', async (signature) => {
+    const done = await python(`
+import os, boto, boto.s3.connection as c
+${signature === '' ? '' : "os.environ['S3_USE_SIGV4'] = 'True'"}
+s3 = boto.connect_s3(os.environ['KEY'], os.environ['SECRET'], host='127.0.0.1', port=int(os.environ['PORT']), is_secure=False, calling_format=c.OrdinaryCallingFormat())
+${signature === '' ? '' : "s3.auth_region_name = 'nova' # boto 2 itself cannot guess a region from an IP address"}
+b = s3.create_bucket('boto-two')
+k = b.new_key('dir/ü +')
+k.set_metadata('a', '1')
+k.set_contents_from_string('hello', policy='public-read')
+assert b.get_key('dir/ü +').get_contents_as_string() == b'hello'
+assert b.get_key('dir/ü +').get_metadata('a') == '1'
+assert b.get_key('absent') is None
+m = b.initiate_multipart_upload('large')
+data = open('large', 'rb').read()
+import io
+for n, at in enumerate(range(0, len(data), 8 << 20)): m.upload_part_from_file(io.BytesIO(data[at:at + (8 << 20)]), n + 1)
+m.complete_upload()
+assert b.get_key('large').get_contents_as_string() == data
+b.copy_key('copy', 'boto-two', 'dir/ü +')
+assert [k.name for k in b.list()] == ['copy', 'dir/ü +', 'large'], [k.name for k in b.list()]
+assert [k.name for k in b.list(delimiter='/')] == ['copy', 'large', 'dir/'], [k.name for k in b.list(delimiter='/')]
+try:
+    s3.get_bucket('absent-bucket'); raise SystemExit('found')
+except boto.exception.S3ResponseError as e: assert e.status == 404
+assert b.delete_keys(['copy', 'dir/ü +', 'large']).errors == []
+b.delete()
+print('done')
+`);
+    expect(done.stdout).toBe('done\n');
+  });
+});
+
+describe('boto3', () => {
+  it('goes through the life of a bucket', async () => {
+    const done = await python(`
+import os, boto3, botocore
+s3 = boto3.client('s3', endpoint_url='http://127.0.0.1:' + os.environ['PORT'], aws_access_key_id=os.environ['KEY'], aws_secret_access_key=os.environ['SECRET'], region_name='us-east-1')
+s3.create_bucket(Bucket='boto-three')
+s3.upload_file('large', 'boto-three', 'large')
+s3.download_file('boto-three', 'large', 'boto3-got')
+assert open('large', 'rb').read() == open('boto3-got', 'rb').read()
+keys = ['../x', 'a//b', 'ü%2F', 'k' * 1024, 'tail/', 'a+b c', 'tab\\tlf\\ncr\\r', '💾']
+for k in keys: s3.put_object(Bucket='boto-three', Key=k, Body=k.encode(), ChecksumAlgorithm='SHA256')
+for k in keys: assert s3.get_object(Bucket='boto-three', Key=k, ChecksumMode='ENABLED')['Body'].read() == k.encode()
+got = [o['Key'] for p in s3.get_paginator('list_objects_v2').paginate(Bucket='boto-three', PaginationConfig={'PageSize': 2}) for o in p['Contents']]
+assert got == sorted(keys + ['large'], key=lambda k: k.encode()), got
+try:
+    s3.put_object(Bucket='boto-three', Key='x', Body=b'x', ContentMD5='1B2M2Y8AsgTpgAmY7PhCfg=='); raise SystemExit('took it')
+except botocore.exceptions.ClientError as e: assert e.response['Error']['Code'] == 'BadDigest', e
+try:
+    s3.head_object(Bucket='boto-three', Key='absent'); raise SystemExit('found')
+except botocore.exceptions.ClientError as e: assert e.response['Error']['Code'] == '404', e
+assert s3.get_bucket_location(Bucket='boto-three')['LocationConstraint'] == 'nova'
+s3.delete_objects(Bucket='boto-three', Delete={'Objects': [{'Key': k} for k in got]})
+s3.delete_bucket(Bucket='boto-three')
+print('done')
+`);
+    expect(done.stdout).toBe('done\n');
+  });
+});
