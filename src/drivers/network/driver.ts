@@ -58,7 +58,10 @@ export interface NetworkDriver {
   readonly info: NetworkInfo;
   /** Throws `unsupported` with what is missing and the command that mends it. */
   probe(): Promise<void>;
-  /** After: the bridge is up with the gateway's address, forwarding is on, and exactly one DHCP and DNS server serves just these hosts on it. An unchanged one is adopted, not restarted. */
+  /**
+   * After: the bridge is up with the gateway's address, forwarding is on, and exactly one DHCP and DNS server serves just these
+   * hosts on it. An unchanged one is adopted, not restarted.
+   */
   ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[]): Promise<void>;
   /** Ends leases at once, so that the address can be used again. No error if there is none. */
   releaseLease(network: NetworkSpec, host: DhcpHost): Promise<void>;
