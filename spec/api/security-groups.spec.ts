@@ -1,0 +1,172 @@
+// Security groups over the dispatcher and a real database: both forms of rules, all refusals, and what network hosts are told.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { at, createEc2Lab, items, type Ec2Lab, type Params } from '../support/ec2.ts';
+
+let lab: Ec2Lab;
+beforeAll(async () => {
+  lab = await createEc2Lab();
+  // Bob is a plain member; ann manages her project, and changes groups as its netadmin.
+  await lab.auth.addRole('ann', 'netadmin');
+  await lab.auth.addRole('ann', 'netadmin', 'ann');
+  Object.assign(lab.ann, await lab.auth.principalFor('ann', 'ann'));
+});
+afterAll(() => lab.close());
+
+let count = 0;
+async function group(): Promise<{ id: string; name: string }> {
+  const name = `group ${(count += 1)}`;
+  const made = await lab.ask('CreateSecurityGroup', { GroupName: name, GroupDescription: 'for a spec' });
+  return { id: String(made['groupId']), name };
+}
+const ssh: Params = { IpProtocol: 'tcp', FromPort: 22, ToPort: 22 };
+const authorize = (params: Params) => lab.ask('AuthorizeSecurityGroupIngress', params);
+const authorizeCode = (params: Params) => lab.codeOf('AuthorizeSecurityGroupIngress', params);
+const see = async (id: string, version = '2016-11-15') => items(await lab.ask('DescribeSecurityGroups', { 'GroupId.1': id, Version: version }), 'securityGroupInfo')[0];
+const permissions = async (id: string, version?: string) => items(await see(id, version), 'ipPermissions');
+
+describe('the default group', () => {
+  it('is there as soon as somebody looks, lets its own members in, and stays', async () => {
+    const [seen] = items(await lab.ask('DescribeSecurityGroups', {}, lab.bob), 'securityGroupInfo');
+    expect(seen).toMatchObject({ groupName: 'default', groupDescription: 'default group', ownerId: lab.bob.projectId });
+    expect(items(seen, 'ipPermissions')).toMatchObject([{ ipProtocol: '-1', groups: { item: [{ groupId: seen?.['groupId'], userId: lab.bob.projectId }] } }]);
+    expect(items(seen, 'ipPermissionsEgress')).toMatchObject([{ ipProtocol: '-1', ipRanges: { item: [{ cidrIp: '0.0.0.0/0' }] } }]);
+    expect(await lab.codeOf('DeleteSecurityGroup', { GroupName: 'default' })).toBe('CannotDelete');
+    expect(await lab.codeOf('CreateSecurityGroup', { GroupName: 'default', GroupDescription: 'x' })).toBe('InvalidGroup.Reserved');
+  });
+});
+
+describe('a group', () => {
+  it('is made with a name of its own, found by id, name, filter and tag, and deleted', async () => {
+    const made = await lab.ask('CreateSecurityGroup', { GroupName: 'web', GroupDescription: '0123', 'TagSpecification.1.ResourceType': 'security-group', 'TagSpecification.1.Tag.1.Key': 'k', 'TagSpecification.1.Tag.1.Value': 'v' });
+    const id = String(made['groupId']);
+    expect(id).toMatch(/^sg-[0-9a-f]{17}$/);
+    for (const params of [{ 'GroupId.1': id }, { 'GroupName.1': 'web' }, { 'Filter.1.Name': 'group-name', 'Filter.1.Value.1': 'w?b' }, { 'Filter.1.Name': 'tag:k', 'Filter.1.Value.1': 'v' }]) {
+      expect(items(await lab.ask('DescribeSecurityGroups', params), 'securityGroupInfo')).toMatchObject([{ groupId: id, groupDescription: '0123' }]);
+    }
+    expect(await lab.codeOf('CreateSecurityGroup', { GroupName: 'web', GroupDescription: 'x' })).toBe('InvalidGroup.Duplicate');
+    expect(await lab.codeOf('DeleteSecurityGroup', { GroupName: 'web' })).toBe('ok');
+    expect(await lab.codeOf('DeleteSecurityGroup', { GroupId: id })).toBe('InvalidGroup.NotFound');
+  });
+
+  it('that is badly named, unknown or foreign is refused in AWS\'s words', async () => {
+    const { id } = await group();
+    const refused: [string, Params, string][] = [
+      ['CreateSecurityGroup', { GroupName: 'sg-x', GroupDescription: 'x' }, 'InvalidParameterValue'],
+      ['CreateSecurityGroup', { GroupName: 'é', GroupDescription: 'x' }, 'InvalidParameterValue'],
+      ['CreateSecurityGroup', { GroupName: 'x'.repeat(256), GroupDescription: 'x' }, 'InvalidParameterValue'],
+      ['CreateSecurityGroup', { GroupName: 'x' }, 'MissingParameter'],
+      ['CreateSecurityGroup', { GroupName: 'x', GroupDescription: 'x', VpcId: 'vpc-12345678' }, 'InvalidVpcID.NotFound'],
+      ['DeleteSecurityGroup', {}, 'MissingParameter'],
+      ['DeleteSecurityGroup', { GroupId: 'nonsense' }, 'InvalidGroupId.Malformed'],
+      ['DescribeSecurityGroups', { 'GroupId.1': 'sg-00000000' }, 'InvalidGroup.NotFound'],
+      ['DescribeSecurityGroups', { 'GroupName.1': 'nobody' }, 'InvalidGroup.NotFound'],
+    ];
+    for (const [action, params, code] of refused) expect(await lab.codeOf(action, params), JSON.stringify(params)).toBe(code);
+    expect(await lab.codeOf('DescribeSecurityGroups', { 'GroupId.1': id }, lab.bob)).toBe('InvalidGroup.NotFound');
+    expect(await lab.codeOf('CreateSecurityGroup', { GroupName: 'x', GroupDescription: 'x' }, lab.bob)).toBe('UnauthorizedOperation');
+  });
+
+  it('that another group\'s rule refers to cannot be deleted before the rule', async () => {
+    const [source, user] = [await group(), await group()];
+    const rule = { GroupId: user.id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.Groups.1.GroupId': source.id };
+    await authorize(rule);
+    expect(await lab.codeOf('DeleteSecurityGroup', { GroupId: source.id })).toBe('InvalidGroup.InUse');
+    await lab.ask('RevokeSecurityGroupIngress', rule);
+    expect(await lab.codeOf('DeleteSecurityGroup', { GroupId: source.id })).toBe('ok');
+  });
+});
+
+describe('rules', () => {
+  it('come flat or as permissions, are stored canonically, and network hosts are told of each change', async () => {
+    const { id, name } = await group();
+    await lab.told();
+    await authorize({ GroupName: name, ...ssh, CidrIp: '10.1.2.3/8' });
+    await authorize({ GroupId: id, 'IpPermissions.1.IpProtocol': '17', 'IpPermissions.1.FromPort': 53, 'IpPermissions.1.ToPort': 54, 'IpPermissions.1.IpRanges.1.CidrIp': '1.2.3.4/32', 'IpPermissions.1.IpRanges.1.Description': 'dns', 'IpPermissions.1.IpRanges.2.CidrIp': '1.2.3.5/32' });
+    expect(await permissions(id)).toEqual(expect.arrayContaining([
+      expect.objectContaining({ ipProtocol: 'tcp', fromPort: '22', toPort: '22', ipRanges: { item: [{ cidrIp: '10.0.0.0/8' }] } }),
+      expect.objectContaining({ ipProtocol: 'udp', fromPort: '53', toPort: '54', ipRanges: { item: expect.arrayContaining([{ cidrIp: '1.2.3.4/32', description: 'dns' }, { cidrIp: '1.2.3.5/32' }]) } }),
+    ]));
+    expect(await lab.told()).toEqual(Array(2).fill({ to: 'network@host1', verb: 'refreshFirewall', body: { groupIds: [id] } }));
+    await lab.ask('RevokeSecurityGroupIngress', { GroupId: id, ...ssh, CidrIp: '10.0.0.0/8' });
+    expect(await permissions(id)).toHaveLength(1);
+    expect(await lab.told()).toHaveLength(1);
+  });
+
+  it('without a source mean everywhere to clients of Nova\'s age, and are refused from later ones', async () => {
+    const { id } = await group();
+    expect(await authorizeCode({ GroupId: id, ...ssh })).toBe('MissingParameter');
+    await authorize({ GroupId: id, ...ssh, Version: '2014-10-01' });
+    expect(at(await permissions(id), 0, 'ipRanges', 'item', 0, 'cidrIp')).toBe('0.0.0.0/0');
+  });
+
+  it('from a group by name alone mean all of tcp, udp and icmp, and name the group to old clients only', async () => {
+    const [source, user] = [await group(), await group()];
+    await authorize({ GroupName: user.name, SourceSecurityGroupName: source.name, SourceSecurityGroupOwnerId: `ann:${lab.ann.projectId}` });
+    const seen = await permissions(user.id, '2014-10-01');
+    expect(seen.map((each) => each['ipProtocol']).toSorted()).toEqual(['icmp', 'tcp', 'udp']);
+    expect(at(seen, 0, 'groups', 'item', 0)).toEqual({ groupId: source.id, groupName: source.name, userId: lab.ann.projectId });
+    expect(at(await permissions(user.id), 0, 'groups', 'item', 0)).toEqual({ groupId: source.id, userId: lab.ann.projectId });
+  });
+
+  it('from a group of another project are found by its owner', async () => {
+    const { id } = await group();
+    const [foreign] = items(await lab.ask('DescribeSecurityGroups', {}, lab.bob), 'securityGroupInfo');
+    await authorize({ GroupId: id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.Groups.1.GroupName': 'default', 'IpPermissions.1.Groups.1.UserId': lab.bob.projectId });
+    expect(at(await permissions(id), 0, 'groups', 'item', 0)).toEqual({ groupId: foreign?.['groupId'], userId: lab.bob.projectId });
+    expect(await authorizeCode({ GroupId: id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.Groups.1.GroupId': String(foreign?.['groupId']) })).toBe('InvalidGroup.NotFound');
+  });
+
+  it('that are there already, or are not there, fail as a whole', async () => {
+    const { id } = await group();
+    await authorize({ GroupId: id, ...ssh, CidrIp: '10.0.0.0/8' });
+    expect(await authorizeCode({ GroupId: id, ...ssh, CidrIp: '10.9.0.0/8' })).toBe('InvalidPermission.Duplicate');
+    const two = { GroupId: id, 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 22, 'IpPermissions.1.ToPort': 22, 'IpPermissions.1.IpRanges.1.CidrIp': '9.0.0.0/8', 'IpPermissions.1.IpRanges.2.CidrIp': '10.0.0.0/8' };
+    expect(await authorizeCode(two)).toBe('InvalidPermission.Duplicate');
+    expect(await lab.codeOf('RevokeSecurityGroupIngress', two)).toBe('InvalidPermission.NotFound');
+    expect(at(await permissions(id), 0, 'ipRanges', 'item')).toEqual([{ cidrIp: '10.0.0.0/8' }]);
+    expect(await authorizeCode({ ...two, 'IpPermissions.1.IpRanges.2.CidrIp': '9.1.0.0/8' })).toBe('InvalidParameterValue');
+  });
+
+  it('that make no sense are refused', async () => {
+    const { id } = await group();
+    const cidr = { CidrIp: '10.0.0.0/8' };
+    const refused: [Params, string][] = [
+      [{ ...cidr, IpProtocol: 'tcp' }, 'InvalidParameterValue'],
+      [{ ...cidr, IpProtocol: 'tcp', FromPort: -1, ToPort: -1 }, 'InvalidParameterValue'],
+      [{ ...cidr, IpProtocol: 'tcp', FromPort: 80, ToPort: 22 }, 'InvalidParameterValue'],
+      [{ ...cidr, IpProtocol: 'udp', FromPort: 80, ToPort: 65_536 }, 'InvalidParameterValue'],
+      [{ ...cidr, IpProtocol: 'icmp', FromPort: 300, ToPort: -1 }, 'InvalidParameterValue'],
+      [{ ...cidr, IpProtocol: 'icmp', FromPort: -1, ToPort: 3 }, 'InvalidParameterValue'],
+      [{ ...cidr, IpProtocol: 'sctpx' }, 'InvalidParameterValue'],
+      [{ ...cidr, IpProtocol: '256' }, 'InvalidParameterValue'],
+      [{ ...cidr }, 'MissingParameter'],
+      ...['10.0.0.0', '10.0.0.0/33', '10.0.0/8', '010.0.0.0/8', 'x', '10.0.0.256/8', '::/0', '10.0.0.0/-1', '10.0.0.0/8\n'].map((CidrIp): [Params, string] => [{ ...ssh, CidrIp }, 'InvalidParameterValue']),
+      [{ 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 1, 'IpPermissions.1.ToPort': 2, 'IpPermissions.1.Ipv6Ranges.1.CidrIpv6': '::/0' }, 'UnsupportedOperation'],
+      [{ ...ssh, SourceSecurityGroupName: 'nobody' }, 'InvalidGroup.NotFound'],
+    ];
+    for (const [params, code] of refused) expect(await authorizeCode({ GroupId: id, ...params }), JSON.stringify(params)).toBe(code);
+    expect(await permissions(id)).toEqual([]);
+  });
+
+  it('of one group are bounded', async () => {
+    const { id } = await group();
+    const ranges = (from: number, to: number): Params => Object.fromEntries(Array.from({ length: to - from }, (_, index) => [`IpPermissions.1.IpRanges.${index + 1}.CidrIp`, `10.0.${from + index}.0/24`]));
+    const all = { GroupId: id, 'IpPermissions.1.IpProtocol': '-1' };
+    await authorize({ ...all, ...ranges(0, 100) });
+    expect(await authorizeCode({ ...all, ...ranges(100, 101) })).toBe('RulesPerSecurityGroupLimitExceeded');
+    expect(at(await permissions(id), 0, 'ipRanges', 'item')).toHaveLength(100);
+  });
+
+  it('are listed one by one and revoked by id; those of egress cannot be changed', async () => {
+    const { id } = await group();
+    await authorize({ GroupId: id, ...ssh, CidrIp: '10.0.0.0/8' });
+    const rules = items(await lab.ask('DescribeSecurityGroupRules', { 'Filter.1.Name': 'group-id', 'Filter.1.Value.1': id }), 'securityGroupRuleSet');
+    expect(rules.map((rule) => rule['isEgress']).toSorted()).toEqual(['false', 'true']);
+    const ingress = rules.find((rule) => rule['isEgress'] === 'false');
+    expect(ingress).toMatchObject({ ipProtocol: 'tcp', fromPort: '22', cidrIpv4: '10.0.0.0/8', groupOwnerId: lab.ann.projectId });
+    expect(await lab.codeOf('RevokeSecurityGroupIngress', { GroupId: id, 'SecurityGroupRuleId.1': 'sgr-00000000' })).toBe('InvalidSecurityGroupRuleId.NotFound');
+    await lab.ask('RevokeSecurityGroupIngress', { GroupId: id, 'SecurityGroupRuleId.1': String(ingress?.['securityGroupRuleId']) });
+    expect(await permissions(id)).toEqual([]);
+    expect(await lab.codeOf('RevokeSecurityGroupEgress', { GroupId: id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.IpRanges.1.CidrIp': '0.0.0.0/0' })).toBe('UnsupportedOperation');
+  });
+});
