@@ -17,7 +17,8 @@ const claimed = async (made: SimCloud) => (await made.database.db.select().from(
 describe('an instance', () => {
   it('runs, stops, starts and ends, and nothing of it remains', async () => {
     const made = await start();
-    const host = made.hosts[0]!;
+    const [host] = made.hosts;
+    if (host === undefined) throw new Error('the cloud has no host');
     const [id = ''] = await made.launch(1);
     await reaches(made, id, 'running');
     expect(host.world.domains.get(id)?.state).toBe('running');
@@ -43,9 +44,12 @@ describe('an instance', () => {
   it('that fits nowhere ends with its reason, and everything is free', async () => {
     const made = await start({ cores: 2 });
     const ids = await made.launch(3);
-    await eventually(async () => (await Promise.all(ids.map((id) => stateOf(made, id)))).every((row) => row?.state === 'running' || row?.state === 'terminated'));
+    await eventually(async () => {
+      const rows = await Promise.all(ids.map((id) => stateOf(made, id)));
+      return rows.every((row) => row?.state === 'running' || row?.state === 'terminated');
+    });
     const rows = await Promise.all(ids.map((id) => stateOf(made, id)));
-    expect(rows.map((row) => row?.state).sort()).toEqual(['running', 'running', 'terminated']);
+    expect(rows.map((row) => row?.state).toSorted()).toEqual(['running', 'running', 'terminated']);
     expect(rows.find((row) => row?.state === 'terminated')).toMatchObject({ stateReasonCode: 'Server.InsufficientInstanceCapacity', host: null });
     expect(await made.database.db.select().from(hosts)).toMatchObject([{ claimedCores: 2 }]);
   });
@@ -77,7 +81,7 @@ describe('an instance', () => {
     const [id = ''] = await made.launch(1, { state: 'shutting-down' });
     await made.wish(id, 'instance.terminate', 'shutting-down');
     await reaches(made, id, 'terminated');
-    expect((await allOperations(made)).map(({ kind, state }) => `${kind} ${state}`).sort()).toEqual(['instance.run failed', 'instance.terminate done']);
+    expect((await allOperations(made)).map(({ kind, state }) => `${kind} ${state}`).toSorted()).toEqual(['instance.run failed', 'instance.terminate done']);
   });
 
   it('that does not listen is stopped by force after its time', async () => {

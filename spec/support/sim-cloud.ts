@@ -9,6 +9,7 @@ import type { Ref } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { schedulerActor } from '../../src/actors/scheduler/actor.ts';
 import { policies } from '../../src/actors/scheduler/policies/index.ts';
+import type { Queryable } from '../../src/db/db.ts';
 import { reportHost, takeEpoch } from '../../src/db/hosts.ts';
 import { instances, images, operations, projects, reservations, users } from '../../src/db/schema/all.ts';
 import { insertOperation } from '../../src/db/operations.ts';
@@ -76,7 +77,8 @@ export async function createSimCloud(options: SimCloudOptions = {}): Promise<Sim
   const imageId = newId('ami');
   await db.insert(images).values({
     id: imageId, projectId, name: 'an image', location: 'b/k', type: 'machine', architecture: 'x86_64', state: 'available', rootDeviceName: '/dev/vda',
-    virtualizationType: 'hvm', format: 'raw', sizeBytes: 1_000, virtualSizeBytes: 1_000, sha256: '00', blobId: 'blob', createdAt: clock.date(), stateChangedAt: clock.date(),
+    virtualizationType: 'hvm', format: 'raw', sizeBytes: 1_000, virtualSizeBytes: 1_000, sha256: '00', blobId: 'blob',
+    createdAt: clock.date(), stateChangedAt: clock.date(),
   });
   await createNetwork(db, { name: 'default', manager: 'flat-dhcp', cidr: options.cidr ?? '10.45.0.0/24', bridge: 'spec0', mtu: 1500 }, clock.date());
   const transport = createLocalTransport({ clock, log, process: `spec-${(systems += 1)}` });
@@ -89,25 +91,27 @@ export async function createSimCloud(options: SimCloudOptions = {}): Promise<Sim
     async wish(instanceId, kind, state, input = {}) {
       const operationId = await db.transaction(async (tx) => {
         if (state !== undefined) await tx.update(instances).set({ state, stateChangedAt: clock.date() }).where(eq(instances.id, instanceId));
-        const [row] = await tx.select().from(instances).where(eq(instances.id, instanceId));
+        const owner = await hostOf(tx, instanceId);
         return insertOperation(tx, {
-          kind, resourceId: instanceId, projectId, userId: 'u', requestId: 'wish', input, owner: row?.host == null ? 'scheduler' : `compute@${row.host}`,
+          kind, resourceId: instanceId, projectId, userId: 'u', requestId: 'wish', input, owner: owner === null ? 'scheduler' : `compute@${owner}`,
           deadline: new Date(clock.now() + 60_000),
         }, clock.date());
       });
-      const [row] = await db.select().from(instances).where(eq(instances.id, instanceId));
-      if (row?.host == null) await transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId, operationId });
-      else await transport.tell({ role: 'compute', host: row.host }, computeProtocol, 'performOperation', { instanceId, operationId });
+      const host = await hostOf(db, instanceId);
+      if (host === null) await transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId, operationId });
+      else await transport.tell({ role: 'compute', host }, computeProtocol, 'performOperation', { instanceId, operationId });
     },
     async close() {
-      for (const stop of stops.reverse()) await stop();
+      for (const stop of stops.toReversed()) await stop();
       await transport.close();
       await database.close();
     },
   };
 }
 
-async function createHost(name: string, database: TestDatabase, transport: Transport, options: SimCloudOptions, stops: (() => Promise<void>)[]): Promise<SimHost> {
+async function createHost(
+  name: string, database: TestDatabase, transport: Transport, options: SimCloudOptions, stops: (() => Promise<void>)[],
+): Promise<SimHost> {
   const { db } = database;
   const world = new SimWorld();
   const files = createMemoryFiles({ clock });
@@ -115,7 +119,8 @@ async function createHost(name: string, database: TestDatabase, transport: Trans
   const imageSource = createFakeImageSource({ clock, put: files.put, delayMs: 1 });
   const hypervisor: HypervisorDriver = createSimHypervisor({ clock, world, bootDelayMs: 5, shutdownDelayMs: 5, ...options.sim?.(name) });
   const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
-  await reportHost(db, { name, zone: 'nova', hypervisor: 'sim', cores: options.cores ?? 16, memoryMiB: options.memoryMiB ?? 65_536, diskGiB: 1_000, bootId: 'boot' }, clock.date());
+  const { cores = 16, memoryMiB = 65_536 } = options;
+  await reportHost(db, { name, zone: 'nova', hypervisor: 'sim', cores, memoryMiB, diskGiB: 1_000, bootId: 'boot' }, clock.date());
   const epoch = await takeEpoch(db, { host: name, role: 'compute' }, clock.date());
   const compute: ComputeHost = {
     name, cloudId, db, clock, log, system, transport, hypervisor, files, imageSource, disk: memoryDisk(files), owner: { name: `compute@${name}`, epoch },
@@ -180,6 +185,11 @@ async function startScheduler({ db }: TestDatabase, transport: Transport, stops:
   stops.push(() => system.stop(5_000));
 }
 
+async function hostOf(db: Queryable, instanceId: string): Promise<string | null> {
+  const [row] = await db.select({ host: instances.host }).from(instances).where(eq(instances.id, instanceId));
+  return row?.host ?? null;
+}
+
 interface LaunchIn {
   readonly database: TestDatabase;
   readonly transport: Transport;
@@ -187,7 +197,9 @@ interface LaunchIn {
   readonly imageId: string;
 }
 
-async function launchIn({ database: { db }, transport, projectId, imageId }: LaunchIn, count: number, changes: Partial<typeof instances.$inferInsert>): Promise<string[]> {
+async function launchIn(
+  { database: { db }, transport, projectId, imageId }: LaunchIn, count: number, changes: Partial<typeof instances.$inferInsert>,
+): Promise<string[]> {
   const now = clock.date();
   const reservationId = newId('r');
   const made = await db.transaction(async (tx) => {

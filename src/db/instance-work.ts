@@ -148,6 +148,7 @@ export function unplacedInstances(db: Queryable): Promise<Instance[]> {
 
 /** The number of instances on a host that are not terminated. */
 export async function countOnHost(db: Queryable, host: string): Promise<number> {
-  const [row] = await db.select({ count: sql<number>`count(*)::int` }).from(instances).where(and(eq(instances.host, host), notInArray(instances.state, ['terminated'])));
+  const [row] = await db.select({ count: sql<number>`count(*)::int` }).from(instances)
+    .where(and(eq(instances.host, host), notInArray(instances.state, ['terminated'])));
   return row?.count ?? 0;
 }

@@ -29,7 +29,8 @@ export async function insertOperation(tx: Queryable, operation: NewOperation, no
 
 /** The operations of a resource that are not finished, first things first. */
 export function unfinishedOperations(db: Queryable, resourceId: string): Promise<Operation[]> {
-  return db.select().from(operations).where(and(eq(operations.resourceId, resourceId), inArray(operations.state, [...unfinished]))).orderBy(asc(operations.sequence));
+  return db.select().from(operations)
+    .where(and(eq(operations.resourceId, resourceId), inArray(operations.state, [...unfinished]))).orderBy(asc(operations.sequence));
 }
 
 /** Resources for which this owner has unfinished work: what a start and every sweep look for. */

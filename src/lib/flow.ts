@@ -70,7 +70,7 @@ export async function runFlow<Context>(flow: Flow<Context>, context: Context, jo
 
 async function undoAll<Context>(flow: Flow<Context>, context: Context, progress: Progress<Context>, error: string, options: FlowOptions): Promise<FlowResult> {
   await progress.beginUndo(error);
-  for (const step of [...flow.steps].reverse()) {
+  for (const step of flow.steps.toReversed()) {
     const record = progress.record(step.name);
     if (record === undefined || record.state === 'undone') continue;
     stopIfInterrupted(options);

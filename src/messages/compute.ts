@@ -4,7 +4,8 @@ import { protocol } from './protocol.ts';
 
 export const computeProtocol = protocol('compute', {
   performOperation: {
-    doc: 'An operation on an instance waits in the database for this host. The instance actor loads its unfinished operations and performs them in order; saying it twice, or never, changes nothing.',
+    doc: 'An operation on an instance waits in the database for this host. The instance actor loads its unfinished operations and '
+      + 'performs them in order; saying it twice, or never, changes nothing.',
     body: z.object({ instanceId: z.string(), operationId: z.string() }),
   },
   readConsole: {

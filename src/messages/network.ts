@@ -4,7 +4,8 @@ import { protocol } from './protocol.ts';
 
 export const networkProtocol = protocol('network', {
   ensurePort: {
-    doc: 'Make the network of an instance real on this host: bridge, DHCP host entry, firewall with its port and groups. Idempotent: ensures a state that follows from the database.',
+    doc: 'Make the network of an instance real on this host: bridge, DHCP host entry, firewall with its port and groups. Idempotent: '
+      + 'ensures a state that follows from the database.',
     body: z.object({ instanceId: z.string() }),
     reply: z.object({ bridge: z.string(), tap: z.string(), mac: z.string(), address: z.string() }),
   },

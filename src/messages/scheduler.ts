@@ -4,7 +4,8 @@ import { protocol } from './protocol.ts';
 
 export const schedulerProtocol = protocol('scheduler', {
   placeInstance: {
-    doc: 'An instance waits for a host. The claim of cores, memory and disk is one statement guarded by the instance being without a host, so that repeating it is harmless.',
+    doc: 'An instance waits for a host. The claim of cores, memory and disk is one statement guarded by the instance being without a '
+      + 'host, so that repeating it is harmless.',
     body: z.object({ instanceId: z.string(), operationId: z.string() }),
   },
 });

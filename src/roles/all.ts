@@ -1,4 +1,5 @@
 // The whole cloud in one process: every role on one foundation. The same code and the same messages as in processes of their own.
+import { join } from 'node:path';
 import type { CloudSettings, PurgeCloud, RunningCloud, StartCloud, StartOptions } from '../cli/cloud.ts';
 import { networkDriverOf } from '../config/settings.ts';
 import { createQemuImg } from '../drivers/disk/qemu-img.ts';
@@ -21,7 +22,7 @@ import { ensureTinyImage } from './tiny-image.ts';
 export const startCloud: StartCloud = async (settings, options) => {
   const closers: (() => Promise<void>)[] = [];
   const stop = async () => {
-    for (const close of closers.splice(0).reverse()) await close();
+    for (const close of closers.splice(0).toReversed()) await close();
   };
   try {
     const foundation = await layFoundation(settings, options);
@@ -65,7 +66,7 @@ async function openHypervisor(foundation: Foundation, { onProgress }: Pick<Start
   const context = { log: log.child({ role: 'compute' }), clock, stateDirectory: settings.state };
   if (settings.hypervisor === 'sim') return createHypervisor('sim', {}, context);
   for (const line of await ensureSystemLibvirtd({ run, log, clock, uri: settings.libvirtUri, socket: settings.libvirtSocket })) onProgress(line);
-  return createHypervisor('libvirt', { uri: libvirtUri(settings) }, context);
+  return createHypervisor('libvirt', { uri: libvirtUri(settings), probeKernelPath: join(settings.tinyImage, 'vmlinuz') }, context);
 }
 
 const libvirtUri = ({ libvirtUri: uri, libvirtSocket }: Pick<CloudSettings, 'libvirtUri' | 'libvirtSocket'>): string =>

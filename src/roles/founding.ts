@@ -31,7 +31,9 @@ export async function ensureFounding(foundation: Foundation): Promise<Founding> 
   };
 }
 
-async function ensurePerson({ db, auth }: Foundation, wanted: { user: string; project: string; setting: SettingKey }): Promise<SystemKey & { projectId: string }> {
+async function ensurePerson(
+  { db, auth }: Foundation, wanted: { user: string; project: string; setting: SettingKey },
+): Promise<SystemKey & { projectId: string }> {
   if ((await auth.user(wanted.user)) === undefined) await auth.createUser({ name: wanted.user, isAdmin: true });
   const project = (await auth.project(wanted.project)) ?? (await auth.createProject({ name: wanted.project, manager: wanted.user }));
   const known = await readSetting(db, wanted.setting);

@@ -26,7 +26,8 @@ export function createNetworkDriver(foundation: Foundation): NetworkDriver {
 
 /** The networks that the database knows, as this host plumbs them. */
 export async function networkSpecs({ db, settings }: Foundation): Promise<NetworkSpec[]> {
-  return (await listNetworks(db)).map(({ id, bridge, cidr, gateway, mtu }) => ({ id, bridge, cidr, gateway, mtu, dnsDomain: settings.dnsDomain, leaseSeconds }));
+  const rows = await listNetworks(db);
+  return rows.map(({ id, bridge, cidr, gateway, mtu }) => ({ id, bridge, cidr, gateway, mtu, dnsDomain: settings.dnsDomain, leaseSeconds }));
 }
 
 /** Bridge, DHCP and rules are there when this resolves. */
@@ -34,7 +35,8 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
   const { settings, system, transport, db, clock } = foundation;
   const log = foundation.log.child({ role: 'network' });
   await driver.probe();
-  await createNetwork(db, { name: 'default', manager: settings.networkManager, cidr: settings.fixedRange, bridge: settings.bridge, mtu: settings.mtu }, clock.date());
+  const { networkManager: manager, fixedRange: cidr, bridge, mtu } = settings;
+  await createNetwork(db, { name: 'default', manager, cidr, bridge, mtu }, clock.date());
   const networks = await networkSpecs(foundation);
   const host: NetworkHost = { name: settings.host, db, clock, log, system, driver, networks, metadataPort: settings.metadataPort, reconcileIntervalMs };
   let tree: NetworkTree | undefined;
@@ -60,7 +62,8 @@ async function startMetadata(foundation: Foundation, driver: NetworkDriver, netw
   const { settings, paths, system, db, clock } = foundation;
   const log = foundation.log.child({ role: 'metadata' });
   for (const network of networks) {
-    const server = createMetadataServer({ db, clock, log, tokenKey: await metadataTokenKey(paths.masterKey), region: settings.region, dnsDomain: settings.dnsDomain });
+    const tokenKey = await metadataTokenKey(paths.masterKey);
+    const server = createMetadataServer({ db, clock, log, tokenKey, region: settings.region, dnsDomain: settings.dnsDomain });
     // Without plumbing there is no gateway to listen on: the service is still there to be asked on this machine.
     const host = driver.info.plumbs ? network.gateway : reachable(settings.bind);
     await startListener(system, `metadata-${network.id}`, { server, host, port: settings.metadataPort });

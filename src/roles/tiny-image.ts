@@ -97,7 +97,9 @@ async function untilAvailable({ db, clock }: Foundation, imageId: string): Promi
   while (clock.now() < end) {
     const image = await loadImage(db, imageId);
     if (image?.state === 'available') return;
-    if (image?.state === 'failed') throw new SetupError(`${imageName} could not be registered: ${image.stateReason ?? 'unknown'}`, 'Remove build/tiny and run bin/bootstrap again.');
+    if (image?.state === 'failed') {
+      throw new SetupError(`${imageName} could not be registered: ${image.stateReason ?? 'unknown'}`, 'Remove build/tiny and run bin/bootstrap again.');
+    }
     await clock.sleep(50);
   }
   throw new SetupError(`${imageName} was not registered within ${registerMs / 1_000} s`, 'See the log in the state folder.');

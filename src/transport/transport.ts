@@ -14,7 +14,10 @@ export interface SendOptions {
   readonly requestId?: string;
   /** Milliseconds from now. Default for ask: 30 s; a tell without one never expires. */
   readonly timeoutMs?: number;
-  /** Messages of one mailbox with the same key are handled one after another, in order of sending. Default: a verb's `instanceId` or `imageId`, if its body has one. */
+  /**
+   * Messages of one mailbox with the same key are handled one after another, in order of sending. Default: a verb's `instanceId`
+   * or `imageId`, if its body has one.
+   */
   readonly orderKey?: string;
 }
 
@@ -56,17 +59,31 @@ export interface MailboxDepth {
 }
 
 export interface Transport {
-  /** Resolves when the message is stored in the mailbox (not when it is handled). Rejects with TransportError `mailboxFull`. A mailbox without a receiver keeps what it gets until there is one. */
-  tell<Table extends MessageTable, Verb extends TellVerb<Table>>(to: Address, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options?: SendOptions): Promise<void>;
+  /**
+   * Resolves when the message is stored in the mailbox (not when it is handled). Rejects with TransportError `mailboxFull`. A mailbox
+   * without a receiver keeps what it gets until there is one.
+   */
+  tell<Table extends MessageTable, Verb extends TellVerb<Table>>(
+    to: Address, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options?: SendOptions,
+  ): Promise<void>;
 
-  /** Sends with a reply-actor and resolves with its answer. Rejects with TransportError `timeout`, `mailboxFull`, `expired`, or `remote` carrying the receiver's error. */
-  ask<Table extends MessageTable, Verb extends AskVerb<Table>>(to: Address, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options?: SendOptions): Promise<ReplyOf<Table[Verb]>>;
+  /**
+   * Sends with a reply-actor and resolves with its answer. Rejects with TransportError `timeout`, `mailboxFull`, `expired`, or
+   * `remote` carrying the receiver's error.
+   */
+  ask<Table extends MessageTable, Verb extends AskVerb<Table>>(
+    to: Address, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options?: SendOptions,
+  ): Promise<ReplyOf<Table[Verb]>>;
 
   /** One tell to each live host of a role. Resolves with the hosts written to. */
-  fanOut<Table extends MessageTable, Verb extends TellVerb<Table>>(role: Role, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options?: SendOptions): Promise<readonly string[]>;
+  fanOut<Table extends MessageTable, Verb extends TellVerb<Table>>(
+    role: Role, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options?: SendOptions,
+  ): Promise<readonly string[]>;
 
   /** Takes messages of the mailbox. Each body has passed the protocol's schema. Serving an owned mailbox announces the host in the directory. */
-  serve<Table extends MessageTable>(address: Address, protocol: Protocol<Table>, handlers: Handlers<Table, Delivery>, options?: ServeOptions): Promise<Subscription>;
+  serve<Table extends MessageTable>(
+    address: Address, protocol: Protocol<Table>, handlers: Handlers<Table, Delivery>, options?: ServeOptions,
+  ): Promise<Subscription>;
 
   /** Hosts that serve the role now. */
   hosts(role: Role): Promise<readonly string[]>;

@@ -20,7 +20,7 @@ const flow: Flow<Things> = { name: 'three', steps: [ensure('one'), ensure('two')
 describe('a flow of three steps', () => {
   checkFlow(flow, async () => {
     const context = { made: new Set<string>() };
-    return { context, snapshot: async () => [...context.made].sort(), close: async () => undefined };
+    return { context, snapshot: async () => [...context.made].toSorted(), close: async () => undefined };
   });
 
   it('gives later steps the outputs of earlier ones, also after a restart', async () => {

@@ -32,7 +32,9 @@ export const computeActor: ActorDefinition<State, ComputeMessage, ComputeArgs> =
     const { system } = host;
     const images = context.spawn(folder(system, 'images', imageActor, (imageId) => ({ host, imageId })), 'images', undefined);
     const fetchImage = (imageId: string) =>
-      system.ask<ChildMessage<FetchMessage>, string>(images, (replyTo) => ({ name: imageId, message: { type: 'fetch', replyTo } }), { timeoutMs: host.limits.imageFetchMs });
+      system.ask<ChildMessage<FetchMessage>, string>(
+        images, (replyTo) => ({ name: imageId, message: { type: 'fetch', replyTo } }), { timeoutMs: host.limits.imageFetchMs },
+      );
     const instance = defineResource({
       kind: 'instance', db: host.db, system, owner: host.owner.name, urgent: ['instance.terminate'],
       perform: (operation, signals) => performInstanceOperation({ host, fetchImage }, operation, signals),
@@ -68,7 +70,9 @@ interface ChildMessage<Message> {
 }
 
 /** A parent whose children are spawned on demand, by name. */
-function folder<S, M, A>(system: ActorSystem, kind: string, child: ActorDefinition<S, M, A>, args: (name: string) => A): ActorDefinition<null, ChildMessage<M>> {
+function folder<S, M, A>(
+  system: ActorSystem, kind: string, child: ActorDefinition<S, M, A>, args: (name: string) => A,
+): ActorDefinition<null, ChildMessage<M>> {
   return {
     kind,
     mailboxMax: 10_000,

@@ -44,7 +44,7 @@ async function ensureCached(host: ComputeHost, imageId: string, signal: AbortSig
 
 /** Brings the cache under its bound. What a launch of this moment has just fetched is protected by its instance's row. */
 export async function evictImages(host: ComputeHost): Promise<readonly string[]> {
-  const entries = [...(await host.files.list(host.paths.images))].sort((a, b) => a.usedAt.getTime() - b.usedAt.getTime());
+  const entries = (await host.files.list(host.paths.images)).toSorted((a, b) => a.usedAt.getTime() - b.usedAt.getTime());
   let total = entries.reduce((sum, entry) => sum + entry.sizeBytes, 0);
   if (total <= host.limits.imageCacheBytesMax) return [];
   const inUse = await imagesInUse(host.db, host.name);

@@ -47,9 +47,11 @@ async function afterFailure(host: ComputeHost, instance: Instance, operation: Op
   switch (operation.kind as InstanceOperationKind) {
     case 'instance.run':
       return afterFailedRun(host, instance, operation, error);
-    case 'instance.start':
-      await settle(host.db, instance, ['pending'], { state: 'stopped', reasonCode: 'Server.InternalError', reason: `Server.InternalError: ${error}` }, host.clock.date());
+    case 'instance.start': {
+      const change = { state: 'stopped', reasonCode: 'Server.InternalError', reason: `Server.InternalError: ${error}` } as const;
+      await settle(host.db, instance, ['pending'], change, host.clock.date());
       return false;
+    }
     case 'instance.stop':
       return afterFailedStop(host, instance, error);
     case 'instance.terminate':
@@ -63,7 +65,8 @@ async function afterFailure(host: ComputeHost, instance: Instance, operation: Op
 async function afterFailedRun(host: ComputeHost, instance: Instance, operation: Operation, error: string): Promise<boolean> {
   if (!(await leaveHost(host.db, { instance, operationId: operation.id, error, now: host.clock.date() }))) return false;
   host.log.warn({ instance: instance.id, host: host.name, error }, 'instance leaves this host');
-  await host.transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId: instance.id, operationId: operation.id }, { requestId: operation.requestId });
+  const body = { instanceId: instance.id, operationId: operation.id };
+  await host.transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', body, { requestId: operation.requestId });
   return true;
 }
 

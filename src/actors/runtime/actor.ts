@@ -10,7 +10,10 @@ export interface Ref<in Message> {
   readonly '~message'?: (message: Message) => void;
 }
 
-/** `resume`: next message, same state. `restart`: fresh state after a back-off, mailbox kept, until the limit, then `escalate`. `stop`: this actor ends. `escalate`: the parent is told as if it had failed itself. */
+/**
+ * `resume`: next message, same state. `restart`: fresh state after a back-off, mailbox kept, until the limit, then `escalate`.
+ * `stop`: this actor ends. `escalate`: the parent is told as if it had failed itself.
+ */
 export type Decision = 'resume' | 'restart' | 'stop' | 'escalate';
 
 export interface RestartLimits {
@@ -35,7 +38,10 @@ export interface ActorDefinition<State, Message, Args = void> {
   readonly onError?: (error: unknown, message: Message | undefined) => Decision;
   /** A child failed beyond its own limits. Default: escalate. */
   readonly onChildFailed?: (child: Ref<never>, error: unknown) => 'restart' | 'stop' | 'escalate';
-  /** After the message in hand is done and all children are stopped: at the end, and before each restart, so that what the state holds open is closed. Not called for a state that init never made. */
+  /**
+   * After the message in hand is done and all children are stopped: at the end, and before each restart, so that what the state
+   * holds open is closed. Not called for a state that init never made.
+   */
   readonly onStop?: (state: State, context: ActorContext<Message>) => void | Promise<void>;
   /** Messages that may wait. Default 1 000; beyond it `tell` throws ActorError `mailboxFull`. */
   readonly mailboxMax?: number;
@@ -100,7 +106,10 @@ export interface ActorSystem {
   spawn<S, M, A>(definition: ActorDefinition<S, M, A>, name: string, args: A): Ref<M>;
   /** Throws ActorError `mailboxFull`; to an ended actor it is a dead letter. */
   tell<M>(ref: Ref<M>, message: M): void;
-  /** The answer of a reply-actor that lives until `timeoutMs`. Rejects with ActorError `timeout`, `mailboxFull`, or at once with `terminated` when the asked actor has ended or ends. */
+  /**
+   * The answer of a reply-actor that lives until `timeoutMs`. Rejects with ActorError `timeout`, `mailboxFull`, or at once with
+   * `terminated` when the asked actor has ended or ends.
+   */
   ask<M, Answer>(ref: Ref<M>, message: (replyTo: ReplyTo<Answer>) => M, options: { timeoutMs: number }): Promise<Answer>;
   /** Children first, each after its message in hand; what still waits is a dead letter. */
   stop(deadlineMs: number): Promise<void>;

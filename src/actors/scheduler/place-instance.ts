@@ -33,7 +33,8 @@ export async function settleUnplaced(deps: SchedulerDeps, instanceId: string): P
     return end(deps, instance, mine, { code: 'Server.InternalError', message: 'Server.InternalError: the instance was not placed within its time' });
   }
   if (instance.placements >= deps.placementsMax) {
-    return end(deps, instance, mine, { code: 'Server.InternalError', message: `Server.InternalError: failed on ${instance.placements} hosts, last: ${run.error ?? 'unknown'}` });
+    const message = `Server.InternalError: failed on ${instance.placements} hosts, last: ${run.error ?? 'unknown'}`;
+    return end(deps, instance, mine, { code: 'Server.InternalError', message });
   }
   await place(deps, instance, run, mine);
 }
@@ -45,7 +46,8 @@ async function place(deps: SchedulerDeps, instance: Instance, run: Operation, mi
     const placed = await claimPlace(deps.db, { instance, operationId: run.id, host: host.name, overcommit: deps.overcommit, now: deps.clock.date() });
     if (!placed) continue;
     deps.log.info({ instance: instance.id, host: host.name, requestId: run.requestId }, 'instance placed');
-    await deps.transport.tell({ role: 'compute', host: host.name }, computeProtocol, 'performOperation', { instanceId: instance.id, operationId: run.id }, { requestId: run.requestId });
+    const body = { instanceId: instance.id, operationId: run.id };
+    await deps.transport.tell({ role: 'compute', host: host.name }, computeProtocol, 'performOperation', body, { requestId: run.requestId });
     return;
   }
   const tried = instance.failedHosts.length > 0;
@@ -55,7 +57,9 @@ async function place(deps: SchedulerDeps, instance: Instance, run: Operation, mi
 }
 
 /** The instance ends here: nothing of it exists on any host. */
-async function end(deps: SchedulerDeps, instance: Instance, operations: readonly Operation[], reason: { code: string; message: string } | undefined): Promise<void> {
+async function end(
+  deps: SchedulerDeps, instance: Instance, operations: readonly Operation[], reason: { code: string; message: string } | undefined,
+): Promise<void> {
   const now = deps.clock.date();
   await deps.db.transaction(async (tx) => {
     await endInstance(tx, instance, reason, now);

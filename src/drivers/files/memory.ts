@@ -29,7 +29,7 @@ export function createMemoryFiles({ clock }: { clock: Clock }): MemoryFiles {
       if (file !== undefined) file.usedAt = clock.date();
     },
     freeBytes: async () => 2 ** 50,
-    paths: () => [...files.keys()].sort(),
+    paths: () => [...files.keys()].toSorted(),
     put: (path, sizeBytes) => void files.set(path, { sizeBytes, usedAt: clock.date() }),
   };
 }

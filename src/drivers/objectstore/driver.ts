@@ -11,7 +11,10 @@ export interface BlobWritten {
 /** Errors: DriverError `notFound`, `failed` (disk full says so). */
 export interface ObjectStoreDriver {
   readonly info: { readonly name: string };
-  /** Streams to a temporary file, then makes it durable and visible (fsync of file and folder). A stream that fails leaves nothing. Back-pressure holds: memory is flat. */
+  /**
+   * Streams to a temporary file, then makes it durable and visible (fsync of file and folder). A stream that fails leaves nothing.
+   * Back-pressure holds: memory is flat.
+   */
   write(content: Readable, options?: { sizeBytesMax?: number }): Promise<BlobWritten>;
   /** `range`: first and last byte, inclusive. */
   read(blobId: string, range?: { first: number; last: number }): Promise<Readable>;

@@ -4,8 +4,12 @@ import { policies } from '../../../../src/actors/scheduler/policies/index.ts';
 import type { HostView } from '../../../../src/actors/scheduler/policies/policy.ts';
 
 const hosts = fc.uniqueArray(
-  fc.record({ name: fc.string({ minLength: 1 }), cores: fc.nat(64), memoryMiB: fc.nat(9999), diskGiB: fc.nat(999), claimedCores: fc.nat(64), claimedMemoryMiB: fc.nat(9999), claimedDiskGiB: fc.nat(999) }),
-  { selector: (host) => host.name },
+  fc.record({
+    name: fc.string({ minLength: 1 }),
+    cores: fc.nat(64), memoryMiB: fc.nat(9999), diskGiB: fc.nat(999),
+    claimedCores: fc.nat(64), claimedMemoryMiB: fc.nat(9999), claimedDiskGiB: fc.nat(999),
+  }),
+  { selector: (each) => each.name },
 );
 
 describe.each(Object.entries(policies))('the %s policy', (_name, policy) => {
@@ -13,13 +17,14 @@ describe.each(Object.entries(policies))('the %s policy', (_name, policy) => {
     fc.assert(fc.property(hosts, (given) => {
       const before = structuredClone(given);
       const ordered = policy(given, Math.random);
-      expect([...ordered].map((host) => host.name).sort()).toEqual(given.map((host) => host.name).sort());
+      expect(ordered.map((each) => each.name).toSorted()).toEqual(given.map((each) => each.name).toSorted());
       expect(given).toEqual(before);
     }));
   });
 });
 
-const host = (name: string, claimedCores: number): HostView => ({ name, cores: 8, memoryMiB: 1, diskGiB: 1, claimedCores, claimedMemoryMiB: 0, claimedDiskGiB: 0 });
+const host = (name: string, claimedCores: number): HostView =>
+  ({ name, cores: 8, memoryMiB: 1, diskGiB: 1, claimedCores, claimedMemoryMiB: 0, claimedDiskGiB: 0 });
 
 describe('simple', () => {
   it('puts the host with the fewest promised cores first', () => {

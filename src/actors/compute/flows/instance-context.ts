@@ -28,18 +28,23 @@ export interface Port {
 
 export function ensurePort(context: InstanceContext): Promise<Port> {
   const { host, instance, requestId } = context;
-  return host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'ensurePort', { instanceId: instance.id }, { timeoutMs: portTimeoutMs, requestId });
+  const options = { timeoutMs: portTimeoutMs, requestId };
+  return host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'ensurePort', { instanceId: instance.id }, options);
 }
 
 export async function removePort(context: InstanceContext): Promise<void> {
   const { host, instance, requestId } = context;
-  await host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'removePort', { instanceId: instance.id }, { timeoutMs: portTimeoutMs, requestId });
+  const options = { timeoutMs: portTimeoutMs, requestId };
+  await host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'removePort', { instanceId: instance.id }, options);
 }
 
 /** Waits until the domain is not running. False: it still runs at the end of the time, or a later wish cut the wait short. */
 export async function waitUntilStopped(context: InstanceContext, timeoutMs: number): Promise<boolean> {
   const { host, instance } = context;
-  return waitForEvent(context, timeoutMs, async () => (await host.hypervisor.list(host.cloudId)).every((domain) => domain.instanceId !== instance.id || domain.state !== 'running'));
+  return waitForEvent(context, timeoutMs, async () => {
+    const domains = await host.hypervisor.list(host.cloudId);
+    return domains.every((domain) => domain.instanceId !== instance.id || domain.state !== 'running');
+  });
 }
 
 /** Looks at each event of the hypervisor, and now and then: events can be missed while libvirtd restarts. */

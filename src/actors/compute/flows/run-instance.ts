@@ -25,7 +25,11 @@ export const runInstance: Flow<InstanceContext> = {
     { name: 'port', do: (context) => ensurePort(context), undo: removePort },
     { name: 'disk', do: prepareDisk, undo: removeDisk },
     { name: 'domain', do: (context, outputs) => defineDomain(context, outputs), undo: ({ host, instance }) => host.hypervisor.ensureAbsent(instance.id) },
-    { name: 'start', do: ({ host, instance }) => host.hypervisor.ensureRunning(instance.id), undo: ({ host, instance }) => host.hypervisor.ensureStopped(instance.id) },
+    {
+      name: 'start',
+      do: ({ host, instance }) => host.hypervisor.ensureRunning(instance.id),
+      undo: ({ host, instance }) => host.hypervisor.ensureStopped(instance.id),
+    },
     { name: 'report', do: reportRunning, undo: unreport },
   ],
 };
@@ -48,7 +52,8 @@ async function prepareDisk(context: InstanceContext, outputs: StepOutputs): Prom
   await host.files.ensureDirectory(directory);
   const format = image.format ?? 'raw';
   if (!host.hypervisor.info.bootsKernels) return host.disk.ensureTree({ path: machine, format, directory: rootTree(directory) });
-  await host.disk.ensureOverlay({ path: rootDisk(directory), base: machine, baseFormat: format, sizeBytes: Math.max(instance.rootGiB * 2 ** 30, image.virtualSizeBytes ?? 0) });
+  const sizeBytes = Math.max(instance.rootGiB * 2 ** 30, image.virtualSizeBytes ?? 0);
+  await host.disk.ensureOverlay({ path: rootDisk(directory), base: machine, baseFormat: format, sizeBytes });
 }
 
 async function removeDisk({ host, instance }: InstanceContext): Promise<void> {

@@ -12,7 +12,11 @@ export const startInstance: Flow<InstanceContext> = {
     { name: 'image', do: prepareImages },
     { name: 'port', do: (context) => ensurePort(context) },
     { name: 'domain', do: (context, outputs) => defineDomain(context, outputs) },
-    { name: 'start', do: ({ host, instance }) => host.hypervisor.ensureRunning(instance.id), undo: ({ host, instance }) => host.hypervisor.ensureStopped(instance.id) },
+    {
+      name: 'start',
+      do: ({ host, instance }) => host.hypervisor.ensureRunning(instance.id),
+      undo: ({ host, instance }) => host.hypervisor.ensureStopped(instance.id),
+    },
     { name: 'report', do: reportStarted, undo: unreport },
   ],
 };

@@ -2,4 +2,4 @@
 import type { Policy } from './policy.ts';
 
 export const simple: Policy = (hosts) =>
-  [...hosts].sort((a, b) => a.claimedCores - b.claimedCores || a.claimedMemoryMiB - b.claimedMemoryMiB || a.name.localeCompare(b.name));
+  hosts.toSorted((a, b) => a.claimedCores - b.claimedCores || a.claimedMemoryMiB - b.claimedMemoryMiB || a.name.localeCompare(b.name));
