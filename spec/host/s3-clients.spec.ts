@@ -1,8 +1,13 @@
 // Debian's own S3 clients, unmodified, against the S3 server with real signatures, files and database.
 import { createHash, randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import {
+  CompleteMultipartUploadCommand, CreateBucketCommand, CreateMultipartUploadCommand, DeleteBucketCommand, DeleteObjectsCommand, GetObjectCommand, HeadObjectCommand,
+  ListObjectsV2Command, PutObjectCommand, S3Client, UploadPartCommand,
+} from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createS3Server, type S3Server } from '../../src/api/s3/server.ts';
 import { authenticateS3 } from '../../src/auth/authenticate.ts';
@@ -84,10 +89,10 @@ describe.each([['4', 'False'], ['2', 'True']])('s3cmd with signature version %s'
   });
 
   it('keeps odd keys', async () => {
-    for (const key of ['ü +&.txt', 'a//b', '../x', 'tail/']) {
-      const put = await s3cmd(['put', file('small'), `s3://${bucket}/odd/${key}${key.endsWith('/') ? 'x' : ''}`]);
+    for (const name of ['ü +&.txt', 'a//b', '../x', 'tail/']) {
+      const put = await s3cmd(['put', file('small'), `s3://${bucket}/odd/${name}${name.endsWith('/') ? 'x' : ''}`]);
       expect([put.code, put.all]).toEqual([0, expect.any(String)]);
-      expect((await s3cmd(['ls', '--recursive', `s3://${bucket}/odd/`])).stdout).toContain(`/odd/${key}`);
+      expect((await s3cmd(['ls', '--recursive', `s3://${bucket}/odd/`])).stdout).toContain(`/odd/${name}`);
     }
   });
 
@@ -114,12 +119,12 @@ describe.each([['4', 'False'], ['2', 'True']])('s3cmd with signature version %s'
   });
 });
 
-describe('awscli', () => {
-  const aws = async (args: readonly string[], okCodes: readonly number[] = [0]) => {
-    const env = { AWS_ACCESS_KEY_ID: key.accessKeyId, AWS_SECRET_ACCESS_KEY: key.secretAccessKey, AWS_DEFAULT_REGION: 'nova', HOME: folder, AWS_EC2_METADATA_DISABLED: 'true' };
-    return run('/usr/bin/aws', ['--endpoint-url', `http://127.0.0.1:${port}`, ...args], { timeoutMs: 120_000, env, okCodes, cwd: folder });
-  };
+const aws = async (args: readonly string[], okCodes: readonly number[] = [0]) => {
+  const env = { AWS_ACCESS_KEY_ID: key.accessKeyId, AWS_SECRET_ACCESS_KEY: key.secretAccessKey, AWS_DEFAULT_REGION: 'nova', HOME: folder, AWS_EC2_METADATA_DISABLED: 'true' };
+  return run('/usr/bin/aws', ['--endpoint-url', `http://127.0.0.1:${port}`, ...args], { timeoutMs: 120_000, env, okCodes, cwd: folder });
+};
 
+describe('awscli', () => {
   it('goes through the life of a bucket', async () => {
     await aws(['s3', 'mb', 's3://awscli']);
     await aws(['s3', 'cp', '--no-progress', file('large'), 's3://awscli/dir/large']);
@@ -219,5 +224,38 @@ s3.delete_bucket(Bucket='boto-three')
 print('done')
 `);
     expect(done.stdout).toBe('done\n');
+  });
+});
+
+describe('the AWS SDK for JavaScript of today', () => {
+  it('uploads with checksums in trailers, and validates what it gets', async () => {
+    const s3 = new S3Client({
+      endpoint: `http://127.0.0.1:${port}`, region: 'nova', forcePathStyle: true, credentials: { accessKeyId: key.accessKeyId, secretAccessKey: key.secretAccessKey },
+    });
+    const Bucket = 'sdk-three';
+    await s3.send(new CreateBucketCommand({ Bucket }));
+    await s3.send(new PutObjectCommand({ Bucket, Key: 'small', Body: 'a small file' })); // CRC32 in a header
+    const large = await readFile(file('large'));
+    for (const ChecksumAlgorithm of ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const) {
+      const Body = createReadStream(file('large')); // a stream: the checksum follows in a trailer
+      await s3.send(new PutObjectCommand({ Bucket, Key: `large ${ChecksumAlgorithm}`, Body, ContentLength: large.length, ChecksumAlgorithm }));
+      const got = await s3.send(new GetObjectCommand({ Bucket, Key: `large ${ChecksumAlgorithm}`, ChecksumMode: 'ENABLED' }));
+      expect(got.ContentEncoding).toBeUndefined();
+      expect(Buffer.from((await got.Body?.transformToByteArray()) ?? []).equals(large)).toBe(true);
+      expect(got[`Checksum${ChecksumAlgorithm}`]).toMatch(/^[A-Za-z0-9+/]+=*$/);
+    }
+    const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'parts', ChecksumAlgorithm: 'CRC32' }));
+    const parts = await Promise.all([large.subarray(0, 6 << 20), large.subarray(6 << 20)].map(async (Body, index) => {
+      const part = await s3.send(new UploadPartCommand({ Bucket, Key: 'parts', UploadId, PartNumber: index + 1, Body, ChecksumAlgorithm: 'CRC32' }));
+      return { PartNumber: index + 1, ETag: part.ETag, ChecksumCRC32: part.ChecksumCRC32 };
+    }));
+    await s3.send(new CompleteMultipartUploadCommand({ Bucket, Key: 'parts', UploadId, MultipartUpload: { Parts: parts } }));
+    expect((await s3.send(new HeadObjectCommand({ Bucket, Key: 'parts' }))).ContentLength).toBe(large.length);
+    const listed = await s3.send(new ListObjectsV2Command({ Bucket }));
+    const Objects = (listed.Contents ?? []).map(({ Key }) => ({ Key }));
+    expect(Objects).toHaveLength(7);
+    expect((await s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }))).Deleted).toHaveLength(7);
+    await s3.send(new DeleteBucketCommand({ Bucket }));
+    s3.destroy();
   });
 });

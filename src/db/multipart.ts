@@ -3,8 +3,8 @@ import { and, asc, eq, gt, gte, lt, lte, or, type SQL } from 'drizzle-orm';
 import { discardBlobs } from './blobs.ts';
 import type { Db, Queryable } from './db.ts';
 import { afterPrefix, commonPrefix, resumeAfter } from './key-order.ts';
-import { putObjectIn, type PutCondition, type PutOutcome, type StoredObject } from './objects.ts';
-import { buckets, multipartParts, multipartUploads } from './schema/objects.ts';
+import { holdBucket, putObjectIn, type PutCondition, type PutOutcome, type StoredObject } from './objects.ts';
+import { multipartParts, multipartUploads } from './schema/objects.ts';
 
 export type MultipartUpload = typeof multipartUploads.$inferSelect;
 export type MultipartPart = typeof multipartParts.$inferSelect;
@@ -12,8 +12,7 @@ export type MultipartPart = typeof multipartParts.$inferSelect;
 /** False: the bucket is gone. */
 export function insertUpload(db: Db, upload: MultipartUpload): Promise<boolean> {
   return db.transaction(async (tx) => {
-    const [bucket] = await tx.select({ name: buckets.name }).from(buckets).where(eq(buckets.name, upload.bucket)).for('key share');
-    if (bucket === undefined) return false;
+    if (!(await holdBucket(tx, upload.bucket))) return false;
     await tx.insert(multipartUploads).values(upload);
     return true;
   });
@@ -59,6 +58,7 @@ export function abortUpload(db: Db, uploadId: string, now: Date): Promise<boolea
 /** Makes the joined blob the object and ends the upload, in one transaction. `noUpload`: somebody else has ended it. */
 export function completeUpload(db: Db, uploadId: string, object: StoredObject, condition: PutCondition): Promise<PutOutcome | 'noUpload'> {
   return db.transaction(async (tx) => {
+    if (!(await holdBucket(tx, object.bucket))) return 'noBucket';
     const [upload] = await tx.select({ id: multipartUploads.id }).from(multipartUploads).where(eq(multipartUploads.id, uploadId)).for('update');
     if (upload === undefined) return 'noUpload';
     const outcome = await putObjectIn(tx, object, condition);

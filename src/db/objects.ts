@@ -1,5 +1,5 @@
 // The queries of objects. Everything that replaces or removes one hands its old blob to the garbage in the same transaction.
-import { and, eq, inArray, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { discardBlobs } from './blobs.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { buckets, objects } from './schema/objects.ts';
@@ -29,8 +29,7 @@ export function putObject(db: Db, object: StoredObject, condition: PutCondition 
 /** The same, inside a transaction that does more. */
 export async function putObjectIn(tx: Tx, object: StoredObject, condition: PutCondition = {}): Promise<PutOutcome> {
   // Sharing the bucket's row keeps it from being deleted; the advisory lock lets one put at a time see what it replaces.
-  const [bucket] = await tx.select({ name: buckets.name }).from(buckets).where(eq(buckets.name, object.bucket)).for('key share');
-  if (bucket === undefined) return 'noBucket';
+  if (!(await holdBucket(tx, object.bucket))) return 'noBucket';
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`${object.bucket}/${object.key}`}, 0))`);
   const old = await findObject(tx, object.bucket, object.key);
   if (condition.mustBeAbsent === true && old !== undefined) return 'conditionFailed';
@@ -41,10 +40,19 @@ export async function putObjectIn(tx: Tx, object: StoredObject, condition: PutCo
   return 'stored';
 }
 
+/** Until the end of the transaction the bucket cannot be deleted. False: there is none. Comes before every other lock. */
+export async function holdBucket(tx: Tx, name: string): Promise<boolean> {
+  const [bucket] = await tx.select({ name: buckets.name }).from(buckets).where(eq(buckets.name, name)).for('key share');
+  return bucket !== undefined;
+}
+
 /** Removes what is there of the given keys; what is not there is no error. */
 export function deleteObjects(db: Db, bucket: string, keys: readonly string[], now: Date): Promise<void> {
   return db.transaction(async (tx) => {
-    const rows = await tx.delete(objects).where(and(eq(objects.bucket, bucket), inArray(objects.key, [...keys]))).returning({ blobId: objects.blobId });
+    const wanted = and(eq(objects.bucket, bucket), inArray(objects.key, [...keys]));
+    // Locked in one order, so that two requests for the same keys cannot wait for each other.
+    await tx.select({ key: objects.key }).from(objects).where(wanted).orderBy(asc(objects.key)).for('update');
+    const rows = await tx.delete(objects).where(wanted).returning({ blobId: objects.blobId });
     await discardBlobs(tx, rows.map((row) => row.blobId), now);
   });
 }
