@@ -3,8 +3,8 @@ import type { TagText } from '../../db/tags.ts';
 import { fail } from './action.ts';
 
 export const tagsPerResourceMax = 50;
-const keyLengthMax = 127;
-const valueLengthMax = 255;
+const keyLengthMax = 128;
+const valueLengthMax = 256;
 
 /** A tag as the reader gives it: a client may leave out either part. */
 export interface GivenTag {
