@@ -1,6 +1,6 @@
 // What every network driver must do, whatever it plumbs. The harness says what of the driver's world can be seen.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { DhcpHost, FirewallSpec, NetworkDriver, NetworkSpec } from '../../src/drivers/network/driver.ts';
+import type { DhcpHost, FirewallSpec, NetworkDriver, NetworkSpec, PortSpec } from '../../src/drivers/network/driver.ts';
 
 export interface NetworkHarness {
   readonly driver: NetworkDriver;
@@ -18,9 +18,11 @@ const network: NetworkSpec = {
   id: 'net-00000000000000001', bridge: 'novact7', cidr: '10.47.0.0/24', gateway: '10.47.0.1', dnsDomain: 'novalocal', mtu: 1500, leaseSeconds: 3600,
 };
 const host = (n: number): DhcpHost => ({ mac: `02:16:3e:00:00:0${n}`, address: `10.47.0.${n}`, hostname: `i-${n}` });
-const firewall = (...numbers: number[]): FirewallSpec => ({
-  networks: [network], metadataPort: 8775, ports: numbers.map((n) => ({ instanceId: `i-${n}`, tap: `nvtap${n}`, bridge: network.bridge, mac: host(n).mac, address: host(n).address, ingress: [] })),
-});
+const port = (n: number): PortSpec => {
+  const { mac, address, hostname } = host(n);
+  return { instanceId: hostname, tap: `nvtap${n}`, bridge: network.bridge, mac, address, ingress: [] };
+};
+const firewall = (...numbers: number[]): FirewallSpec => ({ networks: [network], metadataPort: 8775, ports: numbers.map(port) });
 
 export function networkDriverSuite(name: string, make: () => Promise<NetworkHarness>): void {
   describe(`network driver ${name}`, () => {

@@ -33,7 +33,7 @@ export async function createNetwork(db: Db, wanted: NewNetwork, now: Date): Prom
   const gateway = wanted.gateway ?? nthAddress(base, 1);
   return db.transaction(async (tx) => {
     const [made] = await tx.insert(networks)
-      .values({ id: newId('net'), name: wanted.name, manager: wanted.manager, cidr: wanted.cidr, gateway, bridge: wanted.bridge, mtu: wanted.mtu, createdAt: now })
+      .values({ ...pick(wanted), id: newId('net'), gateway, createdAt: now })
       .onConflictDoNothing({ target: networks.name }).returning();
     if (made === undefined) {
       const [existing] = await tx.select().from(networks).where(eq(networks.name, wanted.name));
@@ -49,6 +49,8 @@ export async function createNetwork(db: Db, wanted: NewNetwork, now: Date): Prom
     return made;
   });
 }
+
+const pick = ({ name, manager, cidr, bridge, mtu }: NewNetwork) => ({ name, manager, cidr, bridge, mtu });
 
 function checkCidr(cidr: string): { base: string; size: number } {
   const remedy = `Use an IPv4 network of /${prefixLimits.min} to /${prefixLimits.max}, such as 10.45.0.0/20.`;
@@ -78,10 +80,25 @@ export async function deleteNetwork(db: Queryable, networkId: string): Promise<v
 }
 
 /**
- * Gives an instance the lowest free address, in one statement that never waits for another claim. An instance that has one keeps it.
- * Undefined: the network is full. Claims for one and the same instance must come one after another, as its actor makes them.
+ * Gives an instance the lowest free address, in one statement that never waits for another instance's claim. An instance that has one keeps
+ * it. Undefined: the network is full. Of two claims for one instance at the same moment, the later one answers with what the first got; inside
+ * a transaction it fails instead, as that one has lost its ground.
  */
 export async function claimAddress(db: Queryable, claim: { networkId: string; instanceId: string; now: Date }): Promise<{ address: string } | undefined> {
+  try {
+    return await claimOnce(db, claim);
+  } catch (error) {
+    if (!isUniqueViolation(error)) throw error;
+    return claimOnce(db, claim);
+  }
+}
+
+const isUniqueViolation = (error: unknown): boolean => {
+  const { code, cause } = error as { code?: unknown; cause?: { code?: unknown } };
+  return code === '23505' || cause?.code === '23505';
+};
+
+async function claimOnce(db: Queryable, claim: { networkId: string; instanceId: string; now: Date }): Promise<{ address: string } | undefined> {
   const { networkId, instanceId, now } = claim;
   const held = sql`${fixedAddresses.networkId} = ${networkId} and ${fixedAddresses.instanceId} = ${instanceId}`;
   const lowestFree = sql`
@@ -146,8 +163,15 @@ export async function portOfInstance(db: Queryable, instanceId: string): Promise
   return row === undefined ? undefined : withTap(row);
 }
 
+export interface NetworkMember {
+  readonly mac: string;
+  readonly address: string;
+  /** The instance id. */
+  readonly hostname: string;
+}
+
 /** Whom the DHCP server of a network on this host serves: the instances placed here that have an address. */
-export async function dhcpHostsOfNetwork(db: Queryable, where: { host: string; networkId: string }): Promise<{ mac: string; address: string; hostname: string }[]> {
+export async function dhcpHostsOfNetwork(db: Queryable, where: { host: string; networkId: string }): Promise<NetworkMember[]> {
   const rows = await selectPorts(db).where(and(livesOn(where.host), eq(networks.id, where.networkId))).orderBy(asc(fixedAddresses.position));
   return rows.map((row) => ({ mac: row.mac, address: row.address, hostname: row.instanceId }));
 }

@@ -80,6 +80,13 @@ describe('claiming an address', () => {
     expect(await claimAddress(db, { networkId, instanceId: 'i-last', now })).toEqual(claims[50]);
   });
 
+  it('ten times at once for one instance gives it one address', async () => {
+    const { db } = database;
+    const claims = await Promise.all(Array.from({ length: 10 }, () => claimAddress(db, { networkId, instanceId: 'i-1', now })));
+    expect(claims).toEqual(claims.map(() => ({ address: '10.1.0.2' })));
+    expect(await db.$count(fixedAddresses, eq(fixedAddresses.instanceId, 'i-1'))).toBe(1);
+  });
+
   it('in a transaction that fails claims nothing', async () => {
     const { db } = database;
     const failing = db.transaction(async (tx) => {

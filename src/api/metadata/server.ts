@@ -91,7 +91,9 @@ function open(handle: Parameters<typeof createServer>[1], at: { host: string; po
 
 function listenError(error: NodeJS.ErrnoException, at: { host: string; port: number }): Error {
   const message = `the metadata service cannot listen on ${at.host}:${at.port}`;
-  if (error.code === 'EADDRINUSE') return new SetupError(`${message}: the port is in use`, 'Stop what uses it, or choose another by NOVACT_METADATA_PORT.', { cause: error });
+  if (error.code === 'EADDRINUSE') {
+    return new SetupError(`${message}: the port is in use`, 'Stop what uses it, or choose another by NOVACT_METADATA_PORT.', { cause: error });
+  }
   return new SetupError(`${message}: ${error.message}`, 'The address must be on this host: it is the gateway of a network, on its bridge.', { cause: error });
 }
 

@@ -1,5 +1,5 @@
 // Networks and their addresses: one row an address, so that claiming one is one statement.
-import { boolean, index, integer, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { boolean, index, integer, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
 
 export const networks = pgTable('networks', {
@@ -24,5 +24,11 @@ export const fixedAddresses = pgTable(
     instanceId: text('instance_id'),
     claimedAt: instant('claimed_at'),
   },
-  (table) => [primaryKey({ columns: [table.networkId, table.address] }), index().on(table.networkId, table.position), index().on(table.instanceId)],
+  (table) => [
+    primaryKey({ columns: [table.networkId, table.address] }),
+    index().on(table.networkId, table.position),
+    index().on(table.instanceId),
+    // Two claims for one instance at the same moment must not give it two addresses.
+    uniqueIndex('fixed_addresses_one_an_instance').on(table.networkId, table.instanceId),
+  ],
 );

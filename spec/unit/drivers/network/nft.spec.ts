@@ -1,5 +1,5 @@
 // The text of the rules: what opens, what is refused to be written, and that equal wishes give equal texts.
-import fc from 'fast-check';
+import { array, assert, integer, nat, property, tuple } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../../../../src/drivers/network/driver.ts';
 import { addressNumber, collapseCidrs, parseCidr, type Cidr } from '../../../../src/drivers/network/linux/names.ts';
@@ -15,6 +15,10 @@ const port = (n: number, changes: Partial<PortSpec> = {}): PortSpec => ({
 const wish = (ports: readonly PortSpec[], changes: Partial<FirewallSpec> = {}): FirewallSpec => ({ networks: [network], ports, metadataPort: 8775, ...changes });
 const context = { matchesBridges: true, uplink: undefined };
 const render = (firewall: FirewallSpec): string => renderFirewall(firewall, context);
+
+/** How many of the CIDRs hold the address. */
+const covers = (list: readonly Cidr[], address: number): number =>
+  list.filter(({ address: first, prefix }) => address >= addressNumber(first) && address < addressNumber(first) + 2 ** (32 - prefix)).length;
 
 describe('ingress rules', () => {
   it.each([
@@ -91,13 +95,12 @@ describe('the whole', () => {
 });
 
 describe('collapsing CIDRs', () => {
-  const cidrs = fc.array(fc.tuple(fc.nat({ max: 255 }), fc.nat({ max: 255 }), fc.integer({ min: 4, max: 32 })).map(([a, b, prefix]) => parseCidr(`10.0.${a}.${b}/${prefix}`)), { maxLength: 12 });
-  const covers = (list: readonly Cidr[], address: number): number =>
-    list.filter((cidr) => address >= addressNumber(cidr.address) && address < addressNumber(cidr.address) + 2 ** (32 - cidr.prefix)).length;
+  const cidr = tuple(nat({ max: 255 }), nat({ max: 255 }), integer({ min: 4, max: 32 })).map(([a, b, prefix]) => parseCidr(`10.0.${a}.${b}/${prefix}`));
+  const cidrs = array(cidr, { maxLength: 12 });
 
   it('keeps exactly the addresses, each in one CIDR', () => {
-    fc.assert(fc.property(cidrs, fc.nat({ max: 65_535 }), (some, offset) => {
-      const list = some.filter((cidr) => cidr !== undefined);
+    assert(property(cidrs, nat({ max: 65_535 }), (some, offset) => {
+      const list = some.filter((one) => one !== undefined);
       const address = addressNumber('10.0.0.0') + offset;
       const collapsed = collapseCidrs(list);
       return covers(collapsed, address) === Math.min(1, covers(list, address));

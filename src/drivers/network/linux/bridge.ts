@@ -58,7 +58,8 @@ export async function removeBridge(run: Run, name: string): Promise<void> {
 
 function checkOwn(name: string, link: Link): void {
   if (link.linkinfo?.info_kind !== 'bridge' || !link.ifalias?.startsWith(aliasPrefix)) {
-    throw new DriverError('failed', `there is an interface ${name} that is not novact's: choose another name for the network's bridge, or remove it (ip link delete ${name})`);
+    const remedy = `choose another name for the network's bridge, or remove it (ip link delete ${name})`;
+    throw new DriverError('failed', `there is an interface ${name} that is not novact's: ${remedy}`);
   }
 }
 

@@ -129,7 +129,10 @@ function createFirewall(settings: LinuxNetworkSettings): { apply(wanted: Firewal
   }
   return {
     async apply(wanted) {
-      canMatchBridges ??= await matchesBridges(run);
+      if (canMatchBridges === undefined) {
+        canMatchBridges = await matchesBridges(run);
+        for (const notice of await foreignDropNotices(run)) log.warn({}, notice);
+      }
       const text = renderFirewall(wanted, { matchesBridges: canMatchBridges, uplink: settings.uplink });
       if (applied?.text === text && applied.live === (await live())) return;
       if (applied?.text === text) log.warn({}, "novact's firewall rules were changed by somebody else; putting them back");

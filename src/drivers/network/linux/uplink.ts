@@ -9,7 +9,10 @@ import { tableName } from './nft.ts';
 const forwardSwitch = '/proc/sys/net/ipv4/ip_forward';
 const bridgedToFirewall = '/proc/sys/net/bridge/bridge-nf-call-iptables';
 
-/** The value of a kernel switch in the network namespace of `run`; undefined if this kernel has none. Read by a command, because this process may be in another namespace. */
+/**
+ * The value of a kernel switch in the network namespace of `run`; undefined if this kernel has none. Read by a command, because this process
+ * may be in another namespace.
+ */
 export async function readSwitch(run: Run, path: string): Promise<string | undefined> {
   const { code, stdout } = await run('cat', [path], { okCodes: [0, 1] });
   return code === 0 ? stdout.trim() : undefined;
@@ -73,21 +76,25 @@ export async function foreignDropNotices(run: Run): Promise<string[]> {
   return chains
     .filter((chain) => chain.table !== tableName && chain.policy === 'drop' && ['ip', 'inet', 'bridge'].includes(chain.family))
     .flatMap((chain) => {
-      const where = `${chain.family} ${chain.table} ${chain.name}`;
-      if (chain.hook === 'forward') return [`the firewall of this host (chain ${where}) drops forwarded packets by default: guests may reach neither each other nor the outside; ${remedy(chain, 'forward')}`];
-      if (chain.hook === 'input') return [`the firewall of this host (chain ${where}) drops incoming packets by default: guests may get no address by DHCP and no metadata; ${remedy(chain, 'input')}`];
-      return [];
+      if (chain.hook !== 'forward' && chain.hook !== 'input') return [];
+      const what = `the firewall of this host (chain ${chain.family} ${chain.table} ${chain.name}) ${harms[chain.hook]}`;
+      return [`${what}; accept novact's bridges there: ${remedy(chain, chain.hook)}`];
     });
 }
+
+const harms = {
+  forward: 'drops forwarded packets by default: guests may reach neither each other nor the outside',
+  input: 'drops incoming packets by default: guests may get no address by DHCP and no metadata',
+};
 
 function remedy(chain: BaseChain, hook: 'forward' | 'input'): string {
   if (chain.family === 'ip' && chain.table === 'filter') {
     return hook === 'forward'
-      ? "accept novact's bridges there: iptables -I FORWARD -i BRIDGE -j ACCEPT; iptables -I FORWARD -o BRIDGE -j ACCEPT"
-      : "accept novact's bridges there: iptables -I INPUT -i BRIDGE -j ACCEPT";
+      ? 'iptables -I FORWARD -i BRIDGE -j ACCEPT; iptables -I FORWARD -o BRIDGE -j ACCEPT'
+      : 'iptables -I INPUT -i BRIDGE -j ACCEPT';
   }
   const insert = (way: string): string => `nft insert rule ${chain.family} ${chain.table} ${chain.name} ${way} BRIDGE accept`;
-  return `accept novact's bridges there: ${hook === 'forward' ? `${insert('iifname')}; ${insert('oifname')}` : insert('iifname')}`;
+  return hook === 'forward' ? `${insert('iifname')}; ${insert('oifname')}` : insert('iifname');
 }
 
 const ignoreCode = (code: string) => (error: unknown): undefined => {

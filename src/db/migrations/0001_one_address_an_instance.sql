@@ -1,0 +1,1 @@
+CREATE UNIQUE INDEX "fixed_addresses_one_an_instance" ON "fixed_addresses" USING btree ("network_id","instance_id");
