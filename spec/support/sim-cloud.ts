@@ -166,7 +166,7 @@ async function startNetwork(compute: ComputeHost, driver: FakeNetwork, database:
   });
 }
 
-export async function startCompute(host: ComputeHost, transport: Transport, hostRestarted = false): Promise<Ref<ComputeMessage>> {
+export async function startCompute(host: ComputeHost, transport: Transport, hostRestarted?: () => Promise<void>): Promise<Ref<ComputeMessage>> {
   const ref = host.system.spawn(computeActor, 'compute', { host, hostRestarted });
   await transport.serve({ role: 'compute', host: host.name }, computeProtocol, {
     performOperation: ({ instanceId }) => host.system.tell(ref, { type: 'work', instanceId }),

@@ -15,13 +15,19 @@ export interface HostReport {
   readonly bootId: string;
 }
 
-/** Announces a host with what it can carry. Returns the boot id it had before: another one means that the machine was restarted. */
-export function reportHost(db: Db, report: HostReport, now: Date): Promise<{ previousBootId: string | undefined }> {
+/** Announces a host with what it can carry. Returns the boot id known of it: another one means that the machine was restarted since. */
+export function reportHost(db: Db, report: HostReport, now: Date): Promise<{ knownBootId: string }> {
   return db.transaction(async (tx) => {
-    const [before] = await tx.select({ bootId: hosts.bootId }).from(hosts).where(eq(hosts.name, report.name)).for('update');
-    await tx.insert(hosts).values({ ...report, updatedAt: now }).onConflictDoUpdate({ target: hosts.name, set: { ...report, updatedAt: now } });
-    return { previousBootId: before?.bootId };
+    await tx.insert(hosts).values({ ...report, updatedAt: now }).onConflictDoNothing();
+    const { bootId: _confirmedLater, ...changes } = report;
+    const [row] = await tx.update(hosts).set({ ...changes, updatedAt: now }).where(eq(hosts.name, report.name)).returning({ bootId: hosts.bootId });
+    return { knownBootId: row?.bootId ?? report.bootId };
   });
+}
+
+/** The guests of before the restart are dealt with: from here on this boot is the known one. */
+export async function confirmBoot(db: Queryable, host: string, bootId: string): Promise<void> {
+  await db.update(hosts).set({ bootId }).where(eq(hosts.name, host));
 }
 
 export function listHosts(db: Queryable): Promise<HostRow[]> {

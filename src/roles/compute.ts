@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { computeActor, readConsole } from '../actors/compute/actor.ts';
 import type { ComputeHost } from '../actors/compute/host.ts';
 import { signV4 } from '../auth/sign-v4.ts';
-import { reportHost, takeEpoch } from '../db/hosts.ts';
+import { confirmBoot, reportHost, takeEpoch } from '../db/hosts.ts';
 import type { DiskDriver } from '../drivers/disk/driver.ts';
 import type { FilesDriver } from '../drivers/files/driver.ts';
 import { createLocalFiles } from '../drivers/files/local.ts';
@@ -54,17 +54,17 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
 }
 
 /** What this host can carry, less what is kept back. What guests already have of the disk is counted as claimed, and so is no loss. */
-async function announce({ settings, paths, db, clock }: Foundation, hypervisor: HypervisorDriver, files: FilesDriver): Promise<{ hostRestarted: boolean }> {
+async function announce({ settings, paths, db, clock }: Foundation, hypervisor: HypervisorDriver, files: FilesDriver): Promise<{ hostRestarted: (() => Promise<void>) | undefined }> {
   const { cores, memoryMiB } = await hypervisor.capacity();
   const free = await files.freeBytes(paths.instances);
   const used = await usedByInstances(files, paths.instances);
   const current = await bootId();
-  const { previousBootId } = await reportHost(db, {
+  const { knownBootId } = await reportHost(db, {
     name: settings.host, zone: settings.zone, hypervisor: hypervisor.info.kind, cores, bootId: current,
     memoryMiB: Math.max(0, memoryMiB - settings.memoryReservedMiB),
     diskGiB: Math.max(0, Math.floor((free + used) / 2 ** 30) - settings.diskReservedGiB),
   }, clock.date());
-  return { hostRestarted: previousBootId !== undefined && previousBootId !== current };
+  return { hostRestarted: knownBootId === current ? undefined : () => confirmBoot(db, settings.host, current) };
 }
 
 async function usedByInstances(files: FilesDriver, directory: string): Promise<number> {

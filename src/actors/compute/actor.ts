@@ -13,8 +13,8 @@ export type ComputeMessage =
 
 export interface ComputeArgs {
   readonly host: ComputeHost;
-  /** The machine was restarted since novact last ran on it. */
-  readonly hostRestarted: boolean;
+  /** Given when the machine was restarted since novact last looked after its guests; called when they are looked after again. */
+  readonly hostRestarted: (() => Promise<void>) | undefined;
 }
 
 interface State {
@@ -90,7 +90,7 @@ type ReconcileMessage = { readonly type: 'soon' } | { readonly type: 'reconcile'
 interface ReconcilerState extends ComputeArgs {
   readonly wake: (instanceId: string) => void;
   pending: { cancel(): void } | undefined;
-  hostRestarted: boolean;
+  hostRestarted: (() => Promise<void>) | undefined;
 }
 
 /** Events come in bursts; one look after the burst is enough. */
@@ -113,7 +113,8 @@ function soon(state: ReconcilerState, context: ActorContext<ReconcileMessage>): 
 
 async function reconcile(state: ReconcilerState): Promise<void> {
   state.pending = undefined;
-  const { wake } = await reconcileInstances(state.host, { hostRestarted: state.hostRestarted });
-  state.hostRestarted = false;
+  const { wake } = await reconcileInstances(state.host, { hostRestarted: state.hostRestarted !== undefined });
+  await state.hostRestarted?.();
+  state.hostRestarted = undefined;
   for (const instanceId of wake) state.wake(instanceId);
 }
