@@ -115,7 +115,8 @@ function print(model: Readonly<Record<string, unknown>>): string {
   const services = Object.entries(model).map(([name, service]) => {
     const { version, operations, shapes } = service as { version: string; operations: Record<string, unknown>; shapes: unknown[] };
     const lines = Object.entries(operations).map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`);
-    return `${JSON.stringify(name)}:{"version":"${version}","operations":{\n${lines.join(',\n')}\n},"shapes":[\n${shapes.map((shape) => JSON.stringify(shape)).join(',\n')}\n]}`;
+    const shapeLines = shapes.map((shape) => JSON.stringify(shape));
+    return `${JSON.stringify(name)}:{"version":"${version}","operations":{\n${lines.join(',\n')}\n},"shapes":[\n${shapeLines.join(',\n')}\n]}`;
   });
   return `{${services.join(',\n')}}\n`;
 }

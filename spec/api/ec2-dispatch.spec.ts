@@ -13,21 +13,31 @@ import { TransportError } from '../../src/transport/transport.ts';
 import { requestOf } from '../support/auth-fixture.ts';
 
 const principal = (roles: readonly Role[] = [], isSuperuser = false): Principal => ({
-  userId: 'AIDA1', userName: 'ann', accessKeyId: 'AKIA1', projectId: '111122223333', projectName: 'ann', isSuperuser, isAdmin: isSuperuser, roles: new Set(roles),
+  userId: 'AIDA1', userName: 'ann', accessKeyId: 'AKIA1', projectId: '111122223333', projectName: 'ann',
+  isSuperuser, isAdmin: isSuperuser, roles: new Set(roles),
 });
 
 function dispatcherOf(actions: readonly AnyAction[], options: { authenticate?: Authenticate; clock?: Clock; timeoutMs?: number } = {}) {
-  const services = { clock: options.clock ?? systemClock, log: silentLog, region: 'nova', zone: 'nova', endpoint: 'http://127.0.0.1:8773' } as unknown as Services;
-  return createDispatcher({ actions, services, authenticate: options.authenticate ?? (async () => principal()), ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }) });
+  const services = {
+    clock: options.clock ?? systemClock, log: silentLog, region: 'nova', zone: 'nova', endpoint: 'http://127.0.0.1:8773',
+  } as unknown as Services;
+  return createDispatcher({
+    actions, services, authenticate: options.authenticate ?? (async () => principal()),
+    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+  });
 }
 
 const ask = (dispatcher: ReturnType<typeof dispatcherOf>, body: string) => dispatcher.dispatch(requestOf({ method: 'POST', target: '/', body }), 'request-1');
 
-const reboot = (handle: () => unknown, roles: AnyAction['roles'] = 'anyMember') => [action({ name: 'RebootInstances', doc: '', roles, errors: [], handle: handle as never })];
+const reboot = (handle: () => unknown, roles: AnyAction['roles'] = 'anyMember') => [
+  action({ name: 'RebootInstances', doc: '', roles, errors: [], handle: handle as never }),
+];
 const rebootQuery = 'Action=RebootInstances&InstanceId.1=i-1&Version=2016-11-15';
 
 const refused: Authenticate = async (_, dialect) => {
-  throw new ApiError(dialect === 'sts' ? 'InvalidClientTokenId' : 'AuthFailure', 'AWS was not able to validate the provided access credentials', dialect === 'sts' ? 403 : 401);
+  throw new ApiError(
+    dialect === 'sts' ? 'InvalidClientTokenId' : 'AuthFailure', 'AWS was not able to validate the provided access credentials', dialect === 'sts' ? 403 : 401,
+  );
 };
 
 describe('a request', () => {
@@ -74,7 +84,10 @@ describe('what a handler throws', () => {
     ['one with a status of its own', new ApiError('Strange', 'no', 409), 409, 'Strange'],
     ['a full mailbox', new TransportError('mailboxFull', 'full'), 503, 'RequestLimitExceeded'],
     ['a late answer', new TransportError('timeout', 'late'), 503, 'Unavailable'],
-    ['an error for the client from another role', new TransportError('remote', 'x', { name: 'ApiError', code: 'IncorrectInstanceState', message: 'no' }), 400, 'IncorrectInstanceState'],
+    [
+      'an error for the client from another role', new TransportError('remote', 'x', { name: 'ApiError', code: 'IncorrectInstanceState', message: 'no' }),
+      400, 'IncorrectInstanceState',
+    ],
     ['a bug of another role', new TransportError('remote', 'x', { name: 'TypeError', message: 'secret inside' }), 500, 'InternalError'],
     ['an absent database', Object.assign(new Error('Failed query'), { cause: Object.assign(new Error('no'), { code: 'ECONNREFUSED' }) }), 503, 'Unavailable'],
     ['a busy driver', new DriverError('busy', 'secret inside'), 503, 'Unavailable'],

@@ -56,7 +56,9 @@ describe('the account', () => {
 describe('instance types', () => {
   it('are Nova\'s five and some of today\'s', async () => {
     const { body } = await ask('Action=DescribeInstanceTypes');
-    expect(texts(body, 'instanceType')).toEqual(['m1.large', 'm1.medium', 'm1.small', 'm1.tiny', 'm1.xlarge', 't2.micro', 't2.nano', 't2.small', 't3.micro', 't3.nano', 't3.small']);
+    expect(texts(body, 'instanceType')).toEqual([
+      'm1.large', 'm1.medium', 'm1.small', 'm1.tiny', 'm1.xlarge', 't2.micro', 't2.nano', 't2.small', 't3.micro', 't3.nano', 't3.small',
+    ]);
   });
 
   it('are found by name, filter and page', async () => {
@@ -64,7 +66,8 @@ describe('instance types', () => {
     expect(texts(small, 'sizeInMiB')).toEqual(['2048']);
     expect(texts(small, 'defaultVCpus')).toEqual(['1']);
     expect(await codeOf('Action=DescribeInstanceTypes&InstanceType.1=x9.huge')).toBe('InvalidInstanceType');
-    const filtered = 'Action=DescribeInstanceTypes&Filter.1.Name=memory-info.size-in-mib&Filter.1.Value.1=1024&Filter.2.Name=processor-info.supported-architecture&Filter.2.Value.1=x86_64';
+    const filtered = 'Action=DescribeInstanceTypes&Filter.1.Name=memory-info.size-in-mib&Filter.1.Value.1=1024'
+      + '&Filter.2.Name=processor-info.supported-architecture&Filter.2.Value.1=x86_64';
     expect(texts((await ask(filtered)).body, 'instanceType')).toEqual(['t2.micro', 't3.micro']);
     const first = (await ask('Action=DescribeInstanceTypes&MaxResults=6')).body;
     const [token = ''] = texts(first, 'nextToken');
@@ -87,7 +90,10 @@ describe('tags', () => {
     const now = systemClock.date();
     const { projectId, userId } = world.ann;
     await world.db.insert(keyPairs).values({ id: key, projectId, userId, name: 'k', type: 'rsa', fingerprint: 'f', publicKey: 'p', createdAt: now });
-    const image = { projectId, name: 'n', location: 'b/k', type: 'machine' as const, architecture: 'x86_64', state: 'available' as const, rootDeviceName: '/dev/vda', virtualizationType: 'hvm', createdAt: now, stateChangedAt: now };
+    const image = {
+      projectId, name: 'n', location: 'b/k', type: 'machine' as const, architecture: 'x86_64', state: 'available' as const, rootDeviceName: '/dev/vda',
+      virtualizationType: 'hvm', createdAt: now, stateChangedAt: now,
+    };
     await world.db.insert(images).values([{ ...image, id: publicImage, isPublic: true }, { ...image, id: privateImage }]);
   });
 
@@ -98,7 +104,9 @@ describe('tags', () => {
   };
 
   it('are written over, read with filters, and removed by key or by value', async () => {
-    expect((await ask(`Action=CreateTags&ResourceId.0=${key}&ResourceId.1=${privateImage}&Tag.0.Key=Name&Tag.0.Value=one&Tag.1.Key=empty`)).body).toContain('<return>true</return>');
+    expect(
+      (await ask(`Action=CreateTags&ResourceId.0=${key}&ResourceId.1=${privateImage}&Tag.0.Key=Name&Tag.0.Value=one&Tag.1.Key=empty`)).body,
+    ).toContain('<return>true</return>');
     await ask(`Action=CreateTags&ResourceId.1=${key}&Tag.1.Key=Name&Tag.1.Value=two`);
     expect(await tagsSeen()).toEqual([`${privateImage} Name`, `${privateImage} empty`, `${key} Name`, `${key} empty`]);
     const { body } = await ask('Action=DescribeTags&Filter.1.Name=resource-type&Filter.1.Value.1=key-pair&Filter.2.Name=key&Filter.2.Value.1=Name');
@@ -138,7 +146,9 @@ describe('tags', () => {
     const many = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => `Tag.${index + 1}.Key=k${from + index}`).join('&');
     await ask(`Action=CreateTags&ResourceId.1=${key}&${many(0, 30)}`);
     expect(await codeOf(`Action=CreateTags&ResourceId.1=${key}&${many(30, 51)}`)).toBe('TagLimitExceeded');
-    const both = await Promise.all([codeOf(`Action=CreateTags&ResourceId.1=${key}&${many(30, 45)}`), codeOf(`Action=CreateTags&ResourceId.1=${key}&${many(45, 60)}`)]);
+    const both = await Promise.all([
+      codeOf(`Action=CreateTags&ResourceId.1=${key}&${many(30, 45)}`), codeOf(`Action=CreateTags&ResourceId.1=${key}&${many(45, 60)}`),
+    ]);
     expect(both.toSorted()).toEqual(['TagLimitExceeded', undefined]);
     expect(await tagsSeen()).toHaveLength(45);
   });

@@ -39,7 +39,9 @@ async function start(options: Partial<Ec2ServerOptions> & { holds?: boolean } = 
   const dispatcher = createDispatcher({
     actions: [action({ name: 'DescribeRegions', doc: '', roles: 'anyMember', errors: [], handle })],
     services: { clock: systemClock, log: silentLog } as unknown as Services,
-    authenticate: async () => ({ userId: 'u', userName: 'ann', accessKeyId: 'k', projectId: 'p', projectName: 'ann', isSuperuser: true, isAdmin: true, roles: new Set() }),
+    authenticate: async () => ({
+      userId: 'u', userName: 'ann', accessKeyId: 'k', projectId: 'p', projectName: 'ann', isSuperuser: true, isAdmin: true, roles: new Set(),
+    }),
   });
   const logLines: Record<string, unknown>[] = [];
   const sink = new Writable({ write: (chunk, _encoding, done) => { logLines.push(JSON.parse(String(chunk)) as Record<string, unknown>); done(); } });
@@ -71,7 +73,10 @@ const query = 'Action=DescribeRegions&Version=2014-10-01&Signature=topsecret&AWS
 describe('the query API', () => {
   it.each(['/', '/services/Cloud', '/services/Cloud/'])('answers at %s, by GET and by POST', async (path) => {
     const { url } = await start();
-    for (const answer of [await fetch(`${url}${path}?${query}`), await fetch(`${url}${path}`, { method: 'POST', body: query }), await fetch(`${url}${path}?Version=2014-10-01`, { method: 'POST', body: 'Action=DescribeRegions' })]) {
+    for (const answer of [
+      await fetch(`${url}${path}?${query}`), await fetch(`${url}${path}`, { method: 'POST', body: query }),
+      await fetch(`${url}${path}?Version=2014-10-01`, { method: 'POST', body: 'Action=DescribeRegions' }),
+    ]) {
       expect(answer.status).toBe(200);
       expect(answer.headers.get('content-type')).toBe('text/xml;charset=UTF-8');
       const text = await answer.text();

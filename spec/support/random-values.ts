@@ -14,7 +14,10 @@ export function seeded(seed: number): Random {
   };
 }
 
-const pieces = ['a', 'Z', '0', ' ', '+', '&', '<', '>', '"', "'", '%', '=', '.', '-', '_', '~', '/', '\\', 'ü', '漢', '😀', '\t', '\n', '\r', ';', '#', '{', ']]>', '&amp;'];
+const pieces = [
+  'a', 'Z', '0', ' ', '+', '&', '<', '>', '"', "'", '%', '=', '.', '-', '_', '~', '/', '\\',
+  'ü', '漢', '😀', '\t', '\n', '\r', ';', '#', '{', ']]>', '&amp;',
+];
 
 const pick = <T>(random: Random, from: readonly T[]): T => {
   const value = from[Math.floor(random() * from.length)];
@@ -34,7 +37,9 @@ function randomValue(shape: Shape, random: Random, depth: number): unknown {
   if (typeof shape === 'string') return randomScalar(shape, random);
   if (depth > depthMax) return undefined;
   if (shape.kind === 'structure') return withContent(randomStructure(shape, random, depth));
-  const values = Array.from({ length: 1 + Math.floor(random() * 3) }, () => randomValue(shape.element, random, depth + 1)).filter((value) => value !== undefined);
+  const values = Array.from(
+    { length: 1 + Math.floor(random() * 3) }, () => randomValue(shape.element, random, depth + 1),
+  ).filter((value) => value !== undefined);
   return values.length === 0 ? undefined : values;
 }
 

@@ -66,7 +66,9 @@ export async function removeTags(
   remove: { projectId: string; resourceIds: readonly string[]; tags: readonly { Key: string; Value: string | undefined }[] },
 ): Promise<void> {
   const chosen = remove.tags.map((tag) => and(eq(tags.key, tag.Key), tag.Value === undefined ? undefined : eq(tags.value, tag.Value)));
-  await db.delete(tags).where(and(eq(tags.projectId, remove.projectId), inArray(tags.resourceId, [...remove.resourceIds]), chosen.length === 0 ? undefined : or(...chosen)));
+  await db.delete(tags).where(
+    and(eq(tags.projectId, remove.projectId), inArray(tags.resourceId, [...remove.resourceIds]), chosen.length === 0 ? undefined : or(...chosen)),
+  );
 }
 
 /** Every project's tags of a resource that is no more. */

@@ -22,7 +22,9 @@ type CommandClass<Name extends ActionName> = Commands[`${Name}Command` & keyof C
 
 /** The typed input and output of an action, by AWS's declarations. */
 export type InputOf<Name extends ActionName> = CommandClass<Name> extends new (input: never) => { readonly input: infer Input } ? Input : never;
-export type OutputOf<Name extends ActionName> = CommandClass<Name> extends new (input: never) => { resolveMiddleware(...rest: never[]): (...rest: never[]) => Promise<{ output: infer Output }> }
+export type OutputOf<Name extends ActionName> = CommandClass<Name> extends new (input: never) => {
+  resolveMiddleware(...rest: never[]): (...rest: never[]) => Promise<{ output: infer Output }>;
+}
   ? Omit<Output, '$metadata'>
   : never;
 

@@ -208,7 +208,9 @@ function checkPage<Item>(options: DescribeOptions<Item>): void {
     throw new ApiError('InvalidParameterCombination', 'The parameter MaxResults cannot be used with a list of ids in the same request');
   }
   if (input.MaxResults < page.min || input.MaxResults > page.max) {
-    throw new ApiError('InvalidParameterValue', `Value ( ${input.MaxResults} ) for parameter maxResults is invalid. Expecting a value between ${page.min} and ${page.max}.`);
+    throw new ApiError(
+      'InvalidParameterValue', `Value ( ${input.MaxResults} ) for parameter maxResults is invalid. Expecting a value between ${page.min} and ${page.max}.`,
+    );
   }
 }
 

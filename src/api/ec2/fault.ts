@@ -23,7 +23,9 @@ export interface ClassifiedFault {
 }
 
 export function faultOf(error: unknown): ClassifiedFault {
-  if (error instanceof ApiError) return { fault: { code: error.code, status: error.status ?? statusOf(error.code), message: error.message }, report: undefined };
+  if (error instanceof ApiError) {
+    return { fault: { code: error.code, status: error.status ?? statusOf(error.code), message: error.message }, report: undefined };
+  }
   if (error instanceof TransportError) return transportFault(error);
   if (isDatabaseAway(error)) return { fault: unavailable, report: reportOf(error) };
   if (error instanceof DriverError && (error.kind === 'busy' || error.kind === 'timeout')) return { fault: unavailable, report: reportOf(error) };

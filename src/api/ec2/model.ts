@@ -112,7 +112,8 @@ function load(): Readonly<Record<ServiceName, Service>> {
 const optional: Readonly<Record<string, readonly string[]>> = { RegisterImage: ['Name'] };
 
 function withOptional(structure: Structure, names: readonly string[]): Structure {
-  return names.length === 0 ? structure : { kind: 'structure', members: structure.members.map((member) => (names.includes(member.name) ? { ...member, required: false } : member)) };
+  if (names.length === 0) return structure;
+  return { kind: 'structure', members: structure.members.map((member) => (names.includes(member.name) ? { ...member, required: false } : member)) };
 }
 
 function buildService(name: ServiceName, raw: RawService): Service {
@@ -120,7 +121,12 @@ function buildService(name: ServiceName, raw: RawService): Service {
   const operations = new Map<string, Operation>();
   for (const [operation, [input, output]] of Object.entries(raw.operations)) {
     const shape = builder.structure(input);
-    operations.set(operation, { name: operation, service: name, input: shape && withOptional(shape, optional[operation] ?? []), output: builder.structure(output) });
+    operations.set(operation, {
+      name: operation,
+      service: name,
+      input: shape && withOptional(shape, optional[operation] ?? []),
+      output: builder.structure(output),
+    });
   }
   return { name, version: raw.version, operations };
 }

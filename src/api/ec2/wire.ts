@@ -75,7 +75,9 @@ export function readInput(operation: Operation, parameters: Parameters): ReadInp
   return { input, ignored };
 }
 
-const protocolNames = new Set(['Action', 'Version', 'AWSAccessKeyId', 'Signature', 'SignatureMethod', 'SignatureVersion', 'Timestamp', 'Expires', 'SecurityToken']);
+const protocolNames = new Set([
+  'Action', 'Version', 'AWSAccessKeyId', 'Signature', 'SignatureMethod', 'SignatureVersion', 'Timestamp', 'Expires', 'SecurityToken',
+]);
 
 const isProtocolName = (name: string): boolean => protocolNames.has(name) || name.startsWith('X-Amz-');
 

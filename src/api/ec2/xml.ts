@@ -24,7 +24,8 @@ export function writeError(service: ServiceName, error: { code: string; message:
   const requestId = escapeText(error.requestId);
   if (service === 'sts') {
     const type = error.isSender ? 'Sender' : 'Receiver';
-    return `${declaration}<ErrorResponse xmlns="${stsNamespace}"><Error><Type>${type}</Type>${detail}</Error><RequestId>${requestId}</RequestId></ErrorResponse>`;
+    const content = `<Error><Type>${type}</Type>${detail}</Error><RequestId>${requestId}</RequestId>`;
+    return `${declaration}<ErrorResponse xmlns="${stsNamespace}">${content}</ErrorResponse>`;
   }
   return `${declaration}<Response><Errors><Error>${detail}</Error></Errors><RequestID>${requestId}</RequestID></Response>`;
 }
@@ -90,11 +91,12 @@ function scalarText(shape: Extract<Shape, string>, value: unknown, path: string,
 export const timestampText = (date: Date): string => `${date.toISOString().slice(0, 19)}.000Z`;
 
 /** Markup, what XML 1.0 cannot carry, and what a parser would change. Tab and line feed stay as they are: key material is read with sed, too. */
-const special = /[&<>"'\u0000-\u0008\u000b-\u001f\u007f-\u009f\ufffe\uffff\p{Cs}]/u;
+// oxlint-disable-next-line no-control-regex -- Control characters are what it is for.
+const special = /[&<>\u0000-\u0008\u000b-\u001f\u007f-\u009f\ufffe\uffff\p{Cs}]/u;
 const specials = new RegExp(special.source, 'gu');
-const named: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' };
+const named: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' };
 
-/** Text safe in XML 1.0. Characters that it cannot carry, lone surrogates among them, become U+FFFD. */
+/** Text safe between tags in XML 1.0; we write no attribute from a value. Characters that it cannot carry, lone surrogates among them, become U+FFFD. */
 export function escapeText(text: string): string {
   if (!special.test(text)) return text;
   return text.replaceAll(specials, (character) => {

@@ -67,8 +67,15 @@ function listenError(cause: NodeJS.ErrnoException, host: string, port: number): 
     EACCES: 'Choose a port above 1023 with NOVACT_API_PORT, or start as root.',
     EADDRNOTAVAIL: 'Set NOVACT_BIND to an address of this machine.',
   };
-  return new SetupError(`The EC2 API cannot listen on ${host}:${port}: ${cause.code ?? cause.message}`, remedies[cause.code ?? ''] ?? 'See the message.', { cause });
+  return new SetupError(
+    `The EC2 API cannot listen on ${host}:${port}: ${cause.code ?? cause.message}`, remedies[cause.code ?? ''] ?? 'See the message.', { cause },
+  );
 }
+
+const refusalStatus: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
 
 /** What is no HTTP, or too much of it, gets XML all the same. */
 function refuseConnection(error: NodeJS.ErrnoException, socket: Socket, options: Ec2ServerOptions): void {
@@ -77,7 +84,7 @@ function refuseConnection(error: NodeJS.ErrnoException, socket: Socket, options:
     return;
   }
   const requestId = newRequestId();
-  const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? '408 Request Timeout' : '400 Bad Request';
+  const status = refusalStatus[error.code ?? ''] ?? '400 Bad Request';
   const body = '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>InvalidRequest</Code>'
     + `<Message>The request is not valid HTTP, too long or too slow.</Message></Error></Errors><RequestID>${requestId}</RequestID></Response>`;
   options.log.info({ requestId, status, reason: error.code, client: socket.remoteAddress }, 'connection refused');

@@ -46,7 +46,7 @@ async function roundTrip(operation: Operation, sdk: Sdk, client: Sender, exchang
   const output = operation.output === undefined ? {} : randomStructure(operation.output, random);
   exchange.answer = writeResponse(operation, output, { requestId: 'req', version: '2016-11-15' });
   const Command = sdk[`${operation.name}Command`] as new (input: unknown) => unknown;
-  const { $metadata, ...received } = await client.send(new Command(structuredClone(input)));
+  const { $metadata: _, ...received } = await client.send(new Command(structuredClone(input)));
   const read = readInput(operation, parseParameters('', exchange.body));
   return { input, output, read, received };
 }

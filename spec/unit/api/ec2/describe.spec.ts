@@ -10,7 +10,10 @@ interface Item {
 }
 
 const items: readonly Item[] = [
-  { id: 'i-00000003', state: 'running', groups: ['web', 'default'], tags: [{ Key: 'Name', Value: 'three' }], since: new Date(Date.UTC(2026, 0, 1, 0, 0, 0, 5)) },
+  {
+    id: 'i-00000003', state: 'running', groups: ['web', 'default'], tags: [{ Key: 'Name', Value: 'three' }],
+    since: new Date(Date.UTC(2026, 0, 1, 0, 0, 0, 5)),
+  },
   { id: 'i-00000001', state: 'running', groups: ['default'], tags: [{ Key: 'Name', Value: 'one' }, { Key: 'env', Value: '' }] },
   { id: 'i-00000002', state: 'stopped', groups: [], tags: [] },
 ];
@@ -19,8 +22,14 @@ const ask = (input: DescribeInput, ids?: readonly string[]) => describe<Item>({
   input,
   items,
   id: (item) => item.id,
-  ids: { values: ids, form: { pattern: idForm('i'), code: 'InvalidInstanceID.Malformed' }, notFound: { code: 'InvalidInstanceID.NotFound', message: doesNotExist('instance ID') } },
-  filters: { 'instance-state-name': (item) => item.state, 'group-name': (item) => item.groups, 'launch-time': (item) => item.since, count: (item) => item.groups.length },
+  ids: {
+    values: ids, form: { pattern: idForm('i'), code: 'InvalidInstanceID.Malformed' },
+    notFound: { code: 'InvalidInstanceID.NotFound', message: doesNotExist('instance ID') },
+  },
+  filters: {
+    'instance-state-name': (item) => item.state, 'group-name': (item) => item.groups, 'launch-time': (item) => item.since,
+    count: (item) => item.groups.length,
+  },
   tags: (item) => item.tags,
   page: { min: 1, max: 1000, excludesIds: true },
 });
@@ -55,7 +64,9 @@ group('filters', () => {
   });
 
   it('need a value, and not more than 200', () => {
-    expect(() => ask(filter(['group-name']))).toThrow(expect.objectContaining({ code: 'MissingParameter', message: expect.stringContaining('Filter.1.Value') }));
+    expect(() => ask(filter(['group-name']))).toThrow(
+      expect.objectContaining({ code: 'MissingParameter', message: expect.stringContaining('Filter.1.Value') }),
+    );
     expect(() => ask(filter(['group-name', ...Array.from({ length: 201 }, String)]))).toThrow(expect.objectContaining({ code: 'FilterLimitExceeded' }));
   });
 });
@@ -81,7 +92,9 @@ group('ids', () => {
   });
 
   it('that do not exist are named', () => {
-    expect(() => ask({}, ['i-00000001', 'i-0badbadb'])).toThrow(expect.objectContaining({ code: 'InvalidInstanceID.NotFound', message: "The instance ID 'i-0badbadb' does not exist" }));
+    expect(() => ask({}, ['i-00000001', 'i-0badbadb'])).toThrow(
+      expect.objectContaining({ code: 'InvalidInstanceID.NotFound', message: "The instance ID 'i-0badbadb' does not exist" }),
+    );
     expect(() => ask({}, ['i-0badbadb', 'i-0badbadc'])).toThrow(expect.objectContaining({ message: "The instance IDs 'i-0badbadb, i-0badbadc' do not exist" }));
   });
 

@@ -59,12 +59,17 @@ describe('old clients', () => {
   it('use the flat form of rules, and the nested one', () => {
     const flat = input('AuthorizeSecurityGroupIngress', 'GroupName=default&IpProtocol=tcp&FromPort=22&ToPort=22&CidrIp=0.0.0.0%2F0');
     expect(flat).toEqual({ GroupName: 'default', IpProtocol: 'tcp', FromPort: 22, ToPort: 22, CidrIp: '0.0.0.0/0' });
-    const nested = input('AuthorizeSecurityGroupIngress', 'GroupId=sg-1&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.IpRanges.1.CidrIp=10.0.0.0%2F8&IpPermissions.1.Groups.1.UserId=1');
+    const nested = input(
+      'AuthorizeSecurityGroupIngress',
+      'GroupId=sg-1&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.IpRanges.1.CidrIp=10.0.0.0%2F8&IpPermissions.1.Groups.1.UserId=1',
+    );
     expect(nested['IpPermissions']).toEqual([{ IpProtocol: 'tcp', IpRanges: [{ CidrIp: '10.0.0.0/8' }], UserIdGroupPairs: [{ UserId: '1' }] }]);
   });
 
   it('send names that the model does not know: they are ignored and told', () => {
-    const { input: known, ignored } = read('DescribeInstances', 'Action=DescribeInstances&Version=1&AWSAccessKeyId=k&Signature=s&DisplayName=x&Nested.1.Thing=y');
+    const { input: known, ignored } = read(
+      'DescribeInstances', 'Action=DescribeInstances&Version=1&AWSAccessKeyId=k&Signature=s&DisplayName=x&Nested.1.Thing=y',
+    );
     expect(known).toEqual({});
     expect(ignored).toEqual(['DisplayName', 'Nested']);
   });
@@ -111,7 +116,9 @@ describe('values', () => {
   });
 
   it('that are long are cut in the message', () => {
-    expect(() => input('RunInstances', `MinCount=${'x'.repeat(5000)}&MaxCount=1`)).toThrow(expect.objectContaining({ message: expect.not.stringMatching(/x{100}/) }));
+    expect(() => input('RunInstances', `MinCount=${'x'.repeat(5000)}&MaxCount=1`)).toThrow(
+      expect.objectContaining({ message: expect.not.stringMatching(/x{100}/) }),
+    );
   });
 });
 
@@ -123,6 +130,8 @@ describe('required members', () => {
     ['CreateSecurityGroup', 'GroupName=a', 'GroupDescription'],
     ['CreateTags', 'ResourceId.1=i-1', 'Tag.1'],
   ])('%s %s is told the name of the missing one', (action, query, name) => {
-    expect(() => input(action, query)).toThrow(expect.objectContaining({ code: 'MissingParameter', message: `The request must contain the parameter ${name}` }));
+    expect(() => input(action, query)).toThrow(
+      expect.objectContaining({ code: 'MissingParameter', message: `The request must contain the parameter ${name}` }),
+    );
   });
 });

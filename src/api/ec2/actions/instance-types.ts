@@ -80,7 +80,9 @@ const describeInstanceTypes = action({
       id: (type) => type.InstanceType,
       ids: {
         values: input.InstanceTypes,
-        notFound: { code: 'InvalidInstanceType', message: (missing) => `The following supplied instance types do not exist: [${missing.join(', ').slice(0, 200)}]` },
+        notFound: {
+          code: 'InvalidInstanceType', message: (missing) => `The following supplied instance types do not exist: [${missing.join(', ').slice(0, 200)}]`,
+        },
       },
       filters,
       page: { min: 5, max: 100 },

@@ -10,7 +10,8 @@ const resourcesMax = 1000;
 
 const resourceErrors = [
   'InvalidID', 'InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Malformed', 'InvalidGroup.NotFound',
-  'InvalidGroupId.Malformed', 'InvalidKeyPair.NotFound', 'InvalidVolume.NotFound', 'InvalidVolumeID.Malformed', 'InvalidSnapshot.NotFound', 'InvalidSnapshotID.Malformed',
+  'InvalidGroupId.Malformed', 'InvalidKeyPair.NotFound', 'InvalidVolume.NotFound', 'InvalidVolumeID.Malformed',
+  'InvalidSnapshot.NotFound', 'InvalidSnapshotID.Malformed',
 ] as const;
 
 interface TaggedResource {

@@ -1,0 +1,101 @@
+// Golden files of EC2 actions: the requests of one story, each in a comment, and the answer to each. Ids, keys and fingerprints, which
+// are new every time, are written in a form that is always the same; a request may name an id in that form.
+import { images } from '../../src/db/schema/all.ts';
+import type { Principal } from '../../src/auth/principal.ts';
+import { fixtureNow, standingClock } from './auth-fixture.ts';
+import { createEc2World, type Ec2World } from './ec2-world.ts';
+
+/** A public image that every story may run. */
+export const goldenImage = 'ami-0ffffffffffffff01';
+
+export interface GoldenWorld {
+  /** Plays the requests in a project of their own. The text is what the file must say. */
+  play(queries: readonly string[]): Promise<string>;
+  close(): Promise<void>;
+}
+
+export async function createGoldenWorld(): Promise<GoldenWorld> {
+  const clock = standingClock(fixtureNow);
+  const world = await createEc2World({ clock });
+  const now = clock.date();
+  await world.db.insert(images).values({
+    id: goldenImage, projectId: world.bob.projectId, name: 'tiny', location: 'images/tiny.qcow2', type: 'machine', architecture: 'x86_64',
+    state: 'available', isPublic: true,
+    rootDeviceName: '/dev/vda', virtualizationType: 'hvm', format: 'qcow2', sizeBytes: 1_000_000, virtualSizeBytes: 4_000_000,
+    createdAt: now, stateChangedAt: now,
+  });
+  let stories = 0;
+  return {
+    async play(queries) {
+      stories += 1;
+      return playStory(world, await newcomer(world, stories), queries);
+    },
+    close: () => world.close(),
+  };
+}
+
+async function newcomer(world: Ec2World, story: number): Promise<Principal> {
+  const name = `story${story}`;
+  await world.auth.createUser({ name });
+  await world.auth.createProject({ name, manager: name, id: String(900_000_000_000 + story) });
+  return { ...(await world.auth.principalFor(name, name)), isSuperuser: true };
+}
+
+async function playStory(world: Ec2World, who: Principal, queries: readonly string[]): Promise<string> {
+  const ids = new LastingIds();
+  let text = '';
+  for (const query of queries) {
+    const answer = await world.call(ids.real(query), who);
+    const body = ids.lasting(answer.body).replaceAll(who.projectId, '111122223333').replaceAll(who.userId, 'AIDAEXAMPLE').replaceAll(who.userName, 'ann');
+    text += `<!-- ${query.replaceAll('--', '%2D%2D')} -->\n<!-- ${answer.status} -->\n${indent(body)}\n\n`;
+  }
+  return text;
+}
+
+/** The requests of a golden file, in order. */
+export function queriesOf(text: string): string[] {
+  return [...text.matchAll(/^<!-- (\S*Action=\S+) -->$/gm)].map((match) => match[1] ?? '');
+}
+
+class LastingIds {
+  readonly #lasting = new Map<string, string>();
+  readonly #counts = new Map<string, number>();
+
+  lasting(text: string): string {
+    return text
+      .replaceAll(/\b([a-z]+)-(?!0ffffffffffffff)[0-9a-f]{17}\b/g, (id, prefix: string) => this.#name(id, prefix))
+      .replaceAll(/\b02:16:3e(:[0-9a-f]{2}){3}\b/g, '02:16:3e:00:00:00')
+      .replaceAll(/-----BEGIN [A-Z ]+-----[\s\S]*?-----END [A-Z ]+-----/g, '[private key]')
+      .replaceAll(/\b([0-9a-f]{2}:){15,}[0-9a-f]{2}\b/g, '[fingerprint]');
+  }
+
+  real(text: string): string {
+    let result = text;
+    for (const [real, lasting] of this.#lasting) result = result.replaceAll(lasting, real);
+    return result;
+  }
+
+  #name(id: string, prefix: string): string {
+    const known = this.#lasting.get(id);
+    if (known !== undefined) return known;
+    const count = (this.#counts.get(prefix) ?? 0) + 1;
+    const lasting = `${prefix}-${String(count).padStart(17, '0')}`;
+    this.#counts.set(prefix, count);
+    this.#lasting.set(id, lasting);
+    return lasting;
+  }
+}
+
+/** One element on each line, so that a difference can be read. */
+function indent(xml: string): string {
+  const lines: string[] = [];
+  let depth = 0;
+  for (const token of xml.replaceAll(/>\s*</g, '>\n<').split('\n')) {
+    const isClosing = token.startsWith('</');
+    const isOpening = /^<[^/?!][^>]*[^/]>$|^<[^/?!]>$/.test(token);
+    if (isClosing) depth -= 1;
+    lines.push(`${'  '.repeat(Math.max(0, depth))}${token}`);
+    if (isOpening && !isClosing) depth += 1;
+  }
+  return lines.join('\n');
+}
