@@ -1,7 +1,7 @@
 // The sweeper of the object store: what it removes, and above all what it leaves.
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sweepBlobs } from '../../src/actors/objectstore/sweep-blobs.ts';
+import { sweepBlobs, sweepReleased } from '../../src/actors/objectstore/sweep-blobs.ts';
 import { MemoryStore } from '../../src/drivers/objectstore/memory.ts';
 import { images } from '../../src/db/schema/images.ts';
 import { blobGarbage, multipartParts, multipartUploads } from '../../src/db/schema/objects.ts';
@@ -19,10 +19,11 @@ beforeAll(async () => {
 afterAll(() => s3.close());
 
 /** A sweep so many milliseconds from now. */
-const sweepIn = (delayMs: number) => {
+const depsIn = (delayMs: number) => {
   const clock: Clock = { ...systemClock, now: () => systemClock.now() + delayMs, date: () => new Date(systemClock.now() + delayMs) };
-  return sweepBlobs({ db: s3.database.db, store, clock, log: silentLog });
+  return { db: s3.database.db, store, clock, log: silentLog };
 };
+const sweepIn = (delayMs: number) => sweepBlobs(depsIn(delayMs));
 
 const minute = 60_000;
 const day = 24 * 60 * minute;
@@ -52,6 +53,8 @@ describe('the sweeper', () => {
     const begun = await s3.ask({ method: 'POST', path: '/swept/m?uploads' });
     await s3.ask({ method: 'PUT', path: `/swept/m?partNumber=1&uploadId=${texts(begun.body, 'UploadId')[0]}`, body: 'part' });
     expect(await sweepIn(day - minute)).toMatchObject({ orphans: 0 });
+    await sweepReleased(depsIn(day + minute));
+    expect(await isThere(orphan)).toBe(true);
     expect(await sweepIn(day + minute)).toMatchObject({ orphans: 1, uploads: 0 });
     const [part] = await s3.database.db.select().from(multipartParts);
     expect([await isThere(orphan), await isThere(imageBlob), await isThere(part?.blobId ?? '')]).toEqual([false, true, true]);

@@ -30,7 +30,8 @@ async function get(query: Record<string, string>, path = '/list') {
   return { all: [...found, ...prefixes].toSorted(byBytes), keys: found, prefixes, body: reply.body, text: (name: string) => texts(reply.body, name)[0] };
 }
 
-const cases = [['', ''], ['', '/'], ['a', ''], ['a', '/'], ['a/', '/'], ['b/', '/'], ['dir', '/'], ['💾', '/'], ['c/', '/'], ['nothing', '/'], ['', '//'], ['', 'b/'], ['ä', ''], ['\u{10ffff}', '']] as const;
+const cases = [['', ''], ['', '/'], ['a', ''], ['a', '/'], ['a/', '/'], ['b/', '/'], ['dir', '/'], ['💾', '/'], ['c/', '/'], ['nothing', '/'], ['', '//'],
+  ['', 'b/'], ['ä', ''], ['\u{10ffff}', '']] as const;
 
 describe.each(cases)('prefix %j, delimiter %j', (prefix, delimiter) => {
   it('shows what S3 shows', async () => {
@@ -78,7 +79,8 @@ describe('listing', () => {
     expect((await get({ 'list-type': '2' })).body).not.toContain('<Owner>');
     const page = await get({ 'list-type': '2', 'fetch-owner': 'true', 'max-keys': '1' });
     expect(page.body).toContain('<Owner><ID>111111111111</ID>');
-    expect(page.body).toMatch(/<LastModified>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z<\/LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;<\/ETag><Size>1<\/Size>/);
+    expect(page.body).toMatch(/<LastModified>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z<\/LastModified>/);
+    expect(page.body).toMatch(/<ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;<\/ETag><Size>1<\/Size>/);
     expect((await get({})).body).toContain('<Owner>');
   });
 

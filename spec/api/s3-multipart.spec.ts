@@ -25,9 +25,11 @@ async function begin(key: string, headers: Record<string, string> = {}): Promise
 const part = (key: string, id: string, number: number | string, body: Buffer) =>
   s3.ask({ method: 'PUT', path: `/parts/${key}?partNumber=${number}&uploadId=${id}`, body });
 
+const partXml = ([number, etag]: readonly [number, string]) => `<Part><PartNumber>${number}</PartNumber><ETag>"${etag}"</ETag></Part>`;
+
 const complete = (key: string, id: string, parts: readonly [number, string][], headers: Record<string, string> = {}) => s3.ask({
   method: 'POST', path: `/parts/${key}?uploadId=${id}`, headers,
-  body: `<CompleteMultipartUpload>${parts.map(([number, etag]) => `<Part><PartNumber>${number}</PartNumber><ETag>"${etag}"</ETag></Part>`).join('')}</CompleteMultipartUpload>`,
+  body: `<CompleteMultipartUpload>${parts.map(partXml).join('')}</CompleteMultipartUpload>`,
 });
 
 describe('a multipart upload', () => {
@@ -94,7 +96,8 @@ describe('a multipart upload', () => {
   it('copies parts from objects, by range too', async () => {
     await s3.ask({ method: 'PUT', path: '/parts/source', body: '0123456789' });
     const id = await begin('copied');
-    const copy = (headers: Record<string, string>) => s3.ask({ method: 'PUT', path: `/parts/copied?partNumber=1&uploadId=${id}`, headers: { 'x-amz-copy-source': '/parts/source', ...headers } });
+    const copy = (headers: Record<string, string>) => s3.ask({ method: 'PUT', path: `/parts/copied?partNumber=1&uploadId=${id}`,
+      headers: { 'x-amz-copy-source': '/parts/source', ...headers } });
     expect(code(await copy({ 'x-amz-copy-source-range': 'bytes=5-10' }))).toBe('400 InvalidArgument');
     const copied = await copy({ 'x-amz-copy-source-range': 'bytes=2-4' });
     expect((await complete('copied', id, [[1, (texts(copied.body, 'ETag')[0] ?? '').replaceAll('"', '')]])).status).toBe(200);
@@ -108,12 +111,14 @@ describe('a multipart upload', () => {
     const headers = (value: string) => ({ 'x-amz-checksum-type': 'FULL_OBJECT', 'x-amz-checksum-sha256': value });
     expect(code(await complete('summed', id, [[1, hex(second)]], headers(createHash('sha256').digest('base64'))))).toBe('400 BadDigest');
     expect((await complete('summed', id, [[1, hex(second)]], headers(sha256))).status).toBe(200);
-    expect((await s3.ask({ method: 'HEAD', path: '/parts/summed', headers: { 'x-amz-checksum-mode': 'ENABLED' } })).headers['x-amz-checksum-sha256']).toBe(sha256);
+    expect((await s3.ask({ method: 'HEAD', path: '/parts/summed',
+      headers: { 'x-amz-checksum-mode': 'ENABLED' } })).headers['x-amz-checksum-sha256']).toBe(sha256);
   });
 
   it('is no business of other projects', async () => {
     const id = await begin('mine');
-    for (const [method, path] of [['GET', `/parts/mine?uploadId=${id}`], ['DELETE', `/parts/mine?uploadId=${id}`], ['PUT', `/parts/mine?partNumber=1&uploadId=${id}`], ['POST', `/parts/mine?uploadId=${id}`]] as const) {
+    for (const [method, path] of [['GET', `/parts/mine?uploadId=${id}`], ['DELETE', `/parts/mine?uploadId=${id}`],
+      ['PUT', `/parts/mine?partNumber=1&uploadId=${id}`], ['POST', `/parts/mine?uploadId=${id}`]] as const) {
       expect(code(await s3.ask({ method, path, as: 'two' }))).toBe('403 AccessDenied');
     }
   });

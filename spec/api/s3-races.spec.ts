@@ -42,7 +42,8 @@ describe('at the same time', () => {
   });
 
   it('one of many conditional puts wins', async () => {
-    const replies = await Promise.all(times(10).map((index) => s3.ask({ method: 'PUT', path: '/races/once', body: `${index}`, headers: { 'if-none-match': '*' } })));
+    const replies = await Promise.all(times(10).map((index) => s3.ask({ method: 'PUT', path: '/races/once', body: `${index}`,
+      headers: { 'if-none-match': '*' } })));
     expect(replies.map((reply) => reply.status).toSorted()).toEqual([200, ...times(9).map(() => 412)]);
     const winner = replies.findIndex((reply) => reply.status === 200);
     expect((await s3.ask({ method: 'GET', path: '/races/once' })).body).toBe(`${winner}`);
@@ -72,7 +73,8 @@ describe('at the same time', () => {
       const id = texts((await s3.ask({ method: 'POST', path: `${path}/m?uploads` })).body, 'UploadId')[0];
       await s3.ask({ method: 'PUT', path: `${path}/m?partNumber=1&uploadId=${id}`, body: 'x' });
       const [deleted, put, aborted] = await Promise.all([
-        s3.ask({ method: 'DELETE', path }), s3.ask({ method: 'PUT', path: `${path}/k`, body: 'x' }), s3.ask({ method: 'DELETE', path: `${path}/m?uploadId=${id}` }),
+        s3.ask({ method: 'DELETE', path }), s3.ask({ method: 'PUT', path: `${path}/k`, body: 'x' }),
+          s3.ask({ method: 'DELETE', path: `${path}/m?uploadId=${id}` }),
       ]);
       expect([[204, 404], [409, 200]]).toContainEqual([deleted.status, put.status]);
       expect(aborted.status).toBeLessThan(500);

@@ -22,7 +22,8 @@ async function serve(folder: string): Promise<void> {
   const now = systemClock.date();
   for (let first = 0; first < 100_000; first += 2_000) {
     await s3.database.db.insert(objects).values(Array.from({ length: 2_000 }, (_, index) => ({
-      bucket: 'bench', key: `many/${String((first + index) % 50).padStart(2, '0')}/${first + index}`, blobId: `${first + index}`, sizeBytes: 1, etag: 'x', headers: {},
+      bucket: 'bench', key: `many/${String((first + index) % 50).padStart(2, '0')}/${first + index}`, blobId: `${first + index}`, sizeBytes: 1, etag: 'x',
+        headers: {},
       metadata: {}, checksums: {}, projectId: '111111111111', modifiedAt: now,
     })));
   }
@@ -45,7 +46,10 @@ function move(port: number, method: 'PUT' | 'GET', sizeMiB: number): Promise<num
   return new Promise((resolve, reject) => {
     const headers = { 'x-spec-project': 'one', ...(method === 'PUT' ? { 'content-length': String(sizeMiB * chunk.length) } : {}) };
     const outgoing = request({ agent, host: '127.0.0.1', port, method, path: '/bench/large', headers }, (response) => {
-      response.resume().on('end', () => (response.statusCode === 200 ? resolve(performance.now() - startedAt) : reject(new Error(`status ${response.statusCode}`))));
+      response.resume().on('end', () => {
+        if (response.statusCode === 200) resolve(performance.now() - startedAt);
+        else reject(new Error(`status ${response.statusCode}`));
+      });
     });
     outgoing.on('error', reject);
     if (method === 'GET') outgoing.end();
@@ -73,7 +77,8 @@ async function measure(sizeMiB: number): Promise<void> {
       }, 50);
       const ms = await move(started.port, method, sizeMiB);
       clearInterval(watch);
-      console.log(`${method} ${sizeMiB} MiB: ${(ms / 1000).toFixed(2)} s, ${(sizeMiB / (ms / 1000)).toFixed(0)} MiB/s; memory ${before.toFixed(0)} MiB, at most ${most.toFixed(0)} MiB`);
+      const speed = `${(ms / 1000).toFixed(2)} s, ${(sizeMiB / (ms / 1000)).toFixed(0)} MiB/s`;
+      console.log(`${method} ${sizeMiB} MiB: ${speed}; memory ${before.toFixed(0)} MiB, at most ${most.toFixed(0)} MiB`);
     }
   } finally {
     child.kill();

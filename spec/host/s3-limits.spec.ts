@@ -1,9 +1,10 @@
 // What only a real machine shows: memory stays flat while large objects stream, and a full disk is said plainly and harms nothing.
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { openFilesystemStore } from '../../src/drivers/objectstore/filesystem.ts';
 import { createRun } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -39,6 +40,38 @@ describe('a full disk', () => {
     } finally {
       await s3.close();
       await run('umount', [folder]);
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+describe('clients that go away', () => {
+  it('leave no file open and no temporary file, whether they read or wrote', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 's3-gone-'));
+    const s3 = await startS3({ store: await openFilesystemStore({ folder }) });
+    const openFiles = async () => {
+      const targets = await Promise.all((await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')));
+      return targets.filter((target) => target.startsWith(folder));
+    };
+    try {
+      await s3.ask({ method: 'PUT', path: '/gone' });
+      await s3.ask({ method: 'PUT', path: '/gone/k', body: Buffer.alloc(32 * 1024 * 1024) });
+      for (const head of ['GET /gone/k HTTP/1.1', 'PUT /gone/k HTTP/1.1\r\nContent-Length: 50000000']) {
+        await Promise.all(Array.from({ length: 20 }, () => new Promise<void>((resolve, reject) => {
+          const socket = connect(s3.port, '127.0.0.1', () => {
+            socket.write(`${head}\r\nHost: x\r\nx-spec-project: one\r\n\r\n${head.startsWith('PUT') ? 'x'.repeat(100_000) : ''}`);
+          });
+          const goAway = () => socket.destroy();
+          if (head.startsWith('GET')) socket.once('data', goAway);
+          else void vi.waitUntil(async () => (await openFiles()).length > 0, { timeout: 10_000 }).then(goAway, reject);
+          socket.on('error', reject).on('close', () => resolve());
+        })));
+        await vi.waitUntil(async () => (await openFiles()).length === 0, { timeout: 10_000 });
+      }
+      await vi.waitUntil(async () => (await readdir(join(folder, 'tmp'))).length === 0, { timeout: 10_000 });
+      expect((await s3.ask({ method: 'HEAD', path: '/gone/k' })).headers['content-length']).toBe(String(32 * 1024 * 1024));
+    } finally {
+      await s3.close();
       await rm(folder, { recursive: true, force: true });
     }
   });

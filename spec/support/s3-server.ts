@@ -81,7 +81,8 @@ function send(port: number, ask: Ask): Promise<Reply> {
     let wasContinued = false;
     const outgoing = request({
       port, host: '127.0.0.1', method, path, agent: false,
-      headers: { ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }), ...(as === 'none' ? {} : { 'x-spec-project': as }), ...headers },
+      headers: { ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }), ...(as === 'none' ? {} : { 'x-spec-project': as }),
+        ...headers },
     });
     outgoing.on('continue', () => {
       wasContinued = true;

@@ -22,7 +22,8 @@ describe('what comes after a prefix', () => {
 });
 
 describe('a common prefix', () => {
-  it.each([['a/b/c', '', '/', 'a/'], ['a/b/c', 'a/', '/', 'a/b/'], ['a/b', 'a/', '/', undefined], ['a', '', '', undefined], ['a--b', '', '--', 'a--']])('of %j behind %j by %j is %j', (key, prefix, delimiter, common) => {
+  it.each([['a/b/c', '', '/', 'a/'], ['a/b/c', 'a/', '/', 'a/b/'], ['a/b', 'a/', '/', undefined], ['a', '', '', undefined],
+    ['a--b', '', '--', 'a--']])('of %j behind %j by %j is %j', (key, prefix, delimiter, common) => {
     expect(commonPrefix(key, prefix, delimiter)).toBe(common);
   });
 

@@ -33,9 +33,15 @@ const orphanBatchMax = 10_000;
 /** Of one sweep; the next one goes on. */
 const batchesMax = 100;
 
-export async function sweepBlobs(deps: SweepDeps): Promise<Swept> {
+/** What the database knows to be free: costs what there is to remove, and may run every minute. */
+export async function sweepReleased(deps: SweepDeps): Promise<Pick<Swept, 'garbage' | 'uploads'>> {
   const uploads = await sweepUploads(deps);
-  const garbage = await sweepGarbage(deps);
+  return { uploads, garbage: await sweepGarbage(deps) };
+}
+
+/** Everything. Looks at every blob there is, so once an hour is often enough. */
+export async function sweepBlobs(deps: SweepDeps): Promise<Swept> {
+  const { uploads, garbage } = await sweepReleased(deps);
   const orphans = await sweepOrphans(deps);
   const temporaryFiles = await deps.store.sweep({ changedBefore: before(deps, orphanAgeMs) });
   const swept = { garbage, orphans, temporaryFiles, uploads };

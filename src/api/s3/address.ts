@@ -69,7 +69,8 @@ export function decode(text: string): string {
 }
 
 /** As AWS does for `encoding-type=url`, with `%20` for a space: clients decode it with either rule. */
-export const encodeForListing = (text: string): string => encodeURIComponent(text).replaceAll('%2F', '/').replace(/[!'()]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+export const encodeForListing = (text: string): string =>
+  encodeURIComponent(text).replaceAll('%2F', '/').replace(/[!'()]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
 
 export const isBucketName = (name: string): boolean =>
   /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(name) && !/\.\.|\.-|-\.|^xn--|^sthree-|-s3alias$|--ol-s3$/.test(name) && isIP(name) === 0;

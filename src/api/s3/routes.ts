@@ -22,8 +22,8 @@ export interface Route {
 const subResources = new Set([
   'accelerate', 'acl', 'analytics', 'attributes', 'cors', 'delete', 'encryption', 'intelligent-tiering', 'inventory', 'legal-hold', 'lifecycle', 'location',
   'logging', 'metadataConfiguration', 'metadataTable', 'metrics', 'notification', 'object-lock', 'ownershipControls', 'policy', 'policyStatus',
-  'publicAccessBlock', 'renameObject', 'replication', 'requestPayment', 'restore', 'retention', 'select', 'session', 'tagging', 'torrent', 'uploadId', 'uploads',
-  'versioning', 'versions', 'website', 'append',
+  'publicAccessBlock', 'renameObject', 'replication', 'requestPayment', 'restore', 'retention', 'select', 'session', 'tagging', 'torrent',
+  'uploadId', 'uploads', 'versioning', 'versions', 'website', 'append',
 ]);
 
 type Asked = Pick<S3Call, 'method' | 'bucket' | 'key' | 'query' | 'headers'>;

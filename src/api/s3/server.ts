@@ -117,7 +117,7 @@ function serve(koa: Koa, waiting: WeakSet<IncomingMessage>, { clock, log }: S3Se
   // requestTimeout would cut every upload that takes longer than five minutes; the idle timeout below is what is meant.
   const server = createServer({ requestTimeout: 0, headersTimeout: headersTimeoutMs, keepAliveTimeout: keepAliveTimeoutMs }, handle);
   server.maxConnections = connectionsMax;
-  server.setTimeout(idleTimeoutMs);
+  server.timeout = idleTimeoutMs;
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     waiting.add(request);
     void handle(request, response);

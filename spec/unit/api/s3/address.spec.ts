@@ -26,7 +26,8 @@ describe('the path', () => {
   });
 
   it('gives back every key as it was encoded', () => {
-    fc.assert(fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 200 }).filter((key) => !key.includes('\0') && Buffer.byteLength(key) <= 1024), (key) => {
+    fc.assert(fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 200 }).filter((key) => !key.includes('\0') && Buffer.byteLength(key) <= 1024),
+      (key) => {
       expect(addressOf(`/b/${encodeURIComponent(key)}`, undefined)).toEqual({ bucket: 'b', key });
       expect(decodeURIComponent(encodeForListing(key))).toBe(key);
     }));
@@ -41,5 +42,6 @@ describe('the query', () => {
 
 describe('bucket names', () => {
   it.each(['abc', 'my-bucket.v2', '123', 'a'.repeat(63)])('%s is one', (name) => expect(isBucketName(name)).toBe(true));
-  it.each(['', 'ab', 'A', 'a_b', '-ab', 'ab-', 'a..b', 'a.-b', '10.0.0.1', 'a'.repeat(64), '_novact', 'abc-s3alias'])('%s is none', (name) => expect(isBucketName(name)).toBe(false));
+  it.each(['', 'ab', 'A', 'a_b', '-ab', 'ab-', 'a..b', 'a.-b', '10.0.0.1', 'a'.repeat(64), '_novact', 'abc-s3alias'])('%s is none',
+    (name) => expect(isBucketName(name)).toBe(false));
 });

@@ -14,7 +14,8 @@ describe('the writer', () => {
 describe('the reader', () => {
   it('gives back every text that XML can hold', async () => {
     // oxlint-disable-next-line no-control-regex
-    const text = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }).filter((value) => !/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/.test(value));
+    const forbidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/;
+    const text = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }).filter((value) => !forbidden.test(value));
     await fc.assert(fc.asyncProperty(text, async (value) => {
       const parsed = await parseXml(Buffer.from(document('Root', [element('Key', value)])), 'Root');
       expect(parsed.textOf('Key')).toBe(value);
@@ -28,7 +29,8 @@ describe('the reader', () => {
     expect(() => parsed.textOf('A')).toThrow();
   });
 
-  it.each(['', 'text', '<Root', '<Other/>', '<!DOCTYPE r [<!ENTITY e SYSTEM "file:///etc/passwd">]><Root>&e;</Root>', '<__proto__/>', '<constructor/>'])('refuses %j', async (body) => {
+  it.each(['', 'text', '<Root', '<Other/>', '<!DOCTYPE r [<!ENTITY e SYSTEM "file:///etc/passwd">]><Root>&e;</Root>', '<__proto__/>',
+    '<constructor/>'])('refuses %j', async (body) => {
     await expect(parseXml(Buffer.from(body), 'Root')).rejects.toMatchObject({ code: 'MalformedXML' });
   });
 });

@@ -19,6 +19,9 @@ const partsMax = 10_000;
 /** Every part but the last. */
 const partBytesMin = 5 * 1024 * 1024;
 
+const invalidPartMessage = 'One or more of the specified parts could not be found. '
+  + 'The part may not have been uploaded, or the specified entity tag may not match the part\'s entity tag.';
+
 interface NamedPart {
   readonly partNumber: number;
   /** Without quotes. */
@@ -60,7 +63,7 @@ function chooseParts(named: readonly NamedPart[], stored: readonly MultipartPart
   return named.map((wanted, index) => {
     const part = byNumber.get(wanted.partNumber);
     if (part === undefined || part.md5 !== wanted.etag) {
-      return fail('InvalidPart', 'One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part\'s entity tag.');
+      return fail('InvalidPart', invalidPartMessage);
     }
     if (index < named.length - 1 && part.sizeBytes < partBytesMin) fail('EntityTooSmall', 'Your proposed upload is smaller than the minimum allowed size');
     return part;

@@ -9,6 +9,8 @@ import { contentHeaders, refuseUnbuiltHeaders, userMetadata } from '../object-he
 import { document, element } from '../xml.ts';
 import { objectBytesMax, storeObject } from './objects.ts';
 
+export const sourceTooLargeMessage = `The specified copy source is larger than the maximum allowable size for a copy source: ${objectBytesMax}`;
+
 export const copyObject: Operation = async (call) => {
   refuseUnbuiltHeaders(call);
   const acl = aclOf(call);
@@ -20,7 +22,7 @@ export const copyObject: Operation = async (call) => {
   }
   const source = await requireObject(call, at);
   checkConditions(call.headers, source, 'x-amz-copy-source-');
-  if (source.sizeBytes > objectBytesMax) fail('InvalidRequest', 'The specified copy source is larger than the maximum allowable size for a copy source: 5368709120');
+  if (source.sizeBytes > objectBytesMax) fail('InvalidRequest', sourceTooLargeMessage);
   const described = replaces ? { headers: contentHeaders(call), metadata: userMetadata(call) } : { headers: source.headers, metadata: source.metadata };
   const object: StoredObject = {
     ...source, ...described, bucket: call.bucket, key: call.key, acl, blobId: await call.store.link(source.blobId),
@@ -59,6 +61,8 @@ export async function partSource(call: S3Call): Promise<{ source: StoredObject; 
   if (!/^bytes=\d+-\d+$/.test(asked)) fail('InvalidArgument', 'The x-amz-copy-source-range value must be of the form bytes=first-last');
   const range = rangeOf(asked, source.sizeBytes);
   const last = Number(asked.split('-')[1]);
-  if (range === undefined || last >= source.sizeBytes) return fail('InvalidArgument', `Range specified is not valid for source object of size: ${source.sizeBytes}`);
+  if (range === undefined || last >= source.sizeBytes) {
+    return fail('InvalidArgument', `Range specified is not valid for source object of size: ${source.sizeBytes}`);
+  }
   return { source, range };
 }

@@ -125,7 +125,8 @@ function contents(page: ObjectPage, query: ListQuery, withOwner: boolean): Xml[]
 }
 
 const details = (object: ListedObject): Xml[] => [
-  element('LastModified', xmlTime(object.modifiedAt)), element('ETag', `"${object.etag}"`), element('Size', object.sizeBytes), element('StorageClass', 'STANDARD'),
+  element('LastModified', xmlTime(object.modifiedAt)), element('ETag', `"${object.etag}"`),
+  element('Size', object.sizeBytes), element('StorageClass', 'STANDARD'),
 ];
 
 export const prefixes = (found: readonly string[], query: ListQuery): Xml[] =>

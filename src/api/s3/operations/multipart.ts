@@ -8,7 +8,7 @@ import type { Checksums } from '../checksums.ts';
 import { fail } from '../errors.ts';
 import { contentHeaders, refuseUnbuiltHeaders, userMetadata } from '../object-headers.ts';
 import { document, element } from '../xml.ts';
-import { partSource } from './copy.ts';
+import { partSource, sourceTooLargeMessage } from './copy.ts';
 import { listQuery, markerOf, owner, prefixes } from './list-objects.ts';
 import { checksumHeaders, noSuchUploadMessage, objectBytesMax } from './objects.ts';
 
@@ -49,7 +49,7 @@ export const uploadPartCopy: Operation = async (call) => {
   await requireUpload(call);
   const { source, range } = await partSource(call);
   const sizeBytes = range === undefined ? source.sizeBytes : range.last - range.first + 1;
-  if (sizeBytes > objectBytesMax) fail('InvalidRequest', 'The specified copy source is larger than the maximum allowable size for a copy source: 5368709120');
+  if (sizeBytes > objectBytesMax) fail('InvalidRequest', sourceTooLargeMessage);
   const written = await call.store.write(await call.store.read(source.blobId, range));
   const modifiedAt = await keepPart(call, partNumber, { ...written, checksums: {} });
   return { body: document('CopyPartResult', [element('LastModified', xmlTime(modifiedAt)), element('ETag', `"${written.md5}"`)]) };
@@ -91,7 +91,8 @@ export const listPartsOperation: Operation = async (call) => {
       element('PartNumberMarker', after), element('NextPartNumberMarker', shown.at(-1)?.partNumber ?? 0),
       element('MaxParts', limit), element('IsTruncated', limit > 0 && found.length > limit),
       ...shown.map((part) => element('Part', [
-        element('PartNumber', part.partNumber), element('LastModified', xmlTime(part.modifiedAt)), element('ETag', `"${part.md5}"`), element('Size', part.sizeBytes),
+        element('PartNumber', part.partNumber), element('LastModified', xmlTime(part.modifiedAt)),
+        element('ETag', `"${part.md5}"`), element('Size', part.sizeBytes),
       ])),
     ]),
   };
