@@ -13,7 +13,8 @@ beforeAll(async () => {
   for (const [name, projectId] of [['anns', lab.ann.projectId], ['bobs', lab.bob.projectId]] as const) {
     await lab.db.insert(buckets).values({ name, projectId, createdAt: now });
     for (const [key, acl] of [['disk.img', 'private'], ['open.img', 'public-read']] as const) {
-      await lab.db.insert(objects).values({ bucket: name, key, acl, projectId, blobId: `${name}-${key}`, sizeBytes: 10, etag: 'e', headers: {}, metadata: {}, checksums: {}, modifiedAt: now });
+      await lab.db.insert(objects).values({ bucket: name, key, acl, projectId, blobId: `${name}-${key}`, sizeBytes: 10, etag: 'e', headers: {}, metadata: {},
+        checksums: {}, modifiedAt: now });
     }
   }
 });
@@ -30,10 +31,12 @@ const idsOf = async (params: Params, as?: Principal) => items(await lab.ask('Des
 describe('registering', () => {
   it('makes a pending image and tells the objectstore to fetch its content', async () => {
     await lab.told();
-    const id = await register({ Description: 'a disk', Architecture: 'i386', 'TagSpecification.1.ResourceType': 'image', 'TagSpecification.1.Tag.1.Key': 'os', 'TagSpecification.1.Tag.1.Value': 'none' });
+    const id = await register({ Description: 'a disk', Architecture: 'i386', 'TagSpecification.1.ResourceType': 'image',
+      'TagSpecification.1.Tag.1.Key': 'os', 'TagSpecification.1.Tag.1.Value': 'none' });
     expect(id).toMatch(/^ami-[0-9a-f]{17}$/);
     expect(await see(id)).toMatchObject({
-      imageLocation: 'anns/disk.img', imageState: 'pending', imageOwnerId: lab.ann.projectId, isPublic: 'false', architecture: 'i386', imageType: 'machine', description: 'a disk',
+      imageLocation: 'anns/disk.img', imageState: 'pending', imageOwnerId: lab.ann.projectId, isPublic: 'false', architecture: 'i386', imageType: 'machine',
+        description: 'a disk',
       rootDeviceType: 'ebs', rootDeviceName: '/dev/vda', virtualizationType: 'hvm', tagSet: { item: [{ key: 'os', value: 'none' }] },
     });
     const [operation] = await operationsOf(lab.db, id, 5);
@@ -80,12 +83,15 @@ describe('an image', () => {
     expect(await lab.codeOf('DescribeImages', { 'ImageId.1': id }, lab.bob)).toBe('InvalidAMIID.NotFound');
     await lab.ask('ModifyImageAttribute', { ImageId: id, 'LaunchPermission.Add.1.UserId': lab.bob.projectId });
     expect(await idsOf({ 'ExecutableBy.1': 'self' }, lab.bob)).toEqual([id]);
-    expect(items(await lab.ask('DescribeImageAttribute', { ImageId: id, Attribute: 'launchPermission' }), 'launchPermission')).toEqual([{ userId: lab.bob.projectId }]);
+    expect(items(await lab.ask('DescribeImageAttribute', { ImageId: id, Attribute: 'launchPermission' }),
+      'launchPermission')).toEqual([{ userId: lab.bob.projectId }]);
     expect(await lab.codeOf('DescribeImageAttribute', { ImageId: id, Attribute: 'launchPermission' }, lab.bob)).toBe('AuthFailure');
     await lab.ask('ModifyImageAttribute', { ImageId: id, Attribute: 'launchPermission', OperationType: 'add', 'UserGroup.1': 'all' });
     expect(await idsOf({ 'ExecutableBy.1': 'all' }, lab.bob)).toEqual([id]);
-    expect(items(await lab.ask('DescribeImageAttribute', { ImageId: id, Attribute: 'launchPermission' }), 'launchPermission')).toEqual([{ group: 'all' }, { userId: lab.bob.projectId }]);
-    await lab.ask('ModifyImageAttribute', { ImageId: id, Attribute: 'launchPermission', OperationType: 'remove', 'UserGroup.1': 'all', 'UserId.1': lab.bob.projectId });
+    expect(items(await lab.ask('DescribeImageAttribute', { ImageId: id, Attribute: 'launchPermission' }), 'launchPermission')).toEqual([{ group: 'all' },
+      { userId: lab.bob.projectId }]);
+    await lab.ask('ModifyImageAttribute',
+      { ImageId: id, Attribute: 'launchPermission', OperationType: 'remove', 'UserGroup.1': 'all', 'UserId.1': lab.bob.projectId });
     expect(await lab.codeOf('DescribeImages', { 'ImageId.1': id }, lab.bob)).toBe('InvalidAMIID.NotFound');
     await lab.ask('ModifyImageAttribute', { ImageId: id, 'LaunchPermission.Add.1.Group': 'all' });
     await lab.ask('ResetImageAttribute', { ImageId: id, Attribute: 'launchPermission' });

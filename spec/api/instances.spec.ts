@@ -21,7 +21,8 @@ async function instancesIn(state: InstanceState, options: { count?: number; plac
   const { count = 1, placed = true, params = {} } = options;
   const answer = await lab.ask('RunInstances', { ImageId: await lab.addImage(), MinCount: count, MaxCount: count, ...params });
   const ids = items(answer, 'instancesSet').map((each) => String(each['instanceId']));
-  await lab.db.update(instances).set({ state, stateDeadline: null, ...(placed ? { host: 'host1', hypervisor: 'qemu' } : {}) }).where(inArray(instances.id, ids));
+  await lab.db.update(instances).set({ state, stateDeadline: null, ...(placed ? { host: 'host1', hypervisor: 'qemu' } : {}) })
+    .where(inArray(instances.id, ids));
   await lab.told();
   return ids;
 }
@@ -30,14 +31,17 @@ async function instanceIn(state: InstanceState, options: { placed?: boolean; par
   return id;
 }
 const rowOf = async (id: string) => (await lab.db.select().from(instances).where(eq(instances.id, id)))[0];
-const see = async (params: Params = {}): Promise<Element[]> => items(await lab.ask('DescribeInstances', params), 'reservationSet').flatMap((each) => items(each, 'instancesSet'));
+const see = async (params: Params = {}): Promise<Element[]> => items(await lab.ask('DescribeInstances', params), 'reservationSet')
+  .flatMap((each) => items(each, 'instancesSet'));
 const idsOf = async (params: Params = {}) => (await see(params)).map((each) => each['instanceId']);
 const newest = async (id: string) => (await unfinishedOperations(lab.db, id)).at(-1);
-const change = (answer: Element) => items(answer, 'instancesSet').map((each) => [at(each, 'previousState', 'name'), at(each, 'currentState', 'name'), at(each, 'currentState', 'code')]);
+const change = (answer: Element) => items(answer, 'instancesSet')
+  .map((each) => [at(each, 'previousState', 'name'), at(each, 'currentState', 'name'), at(each, 'currentState', 'code')]);
 
 async function give(id: string, address: string): Promise<void> {
   const now = new Date();
-  await lab.db.insert(networks).values({ id: 'net-1', name: 'n', manager: 'flat', cidr: '10.0.0.0/24', gateway: '10.0.0.1', bridge: 'br', mtu: 1500, createdAt: now }).onConflictDoNothing();
+  await lab.db.insert(networks).values({ id: 'net-1', name: 'n', manager: 'flat', cidr: '10.0.0.0/24', gateway: '10.0.0.1', bridge: 'br', mtu: 1500,
+    createdAt: now }).onConflictDoNothing();
   await lab.db.insert(fixedAddresses).values({ networkId: 'net-1', address, position: 2, instanceId: id, claimedAt: now });
 }
 
@@ -50,7 +54,8 @@ describe('describing', () => {
     expect(reservations.map((each) => items(each, 'instancesSet').map((instance) => instance['instanceId']))).toEqual([[first, second], [third]]);
     const [running] = await see({ 'InstanceId.1': first });
     expect(running).toMatchObject({
-      instanceState: { code: '16', name: 'running' }, privateIpAddress: '10.0.0.2', ipAddress: '10.0.0.2', dnsName: '10.0.0.2', privateDnsName: '10.0.0.2', hypervisor: 'qemu', reason: '',
+      instanceState: { code: '16', name: 'running' }, privateIpAddress: '10.0.0.2', ipAddress: '10.0.0.2', dnsName: '10.0.0.2', privateDnsName: '10.0.0.2',
+        hypervisor: 'qemu', reason: '',
     });
     expect(running).not.toHaveProperty('stateReason');
     await lab.db.update(instances).set({ state: 'stopped' }).where(eq(instances.id, first));
@@ -60,17 +65,22 @@ describe('describing', () => {
   });
 
   it('finds instances by the filters of AWS', async () => {
-    const [id = '', other = ''] = [await instanceIn('running', { params: { ClientToken: 'token-1', InstanceType: 'm1.tiny', 'TagSpecification.1.ResourceType': 'instance', 'TagSpecification.1.Tag.1.Key': 'role', 'TagSpecification.1.Tag.1.Value': 'db' } }), await instanceIn('stopped')];
+    const [id = '', other = ''] = [await instanceIn('running',
+      { params: { ClientToken: 'token-1', InstanceType: 'm1.tiny', 'TagSpecification.1.ResourceType': 'instance', 'TagSpecification.1.Tag.1.Key': 'role',
+        'TagSpecification.1.Tag.1.Value': 'db' } }), await instanceIn('stopped')];
     await give(id, '10.0.0.2');
     const [shown] = await see({ 'InstanceId.1': id });
     const row = await rowOf(id);
     const group = String(at(shown, 'groupSet', 'item', 0, 'groupId'));
     const only: Record<string, string> = {
-      'instance-id': id, 'instance-state-name': 'running', 'instance-state-code': '16', 'instance-type': '*tiny', 'client-token': 'token-1', 'tag:role': 'd?', 'tag-key': 'role', 'private-ip-address': '10.0.0.2',
+      'instance-id': id, 'instance-state-name': 'running', 'instance-state-code': '16', 'instance-type': '*tiny', 'client-token': 'token-1',
+        'tag:role': 'd?', 'tag-key': 'role', 'private-ip-address': '10.0.0.2',
       'ip-address': '10.0.0.*', 'dns-name': '10.0.0.2', 'image-id': row?.imageId ?? '', 'reservation-id': row?.reservationId ?? '',
     };
     for (const [name, value] of Object.entries(only)) expect(await idsOf({ 'Filter.1.Name': name, 'Filter.1.Value.1': value }), name).toEqual([id]);
-    const both: Record<string, string> = { 'owner-id': lab.ann.projectId, 'availability-zone': 'nova', 'group-name': 'default', 'instance.group-id': group, architecture: 'x86_64', 'launch-index': '0', 'root-device-type': 'ebs' };
+    const both: Record<string,
+      string> = { 'owner-id': lab.ann.projectId, 'availability-zone': 'nova', 'group-name': 'default', 'instance.group-id': group, architecture: 'x86_64',
+        'launch-index': '0', 'root-device-type': 'ebs' };
     for (const [name, value] of Object.entries(both)) expect(await idsOf({ 'Filter.1.Name': name, 'Filter.1.Value.1': value }), name).toEqual([id, other]);
     expect(await idsOf({ 'Filter.1.Name': 'vpc-id', 'Filter.1.Value.1': '*' })).toEqual([]);
     expect(await lab.codeOf('DescribeInstances', { 'Filter.1.Name': 'colour', 'Filter.1.Value.1': 'x' })).toBe('InvalidParameterValue');
@@ -80,7 +90,8 @@ describe('describing', () => {
     const ids = [...await instancesIn('running', { count: 4 }), ...await instancesIn('running', { count: 4 })];
     const first = await lab.ask('DescribeInstances', { MaxResults: 5 });
     const second = await lab.ask('DescribeInstances', { MaxResults: 5, NextToken: String(first['nextToken']) });
-    const seen = [first, second].flatMap((page) => items(page, 'reservationSet').flatMap((each) => items(each, 'instancesSet').map((instance) => instance['instanceId'])));
+    const seen = [first, second].flatMap((page) => items(page, 'reservationSet')
+      .flatMap((each) => items(each, 'instancesSet').map((instance) => instance['instanceId'])));
     expect(seen).toEqual(ids);
     expect(await lab.codeOf('DescribeInstances', { MaxResults: 5, 'InstanceId.1': ids[0] ?? '' })).toBe('InvalidParameterCombination');
   });
@@ -89,14 +100,16 @@ describe('describing', () => {
     const id = await instanceIn('running');
     expect(await lab.codeOf('DescribeInstances', { 'InstanceId.1': 'i-x' })).toBe('InvalidInstanceID.Malformed');
     expect(await lab.codeOf('DescribeInstances', { 'InstanceId.1': 'i-\0' })).toBe('InvalidInstanceID.Malformed');
-    await expect(lab.ask('DescribeInstances', { 'InstanceId.1': 'i-0badbadb' })).rejects.toThrow("InvalidInstanceID.NotFound: The instance ID 'i-0badbadb' does not exist");
+    await expect(lab.ask('DescribeInstances',
+      { 'InstanceId.1': 'i-0badbadb' })).rejects.toThrow("InvalidInstanceID.NotFound: The instance ID 'i-0badbadb' does not exist");
     expect(await lab.codeOf('DescribeInstances', { 'InstanceId.1': id }, lab.bob)).toBe('InvalidInstanceID.NotFound');
     expect(items(await lab.ask('DescribeInstances', {}, lab.bob), 'reservationSet')).toEqual([]);
   });
 
   it('tells the status of running instances, or of all', async () => {
     const [running, stopped] = [await instanceIn('running'), await instanceIn('stopped')];
-    const statuses = async (params: Params = {}) => items(await lab.ask('DescribeInstanceStatus', params), 'instanceStatusSet').map((each) => [each['instanceId'], at(each, 'instanceStatus', 'status'), at(each, 'systemStatus', 'status')]);
+    const statuses = async (params: Params = {}) => items(await lab.ask('DescribeInstanceStatus', params), 'instanceStatusSet')
+      .map((each) => [each['instanceId'], at(each, 'instanceStatus', 'status'), at(each, 'systemStatus', 'status')]);
     expect(await statuses()).toEqual([[running, 'ok', 'ok']]);
     expect(await statuses({ 'InstanceId.1': stopped })).toEqual([]);
     expect(await statuses({ 'InstanceId.1': stopped, IncludeAllInstances: true })).toEqual([[stopped, 'not-applicable', 'not-applicable']]);
@@ -112,7 +125,8 @@ describe('the life cycle', () => {
     expect(stop).toMatchObject({ kind: 'instance.stop', owner: 'compute@host1', input: { force: true } });
     expect(await lab.told()).toEqual([{ to: 'compute@host1', verb: 'performOperation', body: { instanceId: id, operationId: stop?.id } }]);
     expect(await see({ 'InstanceId.1': id })).toMatchObject([{
-      stateReason: { code: 'Client.UserInitiatedShutdown', message: 'Client.UserInitiatedShutdown: User initiated shutdown' }, reason: expect.stringMatching(/^User initiated \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d GMT\)$/),
+      stateReason: { code: 'Client.UserInitiatedShutdown', message: 'Client.UserInitiatedShutdown: User initiated shutdown' },
+        reason: expect.stringMatching(/^User initiated \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d GMT\)$/),
     }]);
     expect(change(await lab.ask('StopInstances', { 'InstanceId.1': id }))).toEqual([['stopping', 'stopping', '64']]);
     expect(await lab.told()).toEqual([]);
@@ -135,7 +149,8 @@ describe('the life cycle', () => {
 
   it('terminates by the host, or by a scheduler when there is none, and again without harm', async () => {
     const [placed, unplaced] = [await instanceIn('running'), await instanceIn('pending', { placed: false })];
-    expect(change(await lab.ask('TerminateInstances', { 'InstanceId.1': placed, 'InstanceId.2': unplaced }))).toEqual([['running', 'shutting-down', '32'], ['pending', 'shutting-down', '32']]);
+    expect(change(await lab.ask('TerminateInstances', { 'InstanceId.1': placed, 'InstanceId.2': unplaced }))).toEqual([['running', 'shutting-down', '32'],
+      ['pending', 'shutting-down', '32']]);
     expect((await newest(placed))?.owner).toBe('compute@host1');
     expect(await newest(unplaced)).toMatchObject({ kind: 'instance.terminate', owner: 'scheduler' });
     expect((await lab.told()).map((each) => [each.to, at(each.body, 'instanceId')]).toSorted()).toEqual([['compute@host1', placed], ['scheduler', unplaced]]);
@@ -162,7 +177,8 @@ describe('the life cycle', () => {
     const [running, kept] = [await instanceIn('running'), await instanceIn('running', { params: { DisableApiTermination: true } })];
     expect(await lab.codeOf('TerminateInstances', { 'InstanceId.1': running, 'InstanceId.2': kept })).toBe('OperationNotPermitted');
     expect(await lab.codeOf('StopInstances', { 'InstanceId.1': running, 'InstanceId.2': 'i-00000000' })).toBe('InvalidInstanceID.NotFound');
-    expect(await lab.codeOf('StopInstances', { 'InstanceId.1': running }, Object.assign({}, lab.bob, { roles: new Set(['sysadmin']) }))).toBe('InvalidInstanceID.NotFound');
+    expect(await lab.codeOf('StopInstances', { 'InstanceId.1': running },
+      Object.assign({}, lab.bob, { roles: new Set(['sysadmin']) }))).toBe('InvalidInstanceID.NotFound');
     expect(await lab.codeOf('StopInstances')).toBe('MissingParameter');
     expect((await rowOf(running))?.state).toBe('running');
     expect(await lab.told()).toEqual([]);
@@ -232,7 +248,8 @@ describe('attributes', () => {
 describe('the console', () => {
   it('is what its host reads, and empty before there is one', async () => {
     const placed = await instanceIn('running');
-    expect(await lab.ask('GetConsoleOutput', { 'InstanceId.1': placed })).toMatchObject({ instanceId: placed, output: 'bG9naW46IA==', timestamp: '2026-11-22T16:00:00.000Z' });
+    expect(await lab.ask('GetConsoleOutput', { 'InstanceId.1': placed })).toMatchObject({ instanceId: placed, output: 'bG9naW46IA==',
+      timestamp: '2026-11-22T16:00:00.000Z' });
     expect(await lab.ask('GetConsoleOutput', { InstanceId: await instanceIn('pending', { placed: false }) })).toMatchObject({ output: '' });
     expect(await lab.codeOf('GetConsoleOutput', { InstanceId: 'i-00000000' })).toBe('InvalidInstanceID.NotFound');
   });

@@ -18,11 +18,13 @@ const base64 = (text: string): string => Buffer.from(text).toString('base64');
 
 describe('a key pair', () => {
   it('is made once, with its private half, and seen without it', async () => {
-    const made = await lab.ask('CreateKeyPair', { KeyName: 'web', 'TagSpecification.1.ResourceType': 'key-pair', 'TagSpecification.1.Tag.1.Key': 'a', 'TagSpecification.1.Tag.1.Value': 'b' });
+    const made = await lab.ask('CreateKeyPair',
+      { KeyName: 'web', 'TagSpecification.1.ResourceType': 'key-pair', 'TagSpecification.1.Tag.1.Key': 'a', 'TagSpecification.1.Tag.1.Value': 'b' });
     expect(made['keyMaterial']).toMatch(/^-----BEGIN RSA PRIVATE KEY-----\n/);
     expect(made['keyFingerprint']).toMatch(/^([0-9a-f]{2}:){19}[0-9a-f]{2}$/);
     const seen = await lab.ask('DescribeKeyPairs', { 'KeyName.1': 'web', IncludePublicKey: true });
-    expect(items(seen, 'keySet')).toMatchObject([{ keyName: 'web', keyType: 'rsa', keyFingerprint: made['keyFingerprint'], keyPairId: made['keyPairId'], tagSet: { item: [{ key: 'a', value: 'b' }] } }]);
+    expect(items(seen, 'keySet')).toMatchObject([{ keyName: 'web', keyType: 'rsa', keyFingerprint: made['keyFingerprint'], keyPairId: made['keyPairId'],
+      tagSet: { item: [{ key: 'a', value: 'b' }] } }]);
     expect(at(seen, 'keySet', 'item', 0, 'publicKey')).toMatch(/^ssh-rsa \S+ web$/);
     expect(await lab.codeOf('CreateKeyPair', { KeyName: 'web' })).toBe('InvalidKeyPair.Duplicate');
     expect(JSON.stringify(seen)).not.toContain('PRIVATE');
@@ -64,7 +66,8 @@ describe('a key pair', () => {
       const made = await lab.ask('CreateKeyPair', { KeyName: name, KeyType: 'ed25519' });
       expect(made['keyName']).toBe(name);
     }
-    for (const name of ['a\nssh-rsa AAAA', 'é', ' a', 'a ', 'x'.repeat(256)]) expect(await lab.codeOf('CreateKeyPair', { KeyName: name }), name).toBe('InvalidParameterValue');
+    for (const name of ['a\nssh-rsa AAAA', 'é', ' a', 'a ', 'x'.repeat(256)]) expect(await lab.codeOf('CreateKeyPair', { KeyName: name }),
+      name).toBe('InvalidParameterValue');
     expect(await lab.codeOf('CreateKeyPair', { KeyName: 'x', KeyType: 'dsa' })).toBe('InvalidParameterValue');
     expect(await lab.codeOf('CreateKeyPair', { KeyName: 'x', KeyFormat: 'ppk' })).toBe('UnsupportedOperation');
     expect(await lab.codeOf('CreateKeyPair', { KeyName: '' })).toBe('MissingParameter');

@@ -23,14 +23,17 @@ const rowOf = async (reservation: Element) => (await lab.db.select().from(instan
 
 describe('a launch', () => {
   it('answers with pending instances, each with an operation that a scheduler is told of', async () => {
-    const answer = await run({ MaxCount: 3, InstanceType: 'm1.tiny', 'TagSpecification.1.ResourceType': 'instance', 'TagSpecification.1.Tag.1.Key': 'Name', 'TagSpecification.1.Tag.1.Value': 'a', 'TagSpecification.2.ResourceType': 'volume', 'TagSpecification.2.Tag.1.Key': 'x' });
+    const answer = await run({ MaxCount: 3, InstanceType: 'm1.tiny', 'TagSpecification.1.ResourceType': 'instance', 'TagSpecification.1.Tag.1.Key': 'Name',
+      'TagSpecification.1.Tag.1.Value': 'a', 'TagSpecification.2.ResourceType': 'volume', 'TagSpecification.2.Tag.1.Key': 'x' });
     expect(answer).toMatchObject({ ownerId: lab.ann.projectId, reservationId: expect.stringMatching(/^r-[0-9a-f]{17}$/) });
     const launched = items(answer, 'instancesSet');
     expect(launched.map((each) => each['amiLaunchIndex'])).toEqual(['0', '1', '2']);
     for (const each of launched) {
       expect(each).toMatchObject({
-        imageId: image, instanceState: { code: '0', name: 'pending' }, stateReason: { code: 'pending' }, instanceType: 'm1.tiny', placement: { availabilityZone: 'nova' }, monitoring: { state: 'disabled' },
-        rootDeviceType: 'ebs', rootDeviceName: '/dev/vda', blockDeviceMapping: '', networkInterfaceSet: '', privateDnsName: '', dnsName: '', architecture: 'x86_64', tagSet: { item: [{ key: 'Name', value: 'a' }] },
+        imageId: image, instanceState: { code: '0', name: 'pending' }, stateReason: { code: 'pending' }, instanceType: 'm1.tiny',
+          placement: { availabilityZone: 'nova' }, monitoring: { state: 'disabled' },
+        rootDeviceType: 'ebs', rootDeviceName: '/dev/vda', blockDeviceMapping: '', networkInterfaceSet: '', privateDnsName: '', dnsName: '',
+          architecture: 'x86_64', tagSet: { item: [{ key: 'Name', value: 'a' }] },
         groupSet: { item: [{ groupName: 'default' }] },
       });
     }
@@ -44,14 +47,18 @@ describe('a launch', () => {
   });
 
   it('copies what it was made from: key, groups, user data, kernel, zone and sizes', async () => {
-    const [kernel, ramdisk] = [await lab.addImage({ id: 'aki-0123456789abcdef0', type: 'kernel' }), await lab.addImage({ id: 'ari-0123456789abcdef0', type: 'ramdisk' })];
+    const [kernel, ramdisk] = [await lab.addImage({ id: 'aki-0123456789abcdef0', type: 'kernel' }),
+      await lab.addImage({ id: 'ari-0123456789abcdef0', type: 'ramdisk' })];
     await lab.ask('CreateKeyPair', { KeyName: 'k', KeyType: 'ed25519' });
     const row = await rowOf(await run({
-      KeyName: 'k', UserData: Buffer.from('#!/bin/sh\n\0').toString('base64'), KernelId: kernel, RamdiskId: ramdisk, 'Placement.AvailabilityZone': '', DisableApiTermination: true,
-      InstanceInitiatedShutdownBehavior: 'terminate', 'BlockDeviceMapping.1.DeviceName': '/dev/vda', 'BlockDeviceMapping.1.Ebs.VolumeSize': 9, 'SecurityGroup.1': 'default',
+      KeyName: 'k', UserData: Buffer.from('#!/bin/sh\n\0').toString('base64'), KernelId: kernel, RamdiskId: ramdisk, 'Placement.AvailabilityZone': '',
+        DisableApiTermination: true,
+      InstanceInitiatedShutdownBehavior: 'terminate', 'BlockDeviceMapping.1.DeviceName': '/dev/vda', 'BlockDeviceMapping.1.Ebs.VolumeSize': 9,
+        'SecurityGroup.1': 'default',
     }));
     expect(row).toMatchObject({
-      keyName: 'k', kernelId: kernel, ramdiskId: ramdisk, zone: 'nova', disableApiTermination: true, shutdownBehavior: 'terminate', rootGiB: 9, instanceType: 'm1.small', memoryMiB: 2048, host: null,
+      keyName: 'k', kernelId: kernel, ramdiskId: ramdisk, zone: 'nova', disableApiTermination: true, shutdownBehavior: 'terminate', rootGiB: 9,
+        instanceType: 'm1.small', memoryMiB: 2048, host: null,
       userData: 'IyEvYmluL3NoCgA=', publicKey: expect.stringMatching(/^ssh-ed25519 \S+ k$/), mac: expect.stringMatching(/^02:16:3e:/),
     });
     expect((row?.stateDeadline?.getTime() ?? 0) - (row?.stateChangedAt.getTime() ?? 0)).toBe(600_000);
@@ -123,7 +130,8 @@ describe('a launch', () => {
 
   it('takes groups from its network interface, as Ansible sends them', async () => {
     const [group] = items(await lab.ask('DescribeSecurityGroups'), 'securityGroupInfo');
-    const answer = await run({ 'NetworkInterface.1.DeviceIndex': 0, 'NetworkInterface.1.AssociatePublicIpAddress': true, 'NetworkInterface.1.DeleteOnTermination': true, 'NetworkInterface.1.SecurityGroupId.1': String(group?.['groupId']) });
+    const answer = await run({ 'NetworkInterface.1.DeviceIndex': 0, 'NetworkInterface.1.AssociatePublicIpAddress': true,
+      'NetworkInterface.1.DeleteOnTermination': true, 'NetworkInterface.1.SecurityGroupId.1': String(group?.['groupId']) });
     expect(at(answer, 'instancesSet', 'item', 0, 'groupSet', 'item', 0, 'groupId')).toBe(group?.['groupId']);
   });
 

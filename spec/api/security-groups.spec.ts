@@ -21,7 +21,8 @@ async function group(): Promise<{ id: string; name: string }> {
 const ssh: Params = { IpProtocol: 'tcp', FromPort: 22, ToPort: 22 };
 const authorize = (params: Params) => lab.ask('AuthorizeSecurityGroupIngress', params);
 const authorizeCode = (params: Params) => lab.codeOf('AuthorizeSecurityGroupIngress', params);
-const see = async (id: string, version = '2016-11-15') => items(await lab.ask('DescribeSecurityGroups', { 'GroupId.1': id, Version: version }), 'securityGroupInfo')[0];
+const see = async (id: string, version = '2016-11-15') =>
+  items(await lab.ask('DescribeSecurityGroups', { 'GroupId.1': id, Version: version }), 'securityGroupInfo')[0];
 const permissions = async (id: string, version?: string) => items(await see(id, version), 'ipPermissions');
 
 describe('the default group', () => {
@@ -37,10 +38,13 @@ describe('the default group', () => {
 
 describe('a group', () => {
   it('is made with a name of its own, found by id, name, filter and tag, and deleted', async () => {
-    const made = await lab.ask('CreateSecurityGroup', { GroupName: 'web', GroupDescription: '0123', 'TagSpecification.1.ResourceType': 'security-group', 'TagSpecification.1.Tag.1.Key': 'k', 'TagSpecification.1.Tag.1.Value': 'v' });
+    const made = await lab.ask('CreateSecurityGroup',
+      { GroupName: 'web', GroupDescription: '0123', 'TagSpecification.1.ResourceType': 'security-group', 'TagSpecification.1.Tag.1.Key': 'k',
+        'TagSpecification.1.Tag.1.Value': 'v' });
     const id = String(made['groupId']);
     expect(id).toMatch(/^sg-[0-9a-f]{17}$/);
-    for (const params of [{ 'GroupId.1': id }, { 'GroupName.1': 'web' }, { 'Filter.1.Name': 'group-name', 'Filter.1.Value.1': 'w?b' }, { 'Filter.1.Name': 'tag:k', 'Filter.1.Value.1': 'v' }]) {
+    for (const params of [{ 'GroupId.1': id }, { 'GroupName.1': 'web' }, { 'Filter.1.Name': 'group-name', 'Filter.1.Value.1': 'w?b' },
+      { 'Filter.1.Name': 'tag:k', 'Filter.1.Value.1': 'v' }]) {
       expect(items(await lab.ask('DescribeSecurityGroups', params), 'securityGroupInfo')).toMatchObject([{ groupId: id, groupDescription: '0123' }]);
     }
     expect(await lab.codeOf('CreateSecurityGroup', { GroupName: 'web', GroupDescription: 'x' })).toBe('InvalidGroup.Duplicate');
@@ -81,10 +85,12 @@ describe('rules', () => {
     const { id, name } = await group();
     await lab.told();
     await authorize({ GroupName: name, ...ssh, CidrIp: '10.1.2.3/8' });
-    await authorize({ GroupId: id, 'IpPermissions.1.IpProtocol': '17', 'IpPermissions.1.FromPort': 53, 'IpPermissions.1.ToPort': 54, 'IpPermissions.1.IpRanges.1.CidrIp': '1.2.3.4/32', 'IpPermissions.1.IpRanges.1.Description': 'dns', 'IpPermissions.1.IpRanges.2.CidrIp': '1.2.3.5/32' });
+    await authorize({ GroupId: id, 'IpPermissions.1.IpProtocol': '17', 'IpPermissions.1.FromPort': 53, 'IpPermissions.1.ToPort': 54,
+      'IpPermissions.1.IpRanges.1.CidrIp': '1.2.3.4/32', 'IpPermissions.1.IpRanges.1.Description': 'dns', 'IpPermissions.1.IpRanges.2.CidrIp': '1.2.3.5/32' });
     expect(await permissions(id)).toEqual(expect.arrayContaining([
       expect.objectContaining({ ipProtocol: 'tcp', fromPort: '22', toPort: '22', ipRanges: { item: [{ cidrIp: '10.0.0.0/8' }] } }),
-      expect.objectContaining({ ipProtocol: 'udp', fromPort: '53', toPort: '54', ipRanges: { item: expect.arrayContaining([{ cidrIp: '1.2.3.4/32', description: 'dns' }, { cidrIp: '1.2.3.5/32' }]) } }),
+      expect.objectContaining({ ipProtocol: 'udp', fromPort: '53', toPort: '54',
+        ipRanges: { item: expect.arrayContaining([{ cidrIp: '1.2.3.4/32', description: 'dns' }, { cidrIp: '1.2.3.5/32' }]) } }),
     ]));
     expect(await lab.told()).toEqual(Array(2).fill({ to: 'network@host1', verb: 'refreshFirewall', body: { groupIds: [id] } }));
     await lab.ask('RevokeSecurityGroupIngress', { GroupId: id, ...ssh, CidrIp: '10.0.0.0/8' });
@@ -111,16 +117,19 @@ describe('rules', () => {
   it('from a group of another project are found by its owner', async () => {
     const { id } = await group();
     const [foreign] = items(await lab.ask('DescribeSecurityGroups', {}, lab.bob), 'securityGroupInfo');
-    await authorize({ GroupId: id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.Groups.1.GroupName': 'default', 'IpPermissions.1.Groups.1.UserId': lab.bob.projectId });
+    await authorize({ GroupId: id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.Groups.1.GroupName': 'default',
+      'IpPermissions.1.Groups.1.UserId': lab.bob.projectId });
     expect(at(await permissions(id), 0, 'groups', 'item', 0)).toEqual({ groupId: foreign?.['groupId'], userId: lab.bob.projectId });
-    expect(await authorizeCode({ GroupId: id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.Groups.1.GroupId': String(foreign?.['groupId']) })).toBe('InvalidGroup.NotFound');
+    expect(await authorizeCode({ GroupId: id, 'IpPermissions.1.IpProtocol': '-1',
+      'IpPermissions.1.Groups.1.GroupId': String(foreign?.['groupId']) })).toBe('InvalidGroup.NotFound');
   });
 
   it('that are there already, or are not there, fail as a whole', async () => {
     const { id } = await group();
     await authorize({ GroupId: id, ...ssh, CidrIp: '10.0.0.0/8' });
     expect(await authorizeCode({ GroupId: id, ...ssh, CidrIp: '10.9.0.0/8' })).toBe('InvalidPermission.Duplicate');
-    const two = { GroupId: id, 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 22, 'IpPermissions.1.ToPort': 22, 'IpPermissions.1.IpRanges.1.CidrIp': '9.0.0.0/8', 'IpPermissions.1.IpRanges.2.CidrIp': '10.0.0.0/8' };
+    const two = { GroupId: id, 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 22, 'IpPermissions.1.ToPort': 22,
+      'IpPermissions.1.IpRanges.1.CidrIp': '9.0.0.0/8', 'IpPermissions.1.IpRanges.2.CidrIp': '10.0.0.0/8' };
     expect(await authorizeCode(two)).toBe('InvalidPermission.Duplicate');
     expect(await lab.codeOf('RevokeSecurityGroupIngress', two)).toBe('InvalidPermission.NotFound');
     expect(at(await permissions(id), 0, 'ipRanges', 'item')).toEqual([{ cidrIp: '10.0.0.0/8' }]);
@@ -140,8 +149,10 @@ describe('rules', () => {
       [{ ...cidr, IpProtocol: 'sctpx' }, 'InvalidParameterValue'],
       [{ ...cidr, IpProtocol: '256' }, 'InvalidParameterValue'],
       [{ ...cidr }, 'MissingParameter'],
-      ...['10.0.0.0', '10.0.0.0/33', '10.0.0/8', '010.0.0.0/8', 'x', '10.0.0.256/8', '::/0', '10.0.0.0/-1', '10.0.0.0/8\n'].map((CidrIp): [Params, string] => [{ ...ssh, CidrIp }, 'InvalidParameterValue']),
-      [{ 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 1, 'IpPermissions.1.ToPort': 2, 'IpPermissions.1.Ipv6Ranges.1.CidrIpv6': '::/0' }, 'UnsupportedOperation'],
+      ...['10.0.0.0', '10.0.0.0/33', '10.0.0/8', '010.0.0.0/8', 'x', '10.0.0.256/8', '::/0', '10.0.0.0/-1', '10.0.0.0/8\n']
+        .map((CidrIp): [Params, string] => [{ ...ssh, CidrIp }, 'InvalidParameterValue']),
+      [{ 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 1, 'IpPermissions.1.ToPort': 2, 'IpPermissions.1.Ipv6Ranges.1.CidrIpv6': '::/0' },
+        'UnsupportedOperation'],
       [{ ...ssh, SourceSecurityGroupName: 'nobody' }, 'InvalidGroup.NotFound'],
     ];
     for (const [params, code] of refused) expect(await authorizeCode({ GroupId: id, ...params }), JSON.stringify(params)).toBe(code);
@@ -150,7 +161,8 @@ describe('rules', () => {
 
   it('of one group are bounded', async () => {
     const { id } = await group();
-    const ranges = (from: number, to: number): Params => Object.fromEntries(Array.from({ length: to - from }, (_, index) => [`IpPermissions.1.IpRanges.${index + 1}.CidrIp`, `10.0.${from + index}.0/24`]));
+    const ranges = (from: number, to: number): Params =>
+      Object.fromEntries(Array.from({ length: to - from }, (_, index) => [`IpPermissions.1.IpRanges.${index + 1}.CidrIp`, `10.0.${from + index}.0/24`]));
     const all = { GroupId: id, 'IpPermissions.1.IpProtocol': '-1' };
     await authorize({ ...all, ...ranges(0, 100) });
     expect(await authorizeCode({ ...all, ...ranges(100, 101) })).toBe('RulesPerSecurityGroupLimitExceeded');
@@ -164,9 +176,11 @@ describe('rules', () => {
     expect(rules.map((rule) => rule['isEgress']).toSorted()).toEqual(['false', 'true']);
     const ingress = rules.find((rule) => rule['isEgress'] === 'false');
     expect(ingress).toMatchObject({ ipProtocol: 'tcp', fromPort: '22', cidrIpv4: '10.0.0.0/8', groupOwnerId: lab.ann.projectId });
-    expect(await lab.codeOf('RevokeSecurityGroupIngress', { GroupId: id, 'SecurityGroupRuleId.1': 'sgr-00000000' })).toBe('InvalidSecurityGroupRuleId.NotFound');
+    expect(await lab.codeOf('RevokeSecurityGroupIngress',
+      { GroupId: id, 'SecurityGroupRuleId.1': 'sgr-00000000' })).toBe('InvalidSecurityGroupRuleId.NotFound');
     await lab.ask('RevokeSecurityGroupIngress', { GroupId: id, 'SecurityGroupRuleId.1': String(ingress?.['securityGroupRuleId']) });
     expect(await permissions(id)).toEqual([]);
-    expect(await lab.codeOf('RevokeSecurityGroupEgress', { GroupId: id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.IpRanges.1.CidrIp': '0.0.0.0/0' })).toBe('UnsupportedOperation');
+    expect(await lab.codeOf('RevokeSecurityGroupEgress',
+      { GroupId: id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.IpRanges.1.CidrIp': '0.0.0.0/0' })).toBe('UnsupportedOperation');
   });
 });

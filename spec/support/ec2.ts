@@ -38,7 +38,8 @@ export interface Ec2Lab extends Ec2World {
 
 /** What a value of an answer is at a path of element names and list indexes. */
 export function at(element: unknown, ...path: readonly (string | number)[]): unknown {
-  return path.reduce((found: unknown, step) => (found !== null && typeof found === 'object' ? (found as Record<string | number, unknown>)[step] : undefined), element);
+  return path.reduce((found: unknown, step) => (found !== null && typeof found === 'object' ? (found as Record<string | number, unknown>)[step] : undefined),
+    element);
 }
 
 /** The items of a list element; none for an empty one. */
@@ -57,10 +58,12 @@ async function parse(xml: string): Promise<Element> {
 function listed(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(listed);
   if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, name === 'item' && !Array.isArray(member) ? [listed(member)] : listed(member)]));
+  return Object.fromEntries(Object.entries(value)
+    .map(([name, member]) => [name, name === 'item' && !Array.isArray(member) ? [listed(member)] : listed(member)]));
 }
 
-export async function createEc2Lab(options: Parameters<typeof createEc2World>[0] & { console?: () => Promise<{ output: string; timestamp: string }> } = {}): Promise<Ec2Lab> {
+export async function createEc2Lab(options: Parameters<typeof createEc2World>[0] & { console?: () =>
+  Promise<{ output: string; timestamp: string }> } = {}): Promise<Ec2Lab> {
   const world = await createEc2World(options);
   const seen: Told[] = [];
   const note = (to: string, verb: string) => (body: unknown): void => {
@@ -72,7 +75,8 @@ export async function createEc2Lab(options: Parameters<typeof createEc2World>[0]
   const readConsole = options.console ?? (() => Promise.reject(new Error('this host has no consoles')));
   await transport.serve({ role: 'compute', host: 'host1' }, computeProtocol, { performOperation: note('compute@host1', 'performOperation'), readConsole });
   const unasked = () => Promise.reject(new Error('nobody asks this'));
-  await transport.serve({ role: 'network', host: 'host1' }, networkProtocol, { ensurePort: unasked, removePort: unasked, refreshFirewall: note('network@host1', 'refreshFirewall') });
+  await transport.serve({ role: 'network', host: 'host1' }, networkProtocol,
+    { ensurePort: unasked, removePort: unasked, refreshFirewall: note('network@host1', 'refreshFirewall') });
 
   async function ask(action: string, params: Params = {}, as?: Principal): Promise<Element> {
     const given = Object.fromEntries(Object.entries(params).map(([name, value]) => [name, String(value)]));
@@ -82,28 +86,32 @@ export async function createEc2Lab(options: Parameters<typeof createEc2World>[0]
     throw new Error(`${String(at(root, 'Errors', 'Error', 'Code'))}: ${String(at(root, 'Errors', 'Error', 'Message'))}`);
   }
 
+  // Mailboxes are emptied in the background, and quickly.
+  async function told(): Promise<Told[]> {
+    for (;;) {
+      const depths = await transport.depths();
+      if (depths.every((depth) => depth.waiting === 0 && depth.inHand === 0)) return seen.splice(0);
+      await new Promise((resolve) => { setImmediate(resolve); });
+    }
+  }
+
   return {
     ...world,
     ask,
     codeOf: (action, params, as) => ask(action, params, as).then(() => 'ok', (error: Error) => error.message.replace(/: .*$/s, '')),
-    async told() {
-      // Mailboxes are emptied in the background, and quickly.
-      for (;;) {
-        const depths = await transport.depths();
-        if (depths.every((depth) => depth.waiting === 0 && depth.inHand === 0)) return seen.splice(0);
-        await new Promise((resolve) => { setImmediate(resolve); });
-      }
-    },
+    told,
     async clear() {
       await world.db.execute(sql`truncate reservations, instances, images, networks, fixed_addresses, security_groups, tags, operations, key_pairs cascade`);
-      seen.length = 0;
+      await told();
     },
     async addImage(row = {}) {
       const id = row.id ?? newId('ami');
       const now = new Date();
       await world.db.insert(images).values({
-        id, projectId: world.ann.projectId, name: `image ${id}`, location: 'b/k', type: 'machine', architecture: 'x86_64', state: 'available', rootDeviceName: '/dev/vda',
-        virtualizationType: 'hvm', format: 'qcow2', sizeBytes: 1000, virtualSizeBytes: 3 * 2 ** 30, sha256: 'x', blobId: 'x', createdAt: now, stateChangedAt: now, ...row,
+        id, projectId: world.ann.projectId, name: `image ${id}`, location: 'b/k', type: 'machine', architecture: 'x86_64', state: 'available',
+          rootDeviceName: '/dev/vda',
+        virtualizationType: 'hvm', format: 'qcow2', sizeBytes: 1000, virtualSizeBytes: 3 * 2 ** 30, sha256: 'x', blobId: 'x', createdAt: now,
+          stateChangedAt: now, ...row,
       });
       return id;
     },

@@ -61,7 +61,8 @@ export function insertImage(db: Db, image: NewImage): Promise<ImageInsertion> {
     let row = image.row;
     await lockProject(tx, row.projectId);
     const [taken] = await tx.select({ id: images.id }).from(images)
-      .where(and(eq(images.projectId, row.projectId), eq(images.name, row.name), eq(images.type, row.type), ne(images.state, 'deregistered'), ne(images.state, 'failed')));
+      .where(and(eq(images.projectId, row.projectId), eq(images.name, row.name), eq(images.type, row.type), ne(images.state, 'deregistered'),
+        ne(images.state, 'failed')));
     if (taken !== undefined && !image.mayRename) return { outcome: 'duplicate', usedBy: taken.id };
     if (taken !== undefined) row = { ...row, name: `${row.name.slice(0, 100)} (${row.id})` };
     await tx.insert(images).values(row);
@@ -78,7 +79,8 @@ export async function lockProject(tx: Tx, projectId: string): Promise<void> {
 /** The id of the operation that frees the content; undefined when somebody else has deregistered it before. */
 export function deregisterImage(db: Db, id: string, operation: NewOperation, now: Date): Promise<string | undefined> {
   return db.transaction(async (tx) => {
-    const rows = await tx.update(images).set({ state: 'deregistered', stateChangedAt: now }).where(and(eq(images.id, id), registered)).returning({ id: images.id });
+    const rows = await tx.update(images).set({ state: 'deregistered', stateChangedAt: now }).where(and(eq(images.id, id), registered))
+      .returning({ id: images.id });
     if (rows.length === 0) return undefined;
     await deleteTagsOf(tx, id);
     return insertOperation(tx, operation, now);
@@ -99,11 +101,13 @@ export function changeImage(db: Db, id: string, change: ImageChange): Promise<vo
     const { description, isPublic } = change;
     await tx.select({ id: images.id }).from(images).where(eq(images.id, id)).for('update');
     if (description !== undefined || isPublic !== undefined) {
-      await tx.update(images).set({ ...(description === undefined ? {} : { description }), ...(isPublic === undefined ? {} : { isPublic }) }).where(eq(images.id, id));
+      await tx.update(images).set({ ...(description === undefined ? {} : { description }), ...(isPublic === undefined ? {} : { isPublic }) })
+        .where(eq(images.id, id));
     }
     const permissions = imageLaunchPermissions;
     if (change.reset === true) await tx.delete(permissions).where(eq(permissions.imageId, id));
-    if ((change.forbid?.length ?? 0) > 0) await tx.delete(permissions).where(and(eq(permissions.imageId, id), inArray(permissions.projectId, [...(change.forbid ?? [])])));
+    if ((change.forbid?.length ?? 0) > 0) await tx.delete(permissions)
+      .where(and(eq(permissions.imageId, id), inArray(permissions.projectId, [...(change.forbid ?? [])])));
     const permitted = (change.permit ?? []).map((projectId) => ({ imageId: id, projectId }));
     if (permitted.length > 0) await tx.insert(permissions).values(permitted).onConflictDoNothing();
   });

@@ -41,7 +41,8 @@ export async function loadInstances(db: Queryable, projectId: string, choice: In
   const rows = await db.select({ instance: instances, reservation: reservations, virtualizationType: images.virtualizationType }).from(instances)
     .innerJoin(reservations, eq(reservations.id, instances.reservationId)).leftJoin(images, eq(images.id, instances.imageId))
     .where(chosen).orderBy(asc(reservations.createdAt), asc(reservations.id), asc(instances.launchIndex));
-  const members = await db.select({ instanceId: instanceSecurityGroups.instanceId, id: securityGroups.id, name: securityGroups.name }).from(instanceSecurityGroups)
+  const members = await db.select({ instanceId: instanceSecurityGroups.instanceId, id: securityGroups.id, name: securityGroups.name })
+    .from(instanceSecurityGroups)
     .innerJoin(securityGroups, eq(securityGroups.id, instanceSecurityGroups.groupId)).innerJoin(instances, eq(instances.id, instanceSecurityGroups.instanceId))
     .where(chosen).orderBy(asc(securityGroups.name));
   const addresses = await db.select({ instanceId: fixedAddresses.instanceId, address: fixedAddresses.address }).from(fixedAddresses)
@@ -125,7 +126,10 @@ export function changeInstance(
   });
 }
 
-export type GroupReplacement = { readonly outcome: 'replaced'; readonly touched: readonly string[] } | { readonly outcome: 'absent' } | { readonly outcome: 'groupGone' };
+export type GroupReplacement =
+  | { readonly outcome: 'replaced'; readonly touched: readonly string[] }
+  | { readonly outcome: 'absent' }
+  | { readonly outcome: 'groupGone' };
 
 /** Puts an instance into exactly these groups. Answers with the ids of all groups whose members changed. */
 export function replaceGroups(db: Db, which: { readonly projectId: string; readonly id: string }, groupIds: readonly string[]): Promise<GroupReplacement> {
@@ -134,7 +138,8 @@ export function replaceGroups(db: Db, which: { readonly projectId: string; reado
     if (row === undefined || row.state === 'terminated') return { outcome: 'absent' };
     const held = await holdGroups(tx, which.projectId, groupIds);
     if (held.length < new Set(groupIds).size) return { outcome: 'groupGone' };
-    const before = await tx.delete(instanceSecurityGroups).where(eq(instanceSecurityGroups.instanceId, which.id)).returning({ groupId: instanceSecurityGroups.groupId });
+    const before = await tx.delete(instanceSecurityGroups).where(eq(instanceSecurityGroups.instanceId, which.id))
+      .returning({ groupId: instanceSecurityGroups.groupId });
     await tx.insert(instanceSecurityGroups).values(held.map((group) => ({ instanceId: which.id, groupId: group.id })));
     return { outcome: 'replaced', touched: [...new Set([...before.map((member) => member.groupId), ...held.map((group) => group.id)])] };
   });

@@ -124,7 +124,12 @@ export async function authorizeIngress(db: Db, groupId: string, specs: readonly 
 }
 
 /** Undefined: one of them is there already. */
-async function insertRules(tx: Queryable, groupId: string, direction: 'ingress' | 'egress', specs: readonly RuleSpec[]): Promise<SecurityGroupRule[] | undefined> {
+async function insertRules(
+  tx: Queryable,
+  groupId: string,
+  direction: 'ingress' | 'egress',
+  specs: readonly RuleSpec[],
+): Promise<SecurityGroupRule[] | undefined> {
   const rows = specs.map((spec) => ({ ...spec, id: newId('sgr'), groupId, direction }));
   const inserted = await tx.insert(securityGroupRules).values(rows).onConflictDoNothing().returning();
   return inserted.length === rows.length ? inserted : undefined;
@@ -153,8 +158,15 @@ async function withRollback(db: Db, attempt: (tx: Tx) => Promise<RuleInsertion>)
   }
 }
 
-/** Removes ingress rules that `picks` chooses from those of the group, while nobody else changes it. Whoever finds one missing throws, and nothing is removed. */
-export function revokeIngress(db: Db, groupId: string, picks: (rules: readonly SecurityGroupRule[]) => readonly SecurityGroupRule[]): Promise<readonly SecurityGroupRule[]> {
+/**
+ * Removes ingress rules that `picks` chooses from those of the group, while nobody else changes it. Whoever finds one missing throws, and nothing is
+ * removed.
+ */
+export function revokeIngress(
+  db: Db,
+  groupId: string,
+  picks: (rules: readonly SecurityGroupRule[]) => readonly SecurityGroupRule[],
+): Promise<readonly SecurityGroupRule[]> {
   return db.transaction(async (tx) => {
     await tx.select().from(securityGroups).where(eq(securityGroups.id, groupId)).for('update');
     const present = await tx.select().from(securityGroupRules).where(and(eq(securityGroupRules.groupId, groupId), eq(securityGroupRules.direction, 'ingress')));

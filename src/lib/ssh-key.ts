@@ -43,7 +43,10 @@ export async function generateSshKey(type: SshKeyType): Promise<GeneratedSshKey>
   return { type, line: publicLine(wire), fingerprint: sha256Base64(wire), privateKey: opensshPrivateKey(privateKey, wire) };
 }
 
-/** What a client imports: an OpenSSH line, an RFC 4716 file, PEM, or base64 of a DER public key. Undefined: none of these, or a key of a kind or length that EC2 refuses. */
+/**
+ * What a client imports: an OpenSSH line, an RFC 4716 file, PEM, or base64 of a DER public key. Undefined: none of these, or a key of a kind or
+ * length that EC2 refuses.
+ */
 export function parseSshPublicKey(material: Uint8Array): SshPublicKey | undefined {
   if (material.length === 0 || material.length > materialBytesMax) return undefined;
   const bytes = Buffer.from(material);

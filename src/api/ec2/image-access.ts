@@ -8,7 +8,8 @@ export const imageForm = { pattern: /^a[mkr]i-([0-9a-f]{8}|[0-9a-f]{17})$/, code
 
 export const imageNotFound = {
   code: 'InvalidAMIID.NotFound',
-  message: (missing: readonly string[]): string => `The image id${missing.length === 1 ? '' : 's'} '[${missing.join(', ').slice(0, 500)}]' do${missing.length === 1 ? 'es' : ''} not exist`,
+  message: (missing: readonly string[]): string =>
+    `The image id${missing.length === 1 ? '' : 's'} '[${missing.join(', ').slice(0, 500)}]' do${missing.length === 1 ? 'es' : ''} not exist`,
 } as const;
 
 /** An image that the caller may launch. */

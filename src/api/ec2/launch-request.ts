@@ -15,7 +15,8 @@ export const rootGiBMax = 16_384;
 export function checkUserData(given: string | undefined): string | undefined {
   const text = (given ?? '').replaceAll(/\s/g, '');
   if (text === '') return undefined;
-  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text) || text.replace(/=+$/, '').length % 4 === 1) fail('InvalidUserData.Malformed', 'Invalid BASE64 encoding of user data.');
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text) || text.replace(/=+$/, '').length % 4 === 1) fail('InvalidUserData.Malformed',
+    'Invalid BASE64 encoding of user data.');
   if (Buffer.from(text, 'base64').length > userDataBytesMax) fail('InvalidParameterValue', `User data is limited to ${userDataBytesMax} bytes`);
   return text;
 }
@@ -60,7 +61,8 @@ export function groupsAsked(input: LaunchInput): { names: readonly string[]; ids
     fail('InvalidParameterCombination', 'Network interfaces and an instance-level security groups may not be specified on the same request');
   }
   if ((networkInterface.DeviceIndex ?? 0) !== 0) fail('InvalidParameterValue', 'The only network interface has the device index 0.');
-  const { NetworkInterfaceId, SubnetId, PrivateIpAddress, PrivateIpAddresses, Ipv6Addresses, Ipv6AddressCount, SecondaryPrivateIpAddressCount } = networkInterface;
+  const { NetworkInterfaceId, SubnetId, PrivateIpAddress, PrivateIpAddresses, Ipv6Addresses, Ipv6AddressCount,
+    SecondaryPrivateIpAddressCount } = networkInterface;
   if (NetworkInterfaceId !== undefined && NetworkInterfaceId !== '') {
     fail('InvalidNetworkInterfaceID.NotFound', `The networkInterface ID '${NetworkInterfaceId.slice(0, 60)}' does not exist`);
   }
@@ -109,7 +111,8 @@ export function rootSizeAsked(input: LaunchInput, image: { readonly rootDeviceNa
     // Ephemeral disks are ignored for types that have none, as at AWS; so is a mapping that takes a disk away.
     if (NoDevice !== undefined || VirtualName?.startsWith('ephemeral') === true) continue;
     if (device !== image.rootDeviceName) {
-      fail('UnsupportedOperation', `The device ${device.slice(0, 60)} cannot be mapped: only the root device ${image.rootDeviceName} can, until volumes are supported.`);
+      fail('UnsupportedOperation',
+        `The device ${device.slice(0, 60)} cannot be mapped: only the root device ${image.rootDeviceName} can, until volumes are supported.`);
     }
     if (isGiven(ebs?.SnapshotId)) fail('UnsupportedOperation', 'Snapshots are not supported yet.');
     if (ebs?.Encrypted === true) fail('UnsupportedOperation', 'Encrypted disks are not supported.');
@@ -130,5 +133,6 @@ export const launchTags = (input: LaunchInput): ReturnType<typeof tagsFor> => ta
 export function checkShutdownBehavior(text: string | undefined): 'stop' | 'terminate' {
   if (text === undefined || text === '' || text === 'stop') return 'stop';
   if (text === 'terminate') return text;
-  return fail('InvalidParameterValue', `Value (${text.slice(0, 60)}) for parameter instanceInitiatedShutdownBehavior is invalid. Valid values: stop, terminate.`);
+  return fail('InvalidParameterValue',
+    `Value (${text.slice(0, 60)}) for parameter instanceInitiatedShutdownBehavior is invalid. Valid values: stop, terminate.`);
 }

@@ -128,7 +128,8 @@ export function canonicalCidr(text: string): string {
 function readDescription(text: string | undefined): string | null {
   if (text === undefined || text === '') return null;
   if (text.length > 255 || !/^[\w .:/()#,@[\]+=&;{}!$*-]*$/.test(text)) {
-    fail('InvalidParameterValue', 'Invalid rule description. Valid descriptions are strings less than 256 characters from the following set: a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*');
+    fail('InvalidParameterValue',
+      'Invalid rule description. Valid descriptions are strings less than 256 characters from the following set: a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*');
   }
   return text;
 }
@@ -138,8 +139,10 @@ export const ruleKey = (rule: Omit<RuleSpec, 'description'>): string =>
   [rule.protocol, rule.fromPort, rule.toPort, rule.cidr ?? '', rule.sourceGroupId ?? ''].join(' ');
 
 /** As in AWS's messages: `peer: 10.0.0.0/8, TCP, from port: 22, to port: 22, ALLOW`. */
-export const ruleText = (rule: Omit<RuleSpec, 'description'>): string =>
-  `peer: ${rule.cidr ?? rule.sourceGroupId}, ${rule.protocol === '-1' ? 'ALL' : rule.protocol.toUpperCase()}, from port: ${rule.fromPort}, to port: ${rule.toPort}, ALLOW`;
+export function ruleText(rule: Omit<RuleSpec, 'description'>): string {
+  const protocol = rule.protocol === '-1' ? 'ALL' : rule.protocol.toUpperCase();
+  return `peer: ${rule.cidr ?? rule.sourceGroupId}, ${protocol}, from port: ${rule.fromPort}, to port: ${rule.toPort}, ALLOW`;
+}
 
 interface ShownPermission {
   IpProtocol: string;

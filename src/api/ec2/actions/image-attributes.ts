@@ -107,7 +107,8 @@ function permissionChange(input: GivenChange): ImageChange | undefined {
   if (add.length + remove.length === 0) return undefined;
   if (add.length + remove.length > permissionsMax) fail('InvalidParameterValue', `A request may change at most ${permissionsMax} launch permissions`);
   for (const { Group } of [...add, ...remove]) {
-    if (Group !== undefined && Group !== 'all') fail('InvalidAMIAttributeItemValue', `Invalid attribute item value "${Group.slice(0, 60)}" for group item type.`);
+    if (Group !== undefined && Group !== 'all') fail('InvalidAMIAttributeItemValue',
+      `Invalid attribute item value "${Group.slice(0, 60)}" for group item type.`);
   }
   const isPublic = add.some((item) => item.Group === 'all') ? true : remove.some((item) => item.Group === 'all') ? false : undefined;
   return { ...(isPublic === undefined ? {} : { isPublic }), permit: usersOf(add), forbid: usersOf(remove) };

@@ -62,7 +62,8 @@ const register = action({
   ],
   async handle(call, input) {
     if (input.ImageLocation === undefined || input.ImageLocation === '') {
-      if ((input.BlockDeviceMappings?.length ?? 0) > 0) return call.fail('UnsupportedOperation', 'Images of snapshots are not supported yet: give ImageLocation.');
+      if ((input.BlockDeviceMappings?.length ?? 0) > 0) return call.fail('UnsupportedOperation',
+        'Images of snapshots are not supported yet: give ImageLocation.');
       return call.fail('MissingParameter', 'The request must contain the parameter ImageLocation');
     }
     const location = input.ImageLocation.replace(/^\/+/, '');
@@ -109,7 +110,8 @@ const describeImages = action({
   name: 'DescribeImages',
   doc: 'Images that the project may launch: its own, public ones and those it was permitted.',
   roles: 'anyMember',
-  errors: ['InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidNextToken', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidUserID.Malformed'],
+  errors: ['InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidNextToken', 'InvalidParameterCombination', 'InvalidParameterValue',
+    'InvalidUserID.Malformed'],
   filters: Object.keys(filters),
   async handle(call, input) {
     const loaded = await loadImages(call, input.ImageIds);
@@ -166,7 +168,8 @@ function executableTest(call: Call, users: readonly string[] | undefined): (imag
   });
 }
 
-function emptyRow(call: Call, type: ImageRow['type']): Omit<ImageRow, 'name' | 'location' | 'description' | 'architecture' | 'rootDeviceName' | 'virtualizationType' | 'kernelId' | 'ramdiskId'> {
+function emptyRow(call: Call, type: ImageRow['type']): Omit<ImageRow,
+  'name' | 'location' | 'description' | 'architecture' | 'rootDeviceName' | 'virtualizationType' | 'kernelId' | 'ramdiskId'> {
   const now = call.clock.date();
   return {
     id: newId(type === 'machine' ? 'ami' : type === 'kernel' ? 'aki' : 'ari'),
@@ -202,7 +205,8 @@ async function propertiesOf(call: Call, input: GivenProperties, type: ImageRow['
   if (VirtualizationType !== 'hvm' && VirtualizationType !== 'paravirtual') {
     fail('InvalidParameterValue', `Value (${VirtualizationType.slice(0, 60)}) for parameter virtualizationType is invalid. Valid values: hvm, paravirtual.`);
   }
-  if (!/^\/dev\/[a-z0-9]{1,26}$/.test(RootDeviceName)) fail('InvalidParameterValue', `Value (${RootDeviceName.slice(0, 60)}) for parameter rootDeviceName is invalid.`);
+  if (!/^\/dev\/[a-z0-9]{1,26}$/.test(RootDeviceName)) fail('InvalidParameterValue',
+    `Value (${RootDeviceName.slice(0, 60)}) for parameter rootDeviceName is invalid.`);
   const isMachine = type === 'machine';
   return {
     description: Description,
@@ -238,7 +242,8 @@ async function readableObject(call: Call, location: string): Promise<{ bucket: s
 
 function checkName(name: string): string {
   if (name.length < 3 || name.length > 128 || !/^[\w ()[\]./'@-]+$/.test(name)) {
-    fail('InvalidAMIName.Malformed', "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, spaces, '(', ')', '[', ']', '.', '-', '/', ''', '@' and '_'");
+    fail('InvalidAMIName.Malformed',
+      "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, spaces, '(', ')', '[', ']', '.', '-', '/', ''', '@' and '_'");
   }
   return name;
 }
@@ -247,4 +252,5 @@ function checkName(name: string): string {
 const nameOf = (location: string): string => location.replaceAll(/[^\w ()[\]./'@-]/g, '-').slice(0, 128).padEnd(3, '-');
 
 const tellObjectstore = (call: Call, imageId: string, operationId: string): Promise<void> =>
-  notifyAfterCommit(call, () => call.transport.tell({ role: 'objectstore' }, objectstoreProtocol, 'performOperation', { imageId, operationId }, { requestId: call.requestId }));
+  notifyAfterCommit(call, () =>
+    call.transport.tell({ role: 'objectstore' }, objectstoreProtocol, 'performOperation', { imageId, operationId }, { requestId: call.requestId }));

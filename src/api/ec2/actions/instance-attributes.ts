@@ -1,5 +1,6 @@
 // Single attributes of an instance, as Terraform and old clients read and change them one at a time.
-import { changeInstance, findInstance, loadInstances, replaceGroups, type AttributeChange, type FullInstance, type InstanceRow } from '../../../db/instances.ts';
+import { changeInstance, findInstance, loadInstances, replaceGroups, type AttributeChange, type FullInstance,
+  type InstanceRow } from '../../../db/instances.ts';
 import { networkProtocol } from '../../../messages/network.ts';
 import { action, fail, type Call, type InputOf, type OutputOf } from '../action.ts';
 import { checkForm, doesNotExist } from '../describe.ts';
@@ -10,7 +11,8 @@ import { groupIdsOf } from './run-instances.ts';
 
 type Described = OutputOf<'DescribeInstanceAttribute'>;
 
-const noSuchAttribute = (attribute: string): never => fail('InvalidParameterValue', `Value (${attribute.slice(0, 60)}) for parameter attribute is invalid. Unknown attribute.`);
+const noSuchAttribute = (attribute: string): never =>
+  fail('InvalidParameterValue', `Value (${attribute.slice(0, 60)}) for parameter attribute is invalid. Unknown attribute.`);
 const failNotFound = (id: string): never => fail('InvalidInstanceID.NotFound', doesNotExist('instance ID')([id]));
 
 /** What each attribute is; absent from an answer is an attribute that has no value. */
@@ -54,7 +56,8 @@ const modifyAttribute = action({
   doc: 'Changes an attribute of an instance: protection from termination, what its own shutdown means, its groups, and, while it is stopped, its user data.',
   roles: ['projectmanager', 'sysadmin'],
   errors: [
-    'IncorrectInstanceState', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'InvalidParameterCombination',
+    'IncorrectInstanceState', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound',
+      'InvalidParameterCombination',
     'InvalidParameterValue', 'InvalidUserData.Malformed', 'MissingParameter', 'UnsupportedOperation',
   ],
   async handle(call, input) {

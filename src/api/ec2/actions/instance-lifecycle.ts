@@ -25,7 +25,8 @@ const start = action({
       if (row.state !== 'stopped') return failState(row, 'started');
       const times = timesOf(call);
       return {
-        set: { state: 'pending', stateReasonCode: null, stateReasonMessage: null, stateChangedAt: times.now, stateDeadline: times.deadline, launchedAt: times.now },
+        set: { state: 'pending', stateReasonCode: null, stateReasonMessage: null, stateChangedAt: times.now, stateDeadline: times.deadline,
+          launchedAt: times.now },
         operation: operationOf(call, row, 'instance.start'),
       };
     });
@@ -37,7 +38,8 @@ const stop = action({
   name: 'StopInstances',
   doc: 'Stops running instances; they keep their disks and addresses. Force does not wait for the guest.',
   roles,
-  errors: ['IncorrectInstanceState', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'MissingParameter', 'InvalidParameterValue', 'UnsupportedOperation'],
+  errors: ['IncorrectInstanceState', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'MissingParameter', 'InvalidParameterValue',
+    'UnsupportedOperation'],
   async handle(call, input) {
     if (input.Hibernate === true) return call.fail('UnsupportedOperation', 'Hibernation is not supported.');
     const changed = await transition(call, input.InstanceIds, (row) => {

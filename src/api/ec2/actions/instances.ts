@@ -46,7 +46,8 @@ const describeInstances = action({
 
 /** A running instance has its virtual machine running: that much is known of it. */
 const statusOf: Readonly<Record<InstanceState, 'ok' | 'initializing' | 'not-applicable'>> = {
-  running: 'ok', pending: 'initializing', stopping: 'not-applicable', stopped: 'not-applicable', 'shutting-down': 'not-applicable', terminated: 'not-applicable',
+  running: 'ok', pending: 'initializing', stopping: 'not-applicable', stopped: 'not-applicable', 'shutting-down': 'not-applicable',
+    terminated: 'not-applicable',
 };
 const reachabilityOf = (instance: FullInstance): 'passed' | 'initializing' | undefined =>
   instance.state === 'running' ? 'passed' : instance.state === 'pending' ? 'initializing' : undefined;
@@ -117,7 +118,8 @@ const consoleOutput = action({
 async function readConsole(call: Call, which: { host: string; instanceId: string }): Promise<{ output: string; timestamp: string }> {
   try {
     const to = { role: 'compute', host: which.host } as const;
-    return await call.transport.ask(to, computeProtocol, 'readConsole', { instanceId: which.instanceId }, { timeoutMs: consoleTimeoutMs, requestId: call.requestId });
+    return await call.transport.ask(to, computeProtocol, 'readConsole', { instanceId: which.instanceId },
+      { timeoutMs: consoleTimeoutMs, requestId: call.requestId });
   } catch (error) {
     call.log.warn({ requestId: call.requestId, instanceId: which.instanceId, host: which.host, error: messageOf(error) }, 'the console could not be read');
     return fail('Unavailable', 'The host of the instance does not answer. Please try again.');

@@ -126,7 +126,8 @@ const failDuplicate = (name: string): never => fail('InvalidKeyPair.Duplicate', 
 function checkName(name: string | undefined): string {
   if (name === undefined || name === '') return fail('MissingParameter', 'The request must contain the parameter KeyName');
   if (name.length > 255) return fail('InvalidParameterValue', 'Value for parameter KeyName is invalid. Length exceeds maximum of 255.');
-  if (!/^[\x20-\x7e]+$/.test(name)) return fail('InvalidParameterValue', 'Value for parameter KeyName is invalid. Only printable ASCII characters are allowed.');
+  if (!/^[\x20-\x7e]+$/.test(name)) return fail('InvalidParameterValue',
+    'Value for parameter KeyName is invalid. Only printable ASCII characters are allowed.');
   if (name.trim() !== name) return fail('InvalidParameterValue', `Value (${name}) for parameter KeyName is invalid. It must not begin or end with a space.`);
   return name;
 }

@@ -3,7 +3,8 @@
 import { findVisibleImage, type ImageRow } from '../../../db/images.ts';
 import { loadInstances } from '../../../db/instances.ts';
 import { findKeyPair } from '../../../db/key-pairs.ts';
-import { findByToken, findInstanceType, launchInstances, zoneHasHosts, type InstanceType, type LaunchResult, type NewInstance } from '../../../db/reservations.ts';
+import { findByToken, findInstanceType, launchInstances, zoneHasHosts, type InstanceType, type LaunchResult,
+  type NewInstance } from '../../../db/reservations.ts';
 import { ensureDefaultGroup, findGroup } from '../../../db/security-groups.ts';
 import { newId } from '../../../lib/ids.ts';
 import { schedulerProtocol } from '../../../messages/scheduler.ts';
@@ -11,7 +12,8 @@ import { action, fail, type Call, type OutputOf } from '../action.ts';
 import { checkForm, idForm } from '../describe.ts';
 import { imageNotFound, visibleImage, imageForm } from '../image-access.ts';
 import {
-  checkClientToken, checkCounts, checkShutdownBehavior, checkUserData, groupsAsked, launchTags, refuseUnsupported, requestDigest, rootSizeAsked, type LaunchInput,
+  checkClientToken, checkCounts, checkShutdownBehavior, checkUserData, groupsAsked, launchTags, refuseUnsupported, requestDigest, rootSizeAsked,
+    type LaunchInput,
 } from '../launch-request.ts';
 import { notifyAfterCommit } from '../notify.ts';
 import { showReservation } from '../show-instance.ts';
@@ -56,19 +58,22 @@ export const runInstances = action({
       },
     });
     if (result.outcome === 'overQuota') {
-      return call.fail('InstanceLimitExceeded', `You have requested more instances (${counts.countMin}) than your current instance limit of ${instancesPerProjectMax} allows.`);
+      return call.fail('InstanceLimitExceeded',
+        `You have requested more instances (${counts.countMin}) than your current instance limit of ${instancesPerProjectMax} allows.`);
     }
     return answer(call, result);
   },
 });
 
 async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunInstances'>> {
-  if (result.outcome === 'mismatch') return fail('IdempotentParameterMismatch', 'Arguments on this idempotent request are inconsistent with arguments used in previous request(s).');
+  if (result.outcome === 'mismatch') return fail('IdempotentParameterMismatch',
+    'Arguments on this idempotent request are inconsistent with arguments used in previous request(s).');
   if (result.outcome === 'groupGone') return fail('InvalidGroup.NotFound', 'A security group of the request was deleted meanwhile');
   if (result.outcome === 'overQuota') return fail('InstanceLimitExceeded', 'You have requested more instances than your current instance limit allows.');
   if (result.outcome === 'launched') {
     for (const { instanceId, operationId } of result.launched) {
-      await notifyAfterCommit(call, () => call.transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId, operationId }, { requestId: call.requestId }));
+      await notifyAfterCommit(call, () =>
+        call.transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId, operationId }, { requestId: call.requestId }));
     }
   }
   const launched = await loadInstances(call.db, call.principal.projectId, { reservationId: result.reservationId });
@@ -127,7 +132,8 @@ const chosen = (asked: string | undefined, own: string | null): string | null =>
 async function bootOf(call: Call, input: LaunchInput, image: ImageRow): Promise<{ kernelId: string | null; ramdiskId: string | null }> {
   const kernelId = chosen(input.KernelId, image.kernelId);
   if (kernelId === null || kernelId === 'nokernel') {
-    if (input.RamdiskId !== undefined && input.RamdiskId !== '') fail('InvalidParameterCombination', 'A ramdisk needs a kernel: the image has none, and the request names none.');
+    if (input.RamdiskId !== undefined && input.RamdiskId !== '') fail('InvalidParameterCombination',
+      'A ramdisk needs a kernel: the image has none, and the request names none.');
     return { kernelId: null, ramdiskId: null };
   }
   await checkCompanion(call, kernelId, { image, type: 'kernel' });

@@ -57,7 +57,8 @@ const create = action({
   async handle(call, input) {
     const name = checkText(input.GroupName, 'GroupName');
     const description = checkText(input.Description, 'GroupDescription');
-    if (name.startsWith('sg-')) return call.fail('InvalidParameterValue', `Value (${name}) for parameter GroupName is invalid. Group names may not be in the format sg-*`);
+    if (name.startsWith('sg-')) return call.fail('InvalidParameterValue',
+      `Value (${name}) for parameter GroupName is invalid. Group names may not be in the format sg-*`);
     if (name === defaultGroupName) return call.fail('InvalidGroup.Reserved', `The security group '${name}' is reserved`);
     if (input.VpcId !== undefined && input.VpcId !== '') return call.fail('InvalidVpcID.NotFound', `The vpc ID '${input.VpcId}' does not exist`);
     const tags = tagsFor(input.TagSpecifications, 'security-group');
@@ -290,7 +291,8 @@ function pickBySpec(present: readonly SecurityGroupRule[], specs: readonly RuleS
 
 function pickById(present: readonly SecurityGroupRule[], ids: readonly string[]): SecurityGroupRule[] {
   const byId = new Map(present.map((rule) => [rule.id, rule]));
-  return [...new Set(ids)].map((id) => byId.get(id) ?? fail('InvalidSecurityGroupRuleId.NotFound', `The security group rule ID '${id.slice(0, 60)}' does not exist`));
+  return [...new Set(ids)].map((id) => byId.get(id)
+    ?? fail('InvalidSecurityGroupRuleId.NotFound', `The security group rule ID '${id.slice(0, 60)}' does not exist`));
 }
 
 const tellFirewalls = (call: Call, groupId: string): Promise<void> =>
@@ -300,6 +302,7 @@ const tellFirewalls = (call: Call, groupId: string): Promise<void> =>
 function checkText(text: string | undefined, parameter: string): string {
   if (text === undefined || text === '') return fail('MissingParameter', `The request must contain the parameter ${parameter}`);
   if (text.length > 255) return fail('InvalidParameterValue', `Value for parameter ${parameter} is invalid. Length exceeds maximum of 255.`);
-  if (!/^[\x20-\x7e]+$/.test(text)) return fail('InvalidParameterValue', `Value for parameter ${parameter} is invalid. Character sets beyond ASCII are not supported.`);
+  if (!/^[\x20-\x7e]+$/.test(text)) return fail('InvalidParameterValue',
+    `Value for parameter ${parameter} is invalid. Character sets beyond ASCII are not supported.`);
   return text;
 }
