@@ -95,8 +95,8 @@ describe('the objectstore', () => {
       deadline: new Date(clock.now() + 60_000),
     }, clock.date());
     system.spawn(objectstoreActor, 'objectstore', {
-      ...context, log, system, owner: { name: `objectstore-${context.image.id}`, epoch: 1 }, sweepIntervalMs: 60_000, sweepBlobsIntervalMs: 60_000,
-      sweepBlobs: async () => undefined,
+      ...context, log, system, owner: { name: `objectstore-${context.image.id}`, epoch: 1 }, sweepIntervalMs: 60_000,
+      sweepReleased: { intervalMs: 60_000, run: async () => undefined }, sweepOrphans: { intervalMs: 60_000, run: async () => undefined },
     });
     await eventually(async () => (await loadImage(context.db, context.image.id))?.state !== 'pending');
     await eventually(async () => (await context.db.select().from(operations).where(eq(operations.resourceId, context.image.id))).every((row) => row.state === 'done' || row.state === 'failed'));

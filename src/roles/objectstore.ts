@@ -1,6 +1,6 @@
 // Starts the objectstore of this process: the S3 server, and the actors that register images.
 import { objectstoreActor } from '../actors/objectstore/actor.ts';
-import { sweepBlobs } from '../actors/objectstore/sweep-blobs.ts';
+import { sweepBlobs, sweepReleased } from '../actors/objectstore/sweep-blobs.ts';
 import { createS3Server } from '../api/s3/server.ts';
 import { authenticateS3 } from '../auth/authenticate.ts';
 import { takeEpoch } from '../db/hosts.ts';
@@ -12,7 +12,8 @@ import type { Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
 const sweepIntervalMs = 5_000;
-const sweepBlobsIntervalMs = 60_000;
+const sweepReleasedIntervalMs = 60_000;
+const sweepOrphansIntervalMs = 3_600_000;
 const inspectMs = 60_000;
 const bootFileBytesMax = 1024 ** 3;
 
@@ -22,10 +23,11 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
   const store = await openFilesystemStore({ folder: paths.objects });
   const epoch = await takeEpoch(db, { host: settings.host, role: 'objectstore' }, clock.date());
   const ref = system.spawn(objectstoreActor, 'objectstore', {
-    db, clock, log, system, store, disk, sweepIntervalMs, sweepBlobsIntervalMs,
+    db, clock, log, system, store, disk, sweepIntervalMs,
     owner: { name: 'objectstore', epoch },
     limits: { virtualSizeBytesMax: settings.imageSizeGiBMax * 2 ** 30, bootFileBytesMax, inspectMs },
-    sweepBlobs: async () => void (await sweepBlobs({ db, store, clock, log })),
+    sweepReleased: { intervalMs: sweepReleasedIntervalMs, run: async () => void (await sweepReleased({ db, store, clock, log })) },
+    sweepOrphans: { intervalMs: sweepOrphansIntervalMs, run: async () => void (await sweepBlobs({ db, store, clock, log })) },
   });
   await transport.serve({ role: 'objectstore' }, objectstoreProtocol, {
     performOperation: ({ imageId }) => system.tell(ref, { type: 'work', imageId }),

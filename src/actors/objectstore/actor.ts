@@ -10,13 +10,20 @@ import { afterFailedImage, deregisterImage, registerImage, type ImageContext } f
 
 export type ObjectstoreMessage = { readonly type: 'work'; readonly imageId: string };
 
+export interface Sweep {
+  readonly intervalMs: number;
+  readonly run: () => Promise<void>;
+}
+
 export interface ObjectstoreArgs extends Omit<ImageContext, 'image' | 'input'> {
   readonly log: Log;
   readonly system: ActorSystem;
   readonly owner: Owner;
   readonly sweepIntervalMs: number;
-  readonly sweepBlobsIntervalMs: number;
-  readonly sweepBlobs: () => Promise<void>;
+  /** Removes what was let go of. */
+  readonly sweepReleased: Sweep;
+  /** Looks at every blob for those that nothing names: rarely. */
+  readonly sweepOrphans: Sweep;
 }
 
 type State = { readonly image: ActorDefinition<unknown, { type: 'work' } | { type: 'finished' }, string>; readonly system: ActorSystem };
@@ -32,7 +39,8 @@ export const objectstoreActor: ActorDefinition<State, ObjectstoreMessage, Object
     });
     const wake = (imageId: string) => system.tell(context.self, { type: 'work', imageId });
     context.spawn(defineWorkSweeper({ db, owner: owner.name, intervalMs: args.sweepIntervalMs, wake }), 'sweeper', undefined);
-    context.spawn(blobSweeper, 'blobs', args);
+    context.spawn(blobSweeper, 'released-blobs', args.sweepReleased);
+    context.spawn(blobSweeper, 'orphan-blobs', args.sweepOrphans);
     return { image: image as State['image'], system };
   },
   handle(state, message, context) {
@@ -60,12 +68,12 @@ async function performImageOperation(args: ObjectstoreArgs, operation: Operation
   });
 }
 
-const blobSweeper: ActorDefinition<ObjectstoreArgs, { readonly type: 'sweep' }, ObjectstoreArgs> = {
+const blobSweeper: ActorDefinition<Sweep, { readonly type: 'sweep' }, Sweep> = {
   kind: 'sweeper',
-  init(context, args) {
-    context.every(args.sweepBlobsIntervalMs, { type: 'sweep' });
-    return args;
+  init(context, sweep) {
+    context.every(sweep.intervalMs, { type: 'sweep' });
+    return sweep;
   },
-  handle: (args) => args.sweepBlobs(),
+  handle: (sweep) => sweep.run(),
   onError: () => 'resume',
 };

@@ -36,7 +36,7 @@ export const objects = pgTable(
     acl: text('acl').notNull().default('private'),
     modifiedAt: instant('modified_at').notNull(),
   },
-  (table) => [primaryKey({ columns: [table.bucket, table.key] })],
+  (table) => [primaryKey({ columns: [table.bucket, table.key] }), index().on(table.blobId)],
 );
 
 export const multipartUploads = pgTable(
@@ -64,7 +64,7 @@ export const multipartParts = pgTable(
     md5: text('md5').notNull(),
     modifiedAt: instant('modified_at').notNull(),
   },
-  (table) => [primaryKey({ columns: [table.uploadId, table.partNumber] })],
+  (table) => [primaryKey({ columns: [table.uploadId, table.partNumber] }), index().on(table.blobId)],
 );
 
 /** Blobs that nothing refers to any more, written in the transaction that let go of them; the sweeper removes them. */
