@@ -82,6 +82,20 @@ afterAll(async () => {
   await database.close();
 });
 
+describe('a guest that closes its side of the connection as soon as it has asked, as busybox nc does', () => {
+  it('is answered all the same', async () => {
+    const answers = await Promise.all(['PUT /latest/api/token', 'GET /latest/user-data'].map((line) => new Promise<string>((resolve, reject) => {
+      const socket = connect({ host: gateway, port, localAddress: bare });
+      let answer = '';
+      socket.on('data', (chunk) => (answer += chunk.toString('latin1')));
+      socket.on('error', reject);
+      socket.on('close', () => resolve(answer));
+      socket.end(`${line} HTTP/1.0\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n`);
+    })));
+    expect(answers.map((answer) => answer.split('\r\n')[0])).toEqual(['HTTP/1.1 200 OK', 'HTTP/1.1 404 Not Found']);
+  });
+});
+
 describe('the tree', () => {
   it('the root lists all versions, and each of them has the same below it', async () => {
     const listed = (await text('/')).split('\n');

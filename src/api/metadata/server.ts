@@ -80,6 +80,8 @@ export function createMetadataServer(settings: MetadataSettings): MetadataServer
 
 function open(handle: Parameters<typeof createServer>[1], at: { host: string; port: number }): Promise<Server> {
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 5_000, maxHeaderSize: 16 * 1024 }, handle);
+  // A guest's `nc` says that it has no more to send as soon as it has asked: Node would hang up on it instead of answering. Not in Node's types.
+  Object.assign(server, { httpAllowHalfOpen: true });
   server.maxConnections = connectionsMax;
   const connections = new Map<string, number>();
   server.on('connection', (socket) => limitConnections(socket, connections));
