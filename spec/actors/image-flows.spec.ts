@@ -56,10 +56,13 @@ async function pending(options: { disk?: DiskDriver; type?: 'machine' | 'kernel'
   const blob = await store.write(Readable.from([Buffer.from(content)]));
   const id = newId('ami');
   await putObject(db, {
-    bucket: 'bucket', key: id, blobId: blob.blobId, sizeBytes: blob.sizeBytes, etag: blob.md5, headers: {}, metadata: {}, checksums: {}, projectId, acl: 'private',
+    bucket: 'bucket', key: id, blobId: blob.blobId, sizeBytes: blob.sizeBytes, etag: blob.md5, headers: {}, metadata: {}, checksums: {},
+    projectId, acl: 'private',
     modifiedAt: clock.date(),
   });
-  await insertImage(db, { id, projectId, name: id, description: '', type: options.type ?? 'machine', location: `bucket/${id}`, isPublic: false, kernelId: null, ramdiskId: null }, clock.date());
+  await insertImage(db, {
+    id, projectId, name: id, description: '', type: options.type ?? 'machine', location: `bucket/${id}`, isPublic: false, kernelId: null, ramdiskId: null,
+  }, clock.date());
   const image = await loadImage(db, id);
   if (image === undefined) throw new Error('no image');
   return { db, clock, store, disk: options.disk ?? inspecting(), image, input: { bucket: 'bucket', key: id }, limits };
@@ -91,7 +94,8 @@ describe('the objectstore', () => {
   async function register(context: ImageContext) {
     const system = createActorSystem({ name: newId('op'), clock, log, onFatal: (error) => { throw error; } });
     await insertOperation(context.db, {
-      kind: 'image.register', resourceId: context.image.id, projectId, userId: 'u', requestId: 'r', input: { ...context.input }, owner: `objectstore-${context.image.id}`,
+      kind: 'image.register', resourceId: context.image.id, projectId, userId: 'u', requestId: 'r', input: { ...context.input },
+      owner: `objectstore-${context.image.id}`,
       deadline: new Date(clock.now() + 60_000),
     }, clock.date());
     system.spawn(objectstoreActor, 'objectstore', {
@@ -99,7 +103,10 @@ describe('the objectstore', () => {
       sweepReleased: { intervalMs: 60_000, run: async () => undefined }, sweepOrphans: { intervalMs: 60_000, run: async () => undefined },
     });
     await eventually(async () => (await loadImage(context.db, context.image.id))?.state !== 'pending');
-    await eventually(async () => (await context.db.select().from(operations).where(eq(operations.resourceId, context.image.id))).every((row) => row.state === 'done' || row.state === 'failed'));
+    await eventually(async () => {
+      const rows = await context.db.select().from(operations).where(eq(operations.resourceId, context.image.id));
+      return rows.every((row) => row.state === 'done' || row.state === 'failed');
+    });
     await system.stop(1_000);
     return loadImage(context.db, context.image.id);
   }

@@ -54,7 +54,9 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
 }
 
 /** What this host can carry, less what is kept back. What guests already have of the disk is counted as claimed, and so is no loss. */
-async function announce({ settings, paths, db, clock }: Foundation, hypervisor: HypervisorDriver, files: FilesDriver): Promise<{ hostRestarted: (() => Promise<void>) | undefined }> {
+async function announce(
+  { settings, paths, db, clock }: Foundation, hypervisor: HypervisorDriver, files: FilesDriver,
+): Promise<{ hostRestarted: (() => Promise<void>) | undefined }> {
   const { cores, memoryMiB } = await hypervisor.capacity();
   const free = await files.freeBytes(paths.instances);
   const used = await usedByInstances(files, paths.instances);
