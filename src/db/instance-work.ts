@@ -1,10 +1,10 @@
 // What owners do to an instance's row while they work on it. Every change is guarded by state, host and fence, so that who lost the
 // instance changes nothing.
-import { and, eq, inArray, isNull, lt, notInArray, or, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, lt, notExists, notInArray, or } from 'drizzle-orm';
 import { claimRoom, releaseRoom, type Claim, type Overcommit } from './hosts.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { images } from './schema/images.ts';
-import { instances, tags, type InstanceState } from './schema/all.ts';
+import { instances, reservations, tags, type InstanceState } from './schema/all.ts';
 import { operations } from './schema/operations.ts';
 
 export type Instance = typeof instances.$inferSelect;
@@ -115,15 +115,17 @@ export function overdueInstances(db: Queryable, now: Date): Promise<Instance[]> 
   return db.select().from(instances).where(and(lt(instances.stateDeadline, now), notInArray(instances.state, ['running', 'stopped', 'terminated'])));
 }
 
-/** Forgets instances that were terminated before that time, with their tags and operations. Returns their ids. */
+/** Forgets instances that were terminated before that time, with their tags, operations and emptied reservations. Returns their ids. */
 export function purgeTerminated(db: Db, before: Date): Promise<string[]> {
   return db.transaction(async (tx) => {
-    const gone = await tx.delete(instances).where(and(eq(instances.state, 'terminated'), lt(instances.terminatedAt, before))).returning({ id: instances.id });
+    const gone = await tx.delete(instances).where(and(eq(instances.state, 'terminated'), lt(instances.terminatedAt, before)))
+      .returning({ id: instances.id, reservationId: instances.reservationId });
     const ids = gone.map((row) => row.id);
-    if (ids.length > 0) {
-      await tx.delete(tags).where(inArray(tags.resourceId, ids));
-      await tx.delete(operations).where(inArray(operations.resourceId, ids));
-    }
+    if (ids.length === 0) return ids;
+    await tx.delete(tags).where(inArray(tags.resourceId, ids));
+    await tx.delete(operations).where(inArray(operations.resourceId, ids));
+    const others = tx.select({ id: instances.id }).from(instances).where(eq(instances.reservationId, reservations.id));
+    await tx.delete(reservations).where(and(inArray(reservations.id, [...new Set(gone.map((row) => row.reservationId))]), notExists(others)));
     return ids;
   });
 }
@@ -144,11 +146,4 @@ export async function isEnding(db: Queryable, id: string): Promise<boolean> {
 /** Instances without a host that wait to be placed or ended: what the scheduler sweeps. */
 export function unplacedInstances(db: Queryable): Promise<Instance[]> {
   return db.select().from(instances).where(and(isNull(instances.host), or(eq(instances.state, 'pending'), eq(instances.state, 'shutting-down'))));
-}
-
-/** The number of instances on a host that are not terminated. */
-export async function countOnHost(db: Queryable, host: string): Promise<number> {
-  const [row] = await db.select({ count: sql<number>`count(*)::int` }).from(instances)
-    .where(and(eq(instances.host, host), notInArray(instances.state, ['terminated'])));
-  return row?.count ?? 0;
 }

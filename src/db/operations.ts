@@ -1,5 +1,5 @@
 // The queries of durable operations. Whoever performs one holds it by (owner, epoch): a process of an earlier start changes nothing.
-import { and, asc, eq, inArray, isNull, lte, or, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, lte, sql } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
 import { operations, type OperationState, type StepRecord } from './schema/operations.ts';
 import { newId } from '../lib/ids.ts';
@@ -67,11 +67,6 @@ export function operationsOf(db: Queryable, resourceId: string, limit: number): 
   return db.select().from(operations).where(eq(operations.resourceId, resourceId)).orderBy(sql`${operations.sequence} desc`).limit(limit);
 }
 
-/** Unfinished operations that nobody can be working on: without an owner, or past their deadline. */
-export function strandedOperations(db: Queryable, now: Date): Promise<Operation[]> {
-  return db.select().from(operations).where(and(inArray(operations.state, [...unfinished]), or(isNull(operations.owner), lte(operations.deadline, now))));
-}
-
 /** Ends an operation outside a flow, in the transaction that settles its resource. */
 export async function finishOperation(tx: Queryable, id: string, ending: { state: 'done' | 'failed'; error?: string }, now: Date): Promise<void> {
   await tx.update(operations).set({ state: ending.state, error: ending.error ?? null, updatedAt: now })
@@ -82,4 +77,9 @@ export async function finishOperation(tx: Queryable, id: string, ending: { state
 export async function restartOperation(db: Queryable, held: { id: string; owner: string; epoch: number }, error: string, now: Date): Promise<void> {
   await db.update(operations).set({ state: 'waiting', steps: [], error, updatedAt: now })
     .where(and(eq(operations.id, held.id), eq(operations.owner, held.owner), eq(operations.epoch, held.epoch)));
+}
+
+/** Forgets operations that ended before that time: what was done long ago explains nothing. */
+export async function purgeEndedOperations(db: Queryable, before: Date): Promise<void> {
+  await db.delete(operations).where(and(inArray(operations.state, ['done', 'failed']), lte(operations.updatedAt, before)));
 }

@@ -1,7 +1,7 @@
 // Compares the instances of this host as they should be with the domains and folders that there are, and mends the difference. Without
 // input: a notice only wakes it earlier. What it does not know it reports and leaves alone.
 import { instancesOfHost, overdueInstances, purgeTerminated, settle, type Instance } from '../../db/instance-work.ts';
-import { insertOperation, resourcesWithWork } from '../../db/operations.ts';
+import { insertOperation, purgeEndedOperations, resourcesWithWork } from '../../db/operations.ts';
 import type { DomainStatus } from '../../drivers/hypervisor/driver.ts';
 import { newRequestId } from '../../lib/ids.ts';
 import { networkProtocol } from '../../messages/network.ts';
@@ -29,6 +29,7 @@ export async function reconcileInstances(host: ComputeHost, options: { hostResta
   await reportUnknown(host, rows, domains);
   wake.push(...(await resolveOverdue(host, busy)));
   await purgeTerminated(host.db, new Date(host.clock.now() - host.limits.terminatedVisibleMs));
+  await purgeEndedOperations(host.db, new Date(host.clock.now() - endedOperationsKeptMs));
   await evictImages(host);
   return { wake };
 }
@@ -78,6 +79,7 @@ async function wish(host: ComputeHost, row: Instance, kind: 'instance.start' | '
 }
 
 const operationMs = 10 * 60_000;
+const endedOperationsKeptMs = 7 * 24 * 3_600_000;
 
 /** What a termination could not remove, or a crash left, goes now. */
 async function reap(host: ComputeHost, row: Instance, domain: DomainStatus | undefined): Promise<void> {
