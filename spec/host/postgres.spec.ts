@@ -37,7 +37,9 @@ async function query<T>(url: string, text: string): Promise<readonly T[]> {
   }
 }
 
-describe.skipIf(postgresObstacle() !== undefined)('the private cluster', () => {
+const obstacle = postgresObstacle();
+
+describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'the private cluster' : `the private cluster (skipped: ${obstacle})`, () => {
   beforeEach(async () => {
     state = await mkdtemp('/tmp/novact-spec-postgres-');
     await chmod(state, 0o711);

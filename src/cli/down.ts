@@ -8,7 +8,7 @@ import { createLog } from '../lib/log.ts';
 import type { PurgeCloud } from './cloud.ts';
 import { databaseFolders, openChosenDatabase } from './database.ts';
 import type { Output } from './output.ts';
-import { lockState, stateOwner } from './state-folder.ts';
+import { lastSettings, lockState, stateOwner } from './state-folder.ts';
 
 export interface DownOptions {
   readonly settings: Settings;
@@ -34,12 +34,13 @@ export async function stopRunning({ settings, output, clock }: Omit<DownOptions,
 
 /** After: nothing of this cloud is left on the machine. Repeatable, also after it was cut short. */
 export async function purge(options: DownOptions): Promise<void> {
-  const { settings, output, clock } = options;
+  const { output, clock } = options;
   await stopRunning(options);
+  const settings = await lastSettings(options.settings);
   if (!(await exists(settings.state))) return output.line(`there is no ${settings.state}`);
   const lock = await lockState(settings, clock, 'down --purge');
   try {
-    await purgeHost(options);
+    await purgeHost({ ...options, settings });
     await removeState(settings, output);
   } finally {
     await lock.release();

@@ -1,7 +1,7 @@
 // The state folder: made and proved writable before anything else, and owned by one process at a time.
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { statePaths, type Settings } from '../config/settings.ts';
 import type { Clock } from '../lib/clock.ts';
 import { messageOf, SetupError } from '../lib/errors.ts';
@@ -11,7 +11,7 @@ import { acquireLock, LockHeld, lockHolder, type Lock, type LockHolder } from '.
 export async function prepareStateFolder(settings: Pick<Settings, 'state'>): Promise<void> {
   const remedy = `Choose a folder you may write to (NOVACT_STATE or --state), or run as root.`;
   try {
-    await mkdir(settings.state, { recursive: true, mode: 0o711 });
+    await makeFolders(settings.state);
     if (((await stat(settings.state)).mode & 0o777) !== 0o711) await chmod(settings.state, 0o711);
     const probe = join(settings.state, `.probe-${process.pid}`);
     await writeFile(probe, '', { flag: 'w' });
@@ -19,6 +19,29 @@ export async function prepareStateFolder(settings: Pick<Settings, 'state'>): Pro
   } catch (cause) {
     throw new SetupError(`cannot write to the state folder ${settings.state}: ${messageOf(cause)}`, remedy, { cause });
   }
+}
+
+/** mkdir's own `recursive` never returns where a parent exists but takes no folders, as /proc. */
+async function makeFolders(path: string): Promise<void> {
+  if (await isFolder(path)) return;
+  const parent = dirname(path);
+  if (!(await isFolder(parent))) await makeFolders(parent);
+  await mkdir(path, { mode: 0o711 });
+}
+
+const isFolder = (path: string): Promise<boolean> => stat(path).then((entry) => entry.isDirectory(), () => false);
+
+/** Keeps what this start was told, for `down --purge`. */
+export async function rememberSettings(settings: Settings): Promise<void> {
+  const path = statePaths(settings).lastSettings;
+  await writeFile(`${path}.new`, `${JSON.stringify(settings)}\n`, { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}
+
+/** The settings of the last start on this state folder; those given where there was none. */
+export async function lastSettings(settings: Settings): Promise<Settings> {
+  const text = await readFile(statePaths(settings).lastSettings, 'utf8').catch(() => undefined);
+  return text === undefined ? settings : { ...settings, ...(JSON.parse(text) as Partial<Settings>), state: settings.state };
 }
 
 /** One novact per state folder; a second one is told who has it. */

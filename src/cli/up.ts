@@ -12,7 +12,7 @@ import { writeCredentials } from './credentials.ts';
 import { openChosenDatabase, type ChosenDatabase } from './database.ts';
 import { bindProblem, checkHost } from './host-checks.ts';
 import { exitCodes, type Output } from './output.ts';
-import { ensureOpsToken, lockState, prepareStateFolder } from './state-folder.ts';
+import { ensureOpsToken, lockState, prepareStateFolder, rememberSettings } from './state-folder.ts';
 import { version } from './version.ts';
 
 export interface UpOptions {
@@ -38,6 +38,7 @@ export async function up({ loaded, output, startCloud, ended }: UpOptions): Prom
     const lock = await lockState(settings, systemClock, 'up');
     closers.push(() => lock.release());
     await checkPorts(settings);
+    await rememberSettings(settings);
     const { fatal, onFatal } = watchForDeath();
     const cloud = await Promise.race([start(settings, { output, startCloud, closers, onFatal }), fatal, interrupted(ended)]);
     sayReady(settings, cloud, output, performance.now() - startedAt);

@@ -23,6 +23,10 @@ export interface StatePaths {
   readonly images: string;
   readonly instances: string;
   readonly networks: string;
+  /** Whether a probe guest booted under KVM, so that it need not be tried at every start. */
+  readonly kvmProbe: string;
+  /** What the last `up` was started with: `down --purge` removes what that made, whatever its flags were. */
+  readonly lastSettings: string;
   readonly log: string;
 }
 
@@ -40,6 +44,8 @@ export function statePaths(settings: Pick<Settings, 'state'>): StatePaths {
     images: at('images'),
     instances: at('instances'),
     networks: at('networks'),
+    kvmProbe: at('kvm-probe.json'),
+    lastSettings: at('settings.json'),
     log: at('novact.log'),
   };
 }

@@ -27,6 +27,8 @@ export interface ClusterOptions {
   readonly clock: Clock;
   /** Default true. False, for tests, trades safety for speed. */
   readonly durable?: boolean;
+  /** Default 40. */
+  readonly connectionsMax?: number;
   readonly onEvent?: (event: ClusterEvent) => void;
   /** How often the server is looked for. Default 500 ms. */
   readonly watchIntervalMs?: number;
@@ -149,7 +151,11 @@ class Cluster implements PostgresCluster {
 
   async #configure(directory: string, account: Account): Promise<void> {
     const files = {
-      'postgresql.conf': renderConfiguration({ socketDirectory: this.#socketDirectory, durable: this.#options.durable ?? true }),
+      'postgresql.conf': renderConfiguration({
+        socketDirectory: this.#socketDirectory,
+        durable: this.#options.durable ?? true,
+        connectionsMax: this.#options.connectionsMax ?? 40,
+      }),
       'pg_hba.conf': renderAccess(),
       'pg_ident.conf': renderAccounts([...new Set([account.name, process.getuid?.() === 0 ? 'root' : account.name])]),
     };

@@ -5,6 +5,7 @@ export interface ClusterConfiguration {
   readonly socketDirectory: string;
   /** False only for tests: commits then do not wait for the disk. */
   readonly durable: boolean;
+  readonly connectionsMax: number;
 }
 
 /** The superuser of the cluster and the name of its database. */
@@ -18,7 +19,7 @@ export function renderConfiguration(configuration: ClusterConfiguration): string
     unix_socket_directories: configuration.socketDirectory,
     unix_socket_permissions: '0700',
     port: 5432,
-    max_connections: 40,
+    max_connections: configuration.connectionsMax,
     superuser_reserved_connections: 2,
     shared_buffers: '32MB',
     work_mem: '4MB',

@@ -1,0 +1,117 @@
+// The whole suite, part after part: types and lint, the fast specs on PGlite and again on PostgreSQL, the host's real parts, the real
+// clients. Each part is timed, what was skipped is listed, and the last line has the sums alone.
+import { spawn } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const partTimeoutMs = 45 * 60_000;
+const folder = mkdtempSync(join(tmpdir(), 'novact-test-'));
+chmodSync(folder, 0o711);
+const totals = { passed: 0, failed: 0, skipped: 0 };
+const skipped = [];
+const parts = [];
+const wanted = process.argv.slice(2);
+
+/** Runs to the end, whatever comes of it; a part that hangs is ended. */
+function run(command, args, environment = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...environment } });
+    const timer = setTimeout(() => child.kill('SIGKILL'), partTimeoutMs);
+    child.on('error', () => resolve(127));
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve(code ?? 137);
+    });
+  });
+}
+
+async function part(name, work) {
+  if (wanted.length > 0 && !wanted.includes(name)) return;
+  console.log(`\n== ${name}`);
+  const startedAt = performance.now();
+  const before = { ...totals };
+  await work();
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  parts.push([name, seconds, totals.passed - before.passed, totals.failed - before.failed, totals.skipped - before.skipped]);
+}
+
+async function check(name, command, args) {
+  const code = await run(command, args);
+  if (code === 0) totals.passed += 1;
+  else totals.failed += 1;
+  console.log(`${code === 0 ? 'ok' : 'FAILED'}  ${name}`);
+}
+
+async function vitest(project, label, environment = {}) {
+  const report = join(folder, `${label.replaceAll(/\W+/g, '-')}.json`);
+  const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, '--passWithNoTests'];
+  const code = await run(process.execPath, args, environment);
+  let result;
+  try {
+    result = JSON.parse(readFileSync(report, 'utf8'));
+  } catch (error) {
+    totals.failed += 1;
+    console.log(`FAILED  ${label}: no report (${error.message}), exit code ${code}`);
+    return;
+  }
+  let failed = 0;
+  for (const file of result.testResults) {
+    // A file that cannot even be loaded has no tests, and must not pass for that.
+    if (file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')) failed += 1;
+    for (const test of file.assertionResults) {
+      if (test.status === 'passed') totals.passed += 1;
+      else if (test.status === 'failed') failed += 1;
+      else skip(`${label}: ${test.fullName.trim()}`);
+    }
+  }
+  if (code !== 0 && failed === 0) failed = 1;
+  totals.failed += failed;
+}
+
+function skip(what) {
+  totals.skipped += 1;
+  skipped.push(what);
+}
+
+/** A server for the specs: a database for each spec file, no waiting for the disk. */
+async function withPostgres(work) {
+  const { createPostgresCluster, postgresObstacle } = await import('../dist/drivers/postgres/cluster.js');
+  const { systemClock } = await import('../dist/lib/clock.js');
+  const { createRun } = await import('../dist/lib/exec.js');
+  const { silentLog } = await import('../dist/lib/log.js');
+  const obstacle = postgresObstacle();
+  if (obstacle !== undefined) return skip(`fast on PostgreSQL: all of it, because ${obstacle}`);
+  const cluster = createPostgresCluster({
+    directory: join(folder, 'postgres'), run: createRun({ log: silentLog }), log: silentLog, clock: systemClock, durable: false, connectionsMax: 200,
+  });
+  try {
+    await work((await cluster.start()).url);
+  } finally {
+    await cluster.stop();
+  }
+}
+
+try {
+  await part('check', async () => {
+    await check('types', process.execPath, ['node_modules/typescript/bin/tsc', '--noEmit', '-p', '.']);
+    await check('lint', process.execPath, ['node_modules/oxlint/bin/oxlint', '--deny-warnings']);
+  });
+  await part('fast', () => vitest('fast', 'fast on PGlite'));
+  await part('fast-postgres', () => withPostgres((url) => vitest('fast', 'fast on PostgreSQL', { NOVACT_SPEC_DATABASE_URL: url })));
+  await part('host', () => vitest('host', 'host'));
+  await part('clients', () => vitest('clients', 'clients'));
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+if (skipped.length > 0) console.log(`\nskipped:\n${skipped.map((what) => `  ${what}`).join('\n')}`);
+console.log('\npart              seconds   passed  failed  skipped');
+for (const [name, seconds, passed, failed, left] of parts) {
+  console.log(`${name.padEnd(16)} ${seconds.padStart(8)} ${String(passed).padStart(8)} ${String(failed).padStart(7)} ${String(left).padStart(8)}`);
+}
+console.log();
+console.log(`${totals.passed} passed, ${totals.failed} failed${totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''}`);
+process.exit(totals.failed > 0 || totals.passed === 0 ? 1 : 0);
