@@ -113,7 +113,7 @@ describe('the table of actions', () => {
     expect(names.map((name) => [name, found.get(name)])).toEqual(names.map((name) => [name, asked]));
   });
 
-  /** Keys are the user's own, and were so in Nova; ImportKeyPair and tags are newer. */
+  /** Nova gave key pairs to every member; importing them and tags are newer, and follow. */
   const changersForAll = ['CreateKeyPair', 'CreateTags', 'DeleteKeyPair', 'DeleteTags', 'ImportKeyPair'];
 
   it('lets every member change only what is listed here', () => {
