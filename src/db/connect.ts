@@ -1,6 +1,5 @@
 // Opens the database that a URL names, with the schema brought up to date: `postgres://…` through postgres.js, or `pglite:DIRECTORY`
 // (`pglite:memory` keeps nothing) in this process.
-import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { PGlite } from '@electric-sql/pglite';
 import { drizzle as drizzlePglite } from 'drizzle-orm/pglite';
@@ -76,6 +75,3 @@ async function migrateUnderLock(client: postgres.Sql): Promise<void> {
     session.release();
   }
 }
-
-/** How many migrations this build knows. */
-export const migrationCount = (): number => readdirSync(migrationsFolder).filter((name) => name.endsWith('.sql')).length;
