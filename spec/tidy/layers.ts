@@ -25,7 +25,7 @@ export const reservations: readonly { readonly what: string; readonly where: str
     what: 'other programs',
     where: '`lib/exec.ts`; long-lived servers in `drivers`; `cli`',
     pattern: /from 'node:child_process'/,
-    files: /^(lib\/exec\.ts|drivers\/|cli\/)/,
+    where: /^(lib\/(exec|lock)\.ts|drivers\/|cli\/)/,
   },
   {
     what: 'the clock and timers',

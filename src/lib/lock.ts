@@ -1,7 +1,10 @@
 // One owner for a folder: a lock file with the owner's process id and start time. A process that ended, or a machine that restarted, does
-// not hold it; a lock is never taken away because of its age. PGlite would destroy its data under two owners, so this must hold.
-import { randomBytes } from 'node:crypto';
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+// not hold it; a lock is never taken away because of its age. PGlite would destroy its data under two owners, so this must hold: looking
+// at a lock and replacing a stale one is one step, under the kernel's own lock on a file beside it (flock of util-linux, for Node has none).
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { z } from 'zod';
 
@@ -39,18 +42,15 @@ export class LockHeld extends Error {
 /** Takes the lock or throws LockHeld at once. */
 export async function acquireLock(path: string, options: { now: Date; notes?: Record<string, string> }): Promise<Lock> {
   const mine: LockHolder = { ...(await ownIdentity()), since: options.now.toISOString(), notes: options.notes ?? {} };
-  const content = `${JSON.stringify(mine)}\n`;
-  const draft = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
-  await writeFile(draft, content, { mode: 0o644, flag: 'wx' });
-  try {
-    for (let tries = 0; tries < 10; tries += 1) {
-      if (await linked(draft, path)) return { release: () => releaseIf(path, content) };
-      await clearStale(path);
-    }
-    throw new LockHeld(path, await lockHolder(path));
-  } finally {
-    await rm(draft, { force: true });
-  }
+  const content = `${JSON.stringify({ ...mine, token: randomUUID() })}\n`;
+  await underGuard(path, async () => {
+    const holder = await lockHolder(path);
+    if (holder !== undefined) throw new LockHeld(path, holder);
+    // Written whole under another name: a reader without the guard never sees half of it.
+    await writeFile(`${path}.draft`, content, { mode: 0o644 });
+    await rename(`${path}.draft`, path);
+  });
+  return { release: () => underGuard(path, () => releaseIf(path, content)) };
 }
 
 /** Who holds the lock and is alive; undefined when it is free. */
@@ -62,40 +62,24 @@ export async function lockHolder(path: string): Promise<LockHolder | undefined> 
   return (await mayBeAlive(holder)) ? holder : undefined;
 }
 
-/** The file appears with its content, or not at all. */
-async function linked(draft: string, path: string): Promise<boolean> {
-  try {
-    await link(draft, path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  }
-}
-
-async function clearStale(path: string): Promise<void> {
-  const content = await contentOf(path);
-  if (content === undefined) return;
-  const holder = parse(content);
-  if (holder === undefined || (await mayBeAlive(holder))) throw new LockHeld(path, holder);
-  await removeIf(path, content);
-}
-
 async function releaseIf(path: string, content: string): Promise<void> {
   if ((await contentOf(path)) === content) await rm(path, { force: true });
 }
 
-/** Two may find the same stale lock: moving it away shows whether it still was that one, and a live lock goes back. */
-async function removeIf(path: string, content: string): Promise<void> {
-  const aside = `${path}.${process.pid}.${randomBytes(4).toString('hex')}.stale`;
+const guardSeconds = 10;
+
+/** One at a time on this machine, whatever happens to this process: the kernel frees the guard when its holder's input ends. */
+async function underGuard<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const guard = spawn('flock', ['--wait', String(guardSeconds), `${path}.guard`, 'sh', '-c', 'echo held; exec cat'], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const ended = once(guard, 'close');
   try {
-    await rename(path, aside);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw error;
+    const [first] = await Promise.race([once(guard.stdout, 'data'), ended.then(() => [undefined])]);
+    if (first === undefined) throw new Error(`${path}.guard could not be locked within ${guardSeconds} s`);
+    return await work();
+  } finally {
+    guard.stdin.end();
+    await ended.catch(() => undefined);
   }
-  if ((await contentOf(aside)) !== content) await linked(aside, path);
-  await rm(aside, { force: true });
 }
 
 /** Of another host nothing can be known, so its lock counts as held. */
