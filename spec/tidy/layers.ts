@@ -23,9 +23,9 @@ export const reservations: readonly { readonly what: string; readonly where: str
   { what: 'SQL', where: '`db`', pattern: /from 'drizzle-orm/, files: /^db\// },
   {
     what: 'other programs',
-    where: '`lib/exec.ts`; long-lived servers in `drivers`; `cli`',
+    where: '`lib/exec.ts`; `lib/lock.ts`; long-lived servers in `drivers`; `cli`',
     pattern: /from 'node:child_process'/,
-    where: /^(lib\/(exec|lock)\.ts|drivers\/|cli\/)/,
+    files: /^(lib\/(exec|lock)\.ts|drivers\/|cli\/)/,
   },
   {
     what: 'the clock and timers',
