@@ -127,13 +127,19 @@ function banner({ settings, notices }: LoadedSettings, output: Output): void {
   for (const notice of notices) output.line(`  ${output.tint('yellow', notice)}`);
 }
 
+/** What a program said may have many lines; the log has them all. */
+const oneLine = (text: string): string => {
+  const joined = text.replaceAll(/\s+/g, ' ');
+  return joined.length > 160 ? `${joined.slice(0, 159)}…` : joined;
+};
+
 function sayReady(settings: Settings, cloud: RunningCloud, output: Output, ms: number): void {
   const paths = statePaths(settings);
   const { tint } = output;
   const facts: readonly (readonly [string, string])[] = [
     ['EC2', cloud.endpoints.ec2],
     ['S3', cloud.endpoints.s3],
-    ['hypervisor', `${cloud.hypervisor.kind}${cloud.hypervisor.notice === undefined ? '' : ` (${cloud.hypervisor.notice})`}`],
+    ['hypervisor', [cloud.hypervisor.kind, ...(cloud.hypervisor.notice === undefined ? [] : [`(${oneLine(cloud.hypervisor.notice)})`])].join(' ')],
     ['keys', `${paths.novarc}, ${paths.s3cfg}`],
     ['log', paths.log],
   ];
