@@ -1,0 +1,109 @@
+// What a cloud leaves on its host and in its database when no instance lives any more: looked for with the tools of the operating system
+// and with plain SQL, never with novact's own code. Each list names what it found, so that a failure says what was left.
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sql, type SQL } from 'drizzle-orm';
+import type { OpenDatabase } from '../../src/db/connect.ts';
+import type { CloudProcess } from './cloud-process.ts';
+import { waitFor } from './patience.ts';
+
+export interface HostLeftovers {
+  /** `virsh list --all`. */
+  readonly domains: readonly string[];
+  /** Folders in which an instance's disk and console lay. */
+  readonly folders: readonly string[];
+  /** Lines of dnsmasq's hosts and names. */
+  readonly dhcpHosts: readonly string[];
+  readonly leases: readonly string[];
+  /** Addresses of guests in any nftables rule or set. */
+  readonly rules: readonly string[];
+  /** Interfaces that are neither the loopback nor the bridge. */
+  readonly interfaces: readonly string[];
+  /** QEMU and container processes in the namespace. */
+  readonly processes: readonly string[];
+}
+
+export interface RowLeftovers {
+  readonly addresses: readonly string[];
+  readonly claims: readonly string[];
+  readonly operations: readonly string[];
+  readonly transitional: readonly string[];
+  /** Terminated rows that still name something alive: a deadline. */
+  readonly unsettled: readonly string[];
+}
+
+const bridge = 'novact0';
+const gateway = '10.45.0.1';
+
+export async function hostLeftovers(cloud: CloudProcess): Promise<HostLeftovers> {
+  const network = join(cloud.state, 'networks', bridge);
+  return {
+    domains: lines(await cloud.host.virsh(cloud.guests, 'list', '--all', '--name')),
+    folders: await readdir(join(cloud.state, 'instances')),
+    dhcpHosts: [...(await linesOf(join(network, 'dhcp-hosts'))), ...(await linesOf(join(network, 'names')))],
+    leases: await linesOf(join(network, 'leases')),
+    rules: await guestAddressesInRules(cloud),
+    interfaces: await strangeInterfaces(cloud),
+    processes: await guestProcesses(cloud),
+  };
+}
+
+async function guestAddressesInRules(cloud: CloudProcess): Promise<string[]> {
+  const { stdout } = await cloud.host.run('nft', ['list', 'ruleset']);
+  const addresses = [...stdout.matchAll(/\b10\.45\.\d+\.\d+(?:\/\d+)?/g)].map(([text]) => text);
+  const macs = [...stdout.matchAll(/\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b/g)].map(([text]) => text);
+  return [...new Set([...addresses, ...macs])].filter((text) => text !== gateway && text !== '10.45.0.0/20');
+}
+
+async function strangeInterfaces(cloud: CloudProcess): Promise<string[]> {
+  const { stdout } = await cloud.host.run('ip', ['-j', 'link', 'show']);
+  const links = JSON.parse(stdout) as { ifname: string }[];
+  return links.map((link) => link.ifname).filter((name) => name !== 'lo' && name !== bridge);
+}
+
+async function guestProcesses(cloud: CloudProcess): Promise<string[]> {
+  const { stdout } = await cloud.host.run('ip', ['netns', 'pids', cloud.host.namespace]);
+  const found: string[] = [];
+  for (const pid of lines(stdout)) {
+    const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+    // libvirtd asks QEMU what it can do with a process of its own, which is no guest.
+    if (/qemu-system|libvirt_lxc/.test(command[0] ?? '') && command.some((word) => /\bi-[0-9a-f]{8,}/.test(word))) found.push(`${pid} ${command.slice(0, 4).join(' ')}`);
+  }
+  return found;
+}
+
+export async function rowLeftovers(database: OpenDatabase): Promise<RowLeftovers> {
+  const texts = async (query: SQL): Promise<string[]> => {
+    const answer = await database.db.execute(query);
+    const rows = (Array.isArray(answer) ? answer : (answer as { rows: unknown[] }).rows) as Record<string, unknown>[];
+    return rows.map((row) => Object.values(row).join(' '));
+  };
+  return {
+    addresses: await texts(sql`select address, instance_id from fixed_addresses where instance_id is not null`),
+    claims: await texts(sql`select name, claimed_cores, claimed_memory_mib, claimed_disk_gib from hosts
+      where claimed_cores <> 0 or claimed_memory_mib <> 0 or claimed_disk_gib <> 0`),
+    operations: await texts(sql`select kind, resource_id, state, error from operations where state not in ('done', 'failed')`),
+    transitional: await texts(sql`select id, state, state_reason_message from instances where state <> 'terminated'`),
+    unsettled: await texts(sql`select id, state_deadline from instances where state = 'terminated' and (state_deadline is not null or terminated_at is null)`),
+  };
+}
+
+/** Passes when nothing of any instance is left, at the latest after five seconds: dnsmasq and the kernel may need a moment. */
+export async function expectNoLeftovers(cloud: CloudProcess): Promise<void> {
+  const database = await cloud.openDatabase();
+  let found: Record<string, readonly string[]> = {};
+  try {
+    await waitFor('nothing is left', { timeoutMs: 5_000 }, async () => {
+      const all = { ...(await hostLeftovers(cloud)), ...(await rowLeftovers(database)) };
+      found = Object.fromEntries(Object.entries(all).filter(([, list]) => list.length > 0));
+      return Object.keys(found).length === 0 ? true : undefined;
+    });
+  } catch (cause) {
+    throw new Error(`left after everything was terminated: ${JSON.stringify(found, null, 1)}`, { cause });
+  } finally {
+    await database.close();
+  }
+}
+
+const lines = (text: string): string[] => text.split('\n').map((line) => line.trim()).filter((line) => line !== '');
+const linesOf = async (path: string): Promise<string[]> => lines(await readFile(path, 'utf8').catch(() => ''));

@@ -1,0 +1,23 @@
+// A second user with a project and an access key of their own, made with the cloud's own auth manager on its database and master key:
+// there is no command for it yet. Not with PGlite, which has one owner at a time.
+import { join } from 'node:path';
+import { AuthManager } from '../../src/auth/manager.ts';
+import { authDrivers } from '../../src/drivers/auth/index.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { loadSealer } from '../../src/lib/sealed.ts';
+import type { AccessKey } from './clients.ts';
+import type { CloudProcess } from './cloud-process.ts';
+
+export async function createSecondProject(cloud: CloudProcess, name: string): Promise<AccessKey> {
+  const database = await cloud.openDatabase();
+  try {
+    const driver = authDrivers.db({ db: database.db, clock: systemClock });
+    const auth = new AuthManager({ driver, sealer: await loadSealer(join(cloud.state, 'master.key')) });
+    await auth.createUser({ name });
+    await auth.createProject({ name, manager: name });
+    const { accessKeyId, secretAccessKey } = await auth.createAccessKey({ user: name, project: name });
+    return { accessKeyId, secretAccessKey };
+  } finally {
+    await database.close();
+  }
+}
