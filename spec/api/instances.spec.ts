@@ -54,8 +54,8 @@ describe('describing', () => {
     expect(reservations.map((each) => items(each, 'instancesSet').map((instance) => instance['instanceId']))).toEqual([[first, second], [third]]);
     const [running] = await see({ 'InstanceId.1': first });
     expect(running).toMatchObject({
-      instanceState: { code: '16', name: 'running' }, privateIpAddress: '10.0.0.2', ipAddress: '10.0.0.2', dnsName: '10.0.0.2', privateDnsName: '10.0.0.2',
-        hypervisor: 'qemu', reason: '',
+      instanceState: { code: '16', name: 'running' }, privateIpAddress: '10.0.0.2', ipAddress: '10.0.0.2', dnsName: '10.0.0.2',
+      privateDnsName: `${first}.novact.internal`, hypervisor: 'qemu', reason: '',
     });
     expect(running).not.toHaveProperty('stateReason');
     await lab.db.update(instances).set({ state: 'stopped' }).where(eq(instances.id, first));

@@ -13,7 +13,10 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
   const dispatcher = createDispatcher({
     actions: allActions,
     authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect),
-    services: { db, transport, clock, log, region: settings.region, zone: settings.zone, endpoint: `http://${reachable(settings.bind)}:${settings.apiPort}` },
+    services: {
+      db, transport, clock, log, region: settings.region, zone: settings.zone, dnsDomain: settings.dnsDomain,
+      endpoint: `http://${reachable(settings.bind)}:${settings.apiPort}`,
+    },
   });
   const server = createEc2Server({ dispatcher, log, clock, observe: options.observe });
   await startListener(system, 'api', { server, host: settings.bind, port: settings.apiPort });

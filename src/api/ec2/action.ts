@@ -36,6 +36,8 @@ export interface Services {
   readonly log: Log;
   readonly region: string;
   readonly zone: string;
+  /** Of the guests' names, as their DNS answers them: `<instance id>.<domain>`. */
+  readonly dnsDomain: string;
   /** Base of the endpoints as clients reach them: `http://127.0.0.1:8773`. */
   readonly endpoint: string;
 }

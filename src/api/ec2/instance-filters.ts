@@ -3,13 +3,13 @@ import type { FullInstance } from '../../db/instances.ts';
 import type { Filters } from './action.ts';
 import { idForm } from './describe.ts';
 import { showState, showStateReason, transitionReason } from './instance-states.ts';
-import { reachableAddress } from './show-instance.ts';
+import { privateName, reachableAddress } from './show-instance.ts';
 
 const groupIds = (instance: FullInstance): string[] => instance.groups.map((group) => group.id);
 const groupNames = (instance: FullInstance): string[] => instance.groups.map((group) => group.name);
 const nothing = () => undefined;
 
-export const instanceFilters: Filters<FullInstance> = {
+export const instanceFilters = (dnsDomain: string): Filters<FullInstance> => ({
   architecture: (instance) => instance.architecture,
   'availability-zone': (instance) => instance.zone,
   'block-device-mapping.device-name': nothing,
@@ -36,7 +36,7 @@ export const instanceFilters: Filters<FullInstance> = {
   'owner-id': (instance) => instance.projectId,
   'placement-group-name': nothing,
   platform: nothing,
-  'private-dns-name': (instance) => instance.address,
+  'private-dns-name': (instance) => privateName(instance, dnsDomain),
   'private-ip-address': (instance) => instance.address,
   'product-code': nothing,
   'ramdisk-id': (instance) => instance.ramdiskId,
@@ -52,7 +52,7 @@ export const instanceFilters: Filters<FullInstance> = {
   tenancy: () => 'default',
   'virtualization-type': (instance) => instance.virtualizationType,
   'vpc-id': nothing,
-};
+});
 
 export const instanceForm = { pattern: idForm('i'), code: 'InvalidInstanceID.Malformed' } as const;
 

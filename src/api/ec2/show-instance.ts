@@ -8,6 +8,7 @@ import { architectureOf } from './show-image.ts';
 
 interface Shown {
   readonly principal: { readonly projectId: string };
+  readonly dnsDomain: string;
 }
 
 /** The address at which the instance can be reached now. */
@@ -16,14 +17,18 @@ export const reachableAddress = (instance: FullInstance): string | undefined => 
 /** AWS's list of hypervisors ends with Xen; clients take any text, and ours is what really runs the instance. */
 export const hypervisorOf = (instance: FullInstance): ec2.HypervisorType | undefined => (instance.hypervisor ?? undefined) as ec2.HypervisorType | undefined;
 
-export function showInstance(instance: FullInstance): ec2.Instance {
+/** The name that the guests' DNS answers; none before there is an address. */
+export const privateName = (instance: FullInstance, dnsDomain: string): string | undefined =>
+  instance.address === undefined ? undefined : `${instance.id}.${dnsDomain}`;
+
+export function showInstance(instance: FullInstance, dnsDomain: string): ec2.Instance {
   const reachable = reachableAddress(instance);
   return {
     InstanceId: instance.id,
     ImageId: instance.imageId,
     State: showState(instance.state),
     // Old clients read an absent name as null and fail on it.
-    PrivateDnsName: instance.address ?? '',
+    PrivateDnsName: privateName(instance, dnsDomain) ?? '',
     PublicDnsName: reachable ?? '',
     PrivateIpAddress: instance.address,
     PublicIpAddress: reachable,
@@ -66,7 +71,7 @@ export function showReservation(call: Shown, instances: readonly FullInstance[])
     ReservationId: first?.reservation.id,
     OwnerId: first?.projectId ?? call.principal.projectId,
     Groups: first === undefined ? [] : showGroups(first),
-    Instances: instances.map(showInstance),
+    Instances: instances.map((instance) => showInstance(instance, call.dnsDomain)),
   };
 }
 

@@ -28,7 +28,7 @@ const describeInstances = action({
   doc: 'The instances of the project by launch. Terminated ones are shown for an hour.',
   roles: 'anyMember',
   errors: ['InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'InvalidNextToken', 'InvalidParameterCombination', 'InvalidParameterValue'],
-  filters: Object.keys(instanceFilters),
+  filters: Object.keys(instanceFilters('')),
   async handle(call, input) {
     const page = describe<FullInstance>({
       input,
@@ -36,7 +36,7 @@ const describeInstances = action({
       id: (instance) => instance.id,
       cursor: launchOrder,
       ids: { values: input.InstanceIds, form: instanceForm, notFound },
-      filters: instanceFilters,
+      filters: instanceFilters(call.dnsDomain),
       tags: (instance) => instance.tags,
       page: { min: 5, max: 1000, excludesIds: true },
     });
