@@ -185,6 +185,24 @@ describe('libvirt itself', () => {
     await driver.ensureAbsent(spec.instanceId);
   });
 
+  it('runs guests as an unprivileged user, as a stock Debian does, and the log daemon or QEMU can still write the console', async () => {
+    const stock = await up('hypervisor-user', { guestUser: 'libvirt-qemu' });
+    try {
+      await stock.ensureBridge(bridge);
+      const own = await open(stock, 'qemu');
+      const spec = await specOn(stock, 'qemu', newId('i'), 'cloud-one');
+      await own.ensureDefined(spec);
+      await own.ensureRunning(spec.instanceId);
+      const { stdout } = await stock.run('pgrep', ['-f', `guest=${spec.instanceId}`]);
+      expect(await readFile(`/proc/${stdout.trim()}/status`, 'utf8')).not.toMatch(/^Uid:\s+0\s/m);
+      await eventually(() => own.console(spec), (text) => text.length > 0, patienceMs);
+      await own.ensureAbsent(spec.instanceId);
+      await own.close();
+    } finally {
+      await stock.down();
+    }
+  });
+
   it('names the socket and the remedy when nobody is there', async () => {
     const options = { uri: 'qemu:///system?socket=/nowhere/libvirt-sock', log, clock, stateDirectory: host.directory, connectTimeoutMs: 300 };
     await expect(createLibvirtHypervisor(options)).rejects.toMatchObject({
