@@ -1,7 +1,6 @@
 // Messages per second and ask round trips of the actor runtime and the local transport, each beside bare nact in the
 // same minute of the same process: absolute figures move with the machine, ratios do not.
-// Run: node --import tsx --expose-gc spec/bench/runtime.ts
-import { pathToFileURL } from 'node:url';
+// Run: npm run bench -- runtime; with the heap of an actor: node --import tsx --expose-gc scripts/bench.ts runtime
 import { dispatch, query, spawn, start, stop, type ActorSystemRef, type Ref as NactRef } from 'nact';
 import { z } from 'zod';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
@@ -11,15 +10,7 @@ import { silentLog } from '../../src/lib/log.ts';
 import { protocol } from '../../src/messages/protocol.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
 import type { Transport } from '../../src/transport/transport.ts';
-
-export interface BenchRow {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
-  /** Of the value to the baseline's. */
-  readonly ratio: number;
-  readonly baseline: string;
-}
+import { median, type BenchRow } from './row.ts';
 
 const rounds = 5;
 const nothing = (): void => undefined;
@@ -34,8 +25,6 @@ const layerSystem = (): ActorSystem => {
   systems += 1;
   return createActorSystem({ name: `bench-${systems}`, clock: systemClock, log: silentLog, onFatal: (error) => { throw error; } });
 };
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
 /** Calls `send` so often and resolves with the calls per second when `done` was called as often. */
 function burst(count: number, send: (n: number) => void): { rate: Promise<number>; done: () => void } {
@@ -196,5 +185,3 @@ export async function run(): Promise<readonly BenchRow[]> {
     ...(await memoryRow()),
   ];
 }
-
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) console.table(await run());

@@ -1,5 +1,5 @@
 // How fast S3 moves bytes and how much memory it takes: a server in a process of its own, a put and a get of 1 GiB, and a listing of
-// many keys behind few prefixes. Run: npx tsx spec/bench/s3.ts [MiB]
+// many keys behind few prefixes: `npm run bench -- s3`.
 import { fork } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { Agent, request } from 'node:http';
@@ -12,9 +12,16 @@ import { listObjects } from '../../src/db/list-objects.ts';
 import { objects } from '../../src/db/schema/objects.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { startS3 } from '../support/s3-server.ts';
+import type { BenchRow } from './row.ts';
 
 const chunk = Buffer.alloc(1024 * 1024, 'novact');
+const sizeMiB = 1024;
 const agent = new Agent({ keepAlive: true });
+
+interface Started {
+  readonly port: number;
+  readonly listings: readonly BenchRow[];
+}
 
 async function serve(folder: string): Promise<void> {
   const s3 = await startS3({ store: await openFilesystemStore({ folder }) });
@@ -27,21 +34,21 @@ async function serve(folder: string): Promise<void> {
       metadata: {}, checksums: {}, projectId: '111111111111', modifiedAt: now,
     })));
   }
-  const timed = async (query: { prefix: string; delimiter: string; marker: string }) => {
+  const timed = async (name: string, query: { prefix: string; delimiter: string; marker: string }): Promise<BenchRow> => {
     const startedAt = performance.now();
     const page = await listObjects(s3.database.db, { bucket: 'bench', limit: 1000, ...query });
-    return `${(performance.now() - startedAt).toFixed(1)} ms for ${page.objects.length} keys and ${page.commonPrefixes.length} prefixes`;
+    return { name: `${name}: ${page.objects.length} keys, ${page.commonPrefixes.length} prefixes`, value: performance.now() - startedAt, unit: 'ms' };
   };
-  await timed({ prefix: 'many/', delimiter: '/', marker: '' });
+  await timed('warm', { prefix: 'many/', delimiter: '/', marker: '' });
   const listings = [
-    `100 000 keys behind 50 prefixes: ${await timed({ prefix: 'many/', delimiter: '/', marker: '' })}`,
-    `a page of 1000 in the middle: ${await timed({ prefix: '', delimiter: '', marker: 'many/25/' })}`,
-    `a page of 1000 with a delimiter: ${await timed({ prefix: 'many/25/', delimiter: '/', marker: '' })}`,
+    await timed('list 100 000 keys behind 50 prefixes', { prefix: 'many/', delimiter: '/', marker: '' }),
+    await timed('list a page in the middle', { prefix: '', delimiter: '', marker: 'many/25/' }),
+    await timed('list a page with a delimiter', { prefix: 'many/25/', delimiter: '/', marker: '' }),
   ];
   process.send?.({ port: s3.port, listings });
 }
 
-function move(port: number, method: 'PUT' | 'GET', sizeMiB: number): Promise<number> {
+function move(port: number, method: 'PUT' | 'GET'): Promise<number> {
   const startedAt = performance.now();
   return new Promise((resolve, reject) => {
     const headers = { 'x-spec-project': 'one', ...(method === 'PUT' ? { 'content-length': String(sizeMiB * chunk.length) } : {}) };
@@ -59,27 +66,30 @@ function move(port: number, method: 'PUT' | 'GET', sizeMiB: number): Promise<num
 
 const rssMiB = (pid: number): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 
-async function measure(sizeMiB: number): Promise<void> {
+async function measure(method: 'PUT' | 'GET', server: { port: number; pid: number }): Promise<BenchRow[]> {
+  const before = rssMiB(server.pid);
+  let most = before;
+  const watch = setInterval(() => {
+    most = Math.max(most, rssMiB(server.pid));
+  }, 50);
+  const ms = await move(server.port, method);
+  clearInterval(watch);
+  return [
+    { name: `${method} of ${sizeMiB} MiB`, value: sizeMiB / (ms / 1000), unit: 'MiB/s' },
+    { name: '  most memory of the server in it', value: most, unit: 'MiB', baseline: `before, ${before.toFixed(0)} MiB`, ratio: most / before },
+  ];
+}
+
+export async function run(): Promise<readonly BenchRow[]> {
   const folder = mkdtempSync(join(tmpdir(), 's3-bench-'));
   const child = fork(fileURLToPath(import.meta.url), ['--serve', folder], { execArgv: process.execArgv });
   try {
-    const started = await new Promise<{ port: number; listings: string[] }>((resolve, reject) => {
-      child.once('message', (message) => resolve(message as { port: number; listings: string[] }));
+    const started = await new Promise<Started>((resolve, reject) => {
+      child.once('message', (message) => resolve(message as Started));
       child.once('exit', (code) => reject(new Error(`the server ended with ${code}`)));
     });
-    for (const line of started.listings) console.log(line);
-    const pid = child.pid ?? 0;
-    for (const method of ['PUT', 'GET'] as const) {
-      const before = rssMiB(pid);
-      let most = before;
-      const watch = setInterval(() => {
-        most = Math.max(most, rssMiB(pid));
-      }, 50);
-      const ms = await move(started.port, method, sizeMiB);
-      clearInterval(watch);
-      const speed = `${(ms / 1000).toFixed(2)} s, ${(sizeMiB / (ms / 1000)).toFixed(0)} MiB/s`;
-      console.log(`${method} ${sizeMiB} MiB: ${speed}; memory ${before.toFixed(0)} MiB, at most ${most.toFixed(0)} MiB`);
-    }
+    const server = { port: started.port, pid: child.pid ?? 0 };
+    return [...(await measure('PUT', server)), ...(await measure('GET', server)), ...started.listings];
   } finally {
     child.kill();
     agent.destroy();
@@ -88,4 +98,3 @@ async function measure(sizeMiB: number): Promise<void> {
 }
 
 if (process.argv[2] === '--serve') await serve(process.argv[3] ?? '');
-else await measure(Number(process.argv[2] ?? 1024));

@@ -1,14 +1,13 @@
 // What it costs to believe a request: verification of SigV4 beside the one bare HMAC-SHA256 that no verifier can do without, the whole
-// authentication with its look-up of key, user, project and roles, and the decoding of signed chunks. `npx tsx spec/bench/signatures.ts`.
+// authentication with its look-up of key, user, project and roles, and the decoding of signed chunks. `npm run bench -- signatures`.
 import { createHmac, randomBytes } from 'node:crypto';
-import { pathToFileURL } from 'node:url';
 import { authenticateEc2, authenticateS3 } from '../../src/auth/authenticate.ts';
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import { readHeaderV4, verifyV4 } from '../../src/auth/signature-v4.ts';
 import { emptySha256 } from '../../src/auth/canonical-v4.ts';
 import { createAuthFixture } from '../support/auth-fixture.ts';
 import { signByAws4, signV2 } from '../support/signers.ts';
-import type { BenchRow } from './runtime.ts';
+import { median, type BenchRow } from './row.ts';
 
 /** The median of several rounds, in microseconds for each call. */
 async function microseconds(work: () => unknown, callsEach = 4000, rounds = 7): Promise<number> {
@@ -18,7 +17,7 @@ async function microseconds(work: () => unknown, callsEach = 4000, rounds = 7): 
     for (let call = 0; call < callsEach; call += 1) await work();
     times.push(((performance.now() - startedAt) * 1000) / callsEach);
   }
-  return times.toSorted((left, right) => left - right)[Math.floor(rounds / 2)] ?? Number.NaN;
+  return median(times);
 }
 
 /** Each figure beside one bare HMAC of the same minute. */
@@ -52,10 +51,4 @@ export async function run(): Promise<BenchRow[]> {
     row('authenticateEc2 version 4 with look-up in memory', ec2),
     row('authenticateEc2 version 2 with look-up in memory', v2),
   ];
-}
-
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  for (const { name, value, unit, ratio } of await run()) {
-    console.log(`${name.padEnd(50)} ${value.toFixed(1).padStart(8)} ${unit} ${ratio.toFixed(1).padStart(6)} ×`);
-  }
 }
