@@ -40,6 +40,23 @@ describe('a flow of three steps', () => {
     expect([...context.made]).toEqual([]);
   });
 
+  it('keeps what is done when it is interrupted between two steps', async () => {
+    const [journal, stopping] = [memoryJournal(), new AbortController()];
+    const last = { name: 'four', do: async () => stopping.abort() };
+    const stopped: Flow<Things> = { name: 'stopped', steps: [ensure('one'), last, ensure('three')] };
+    await expect(runFlow(stopped, { made: new Set<string>() }, journal, { signal: stopping.signal })).rejects.toThrow('stopping');
+    expect(journal.records.map(({ name, state }) => `${name} ${state}`)).toEqual(['one done', 'four done']);
+  });
+
+  it('writes its journal once a step, and once more at the end', async () => {
+    const journal = memoryJournal();
+    const saved: string[] = [];
+    const counting = { ...journal, save: async ({ records }: { records: readonly { name: string; state: string }[] }) =>
+      void saved.push(records.map(({ name, state }) => `${name} ${state}`).join(', ')) };
+    await runFlow(flow, { made: new Set<string>() }, counting);
+    expect(saved).toEqual(['one doing', 'one done, two doing', 'one done, two done, three doing', 'one done, two done, three done']);
+  });
+
   it('does nothing more when its journal is lost', async () => {
     const context = { made: new Set<string>() };
     const journal = { ...memoryJournal(), save: async () => Promise.reject(new Error('held by another')) };
