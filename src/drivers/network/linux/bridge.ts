@@ -71,12 +71,15 @@ async function mendLink(run: Run, name: string, wanted: { found: Link; mac: stri
   if (data?.nf_call_iptables !== 1 || data.forward_delay !== 0) await run('ip', ['link', 'set', 'dev', name, 'type', 'bridge', ...bridgeOptions]);
 }
 
+const quietSwitches = [['accept_ra', '0'], ['disable_ipv6', '1']] as const;
+
 /** Guests have no IPv6 yet; the host must not answer them by a link-local address that no rule thinks of. */
-async function quietIPv6(run: Run, name: string): Promise<void> {
-  const folder = `/proc/sys/net/ipv6/conf/${name}`;
-  if ((await readSwitch(run, `${folder}/disable_ipv6`)) === undefined) return;
-  await writeSwitch(run, `${folder}/accept_ra`, '0');
-  await writeSwitch(run, `${folder}/disable_ipv6`, '1');
+async function quietIPv6(run: Run, bridge: string): Promise<void> {
+  const folder = `/proc/sys/net/ipv6/conf/${bridge}`;
+  const values = await Promise.all(quietSwitches.map(([name]) => readSwitch(run, `${folder}/${name}`)));
+  for (const [index, [name, value]] of quietSwitches.entries()) {
+    if (values[index] !== undefined && values[index] !== value) await writeSwitch(run, `${folder}/${name}`, value);
+  }
 }
 
 async function ensureOnlyAddress(run: Run, name: string, wanted: { found: Link | undefined; address: string; prefix: number }): Promise<void> {

@@ -49,8 +49,7 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
   async function ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[]): Promise<void> {
     const files = dnsmasqFiles(directory, network.bridge);
     await mkdir(directory, { recursive: true, mode: 0o755 });
-    await ensureBridgedFiltering(run);
-    await ensureForwarding(run, directory);
+    await Promise.all([ensureBridgedFiltering(run), ensureForwarding(run, directory)]);
     const { created } = await ensureBridge(run, network);
     // Watching stops for the moment in which a server that is replaced has ended.
     const watched = watch.pause(files.pid);
