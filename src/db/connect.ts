@@ -58,7 +58,9 @@ async function openPostgres(url: string, options: OpenOptions): Promise<OpenData
 export function connectPostgres(url: string, connectionsMax: number): postgres.Sql {
   const parsed = new URL(url);
   const socketDirectory = parsed.searchParams.get('host');
-  const common = { max: connectionsMax, onnotice: () => undefined, connect_timeout: 10, idle_timeout: 0 };
+  // Its own back-off grows to 20 seconds: a database that was started again within one would not be found for many.
+  const backoff = (retries: number): number => Math.min(0.05 * 2 ** retries, 1);
+  const common = { max: connectionsMax, onnotice: () => undefined, connect_timeout: 10, idle_timeout: 0, backoff };
   if (!socketDirectory?.startsWith('/')) return postgres(url, common);
   parsed.searchParams.delete('host');
   return postgres(parsed.href, { ...common, path: `${socketDirectory}/.s.PGSQL.${parsed.port || '5432'}` });
