@@ -15,6 +15,11 @@ export async function createSecondProject(cloud: CloudProcess, name: string): Pr
     const auth = new AuthManager({ driver, sealer: await loadSealer(join(cloud.state, 'master.key')) });
     await auth.createUser({ name });
     await auth.createProject({ name, manager: name });
+    // As in Nova, what one may do in a project is what one may do there and in the cloud at large.
+    for (const role of ['sysadmin', 'netadmin'] as const) {
+      await auth.addRole(name, role);
+      await auth.addRole(name, role, name);
+    }
     const { accessKeyId, secretAccessKey } = await auth.createAccessKey({ user: name, project: name });
     return { accessKeyId, secretAccessKey };
   } finally {

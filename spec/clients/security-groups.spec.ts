@@ -1,0 +1,168 @@
+// Security groups and anti-spoofing as a guest and its neighbours meet them: what is authorised opens within a second, what is revoked
+// closes; nobody reads another's metadata or speaks with another's address. Guests are containers, of two projects.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openBoto3, ssh, untilSsh, writeKey, type Boto3, type Login } from '../support/clients.ts';
+import { onFailureShow, startCloudProcess, type CloudProcess } from '../support/cloud-process.ts';
+import { expectNoLeftovers } from '../support/leftovers.ts';
+import { waitUntil } from '../support/patience.ts';
+import { createSecondProject } from '../support/second-project.ts';
+
+interface Guest {
+  readonly boto3: Boto3;
+  readonly id: string;
+  readonly login: Login;
+}
+
+const changeMsMax = 1_000;
+let cloud: CloudProcess;
+let own: Boto3;
+let other: Boto3;
+/** Of one project, in groups of their own; and one of another project. */
+let web: Guest;
+let client: Guest;
+let stranger: Guest;
+
+async function launch(boto3: Boto3, name: string, groupNames: readonly string[]): Promise<Guest> {
+  const { KeyMaterial } = await boto3.call<{ KeyMaterial: string }>('ec2', 'create_key_pair', { KeyName: name });
+  const keyFile = await writeKey(cloud, name, KeyMaterial);
+  const { Images } = await boto3.call<{ Images: { ImageId: string }[] }>('ec2', 'describe_images', { Filters: [{ Name: 'name', Values: ['novact-tiny'] }] });
+  const { Instances: [instance] } = await boto3.call<{ Instances: { InstanceId: string }[] }>('ec2', 'run_instances', {
+    ImageId: Images[0]?.ImageId, InstanceType: 't2.nano', MinCount: 1, MaxCount: 1, KeyName: name, SecurityGroups: groupNames,
+    UserData: `#!/bin/sh\nmkdir -p /run/www; echo ${name} > /run/www/index.html; httpd -p 8080 -h /run/www\n# secret of ${name}\n`,
+  });
+  const id = instance?.InstanceId ?? '';
+  await boto3.call('ec2', 'wait:instance_running', { InstanceIds: [id], WaiterConfig: { Delay: 1, MaxAttempts: 60 } });
+  const shown = await boto3.call<{ Reservations: { Instances: { PrivateIpAddress: string }[] }[] }>('ec2', 'describe_instances', { InstanceIds: [id] });
+  const login = { address: shown.Reservations[0]?.Instances[0]?.PrivateIpAddress ?? '', keyFile };
+  await untilSsh(cloud, login, 'true');
+  await waitUntil('its web server listens', { timeoutMs: 20_000 }, async () => (await ssh(cloud, login, 'nc -w 1 127.0.0.1 8080 < /dev/null && echo open')) === 'open');
+  return { boto3, id, login };
+}
+
+async function createGroup(boto3: Boto3, name: string): Promise<void> {
+  await boto3.call('ec2', 'create_security_group', { GroupName: name, Description: name });
+  await boto3.call('ec2', 'authorize_security_group_ingress', { GroupName: name, IpProtocol: 'tcp', FromPort: 22, ToPort: 22, CidrIp: '0.0.0.0/0' });
+}
+
+/** Whether a new connection from this machine is let in. Dropped packets are not answered, so a short time tells. */
+async function isOpen(guest: Guest, port = 8080): Promise<boolean> {
+  return (await cloud.run('nc', ['-z', '-w', '1', guest.login.address, String(port)], { okCodes: [0, 1] })).code === 0;
+}
+
+/** As `isOpen`, from inside one guest to another. */
+async function reaches(from: Guest, to: Guest): Promise<boolean> {
+  return (await ssh(cloud, from.login, `timeout 2 nc ${to.login.address} 8080 < /dev/null > /dev/null && echo yes || echo no`)) === 'yes';
+}
+
+const change = (verb: 'authorize' | 'revoke', permission: Record<string, unknown>) =>
+  own.call('ec2', `${verb}_security_group_ingress`, { GroupName: 'web', IpPermissions: [permission] });
+
+beforeAll(async () => {
+  cloud = await startCloudProcess('clients-groups', { guests: 'lxc' });
+  own = openBoto3(cloud);
+  other = openBoto3(cloud, await createSecondProject(cloud, 'other'));
+  await createGroup(own, 'web');
+  await createGroup(own, 'client');
+  await createGroup(other, 'strange');
+  [web, client, stranger] = await Promise.all([launch(own, 'web', ['web']), launch(own, 'client', ['client']), launch(other, 'stranger', ['strange'])]);
+});
+afterAll(async () => {
+  await own?.close();
+  await other?.close();
+  await cloud?.down();
+});
+onFailureShow(() => cloud);
+
+describe('security groups of running guests', () => {
+  it('a closed port opens within a second of being authorised and closes within a second of being revoked', async () => {
+    const permission = { IpProtocol: 'tcp', FromPort: 8080, ToPort: 8080, IpRanges: [{ CidrIp: '0.0.0.0/0' }] };
+    expect(await isOpen(web)).toBe(false);
+    expect(await isOpen(web, 22)).toBe(true);
+    await change('authorize', permission);
+    const openMs = await waitUntil('the port is open', { timeoutMs: 10_000, pollMs: 20 }, () => isOpen(web));
+    expect(await isOpen(client)).toBe(false);
+    await change('revoke', permission);
+    // A look at a closed port takes the second that it waits: so only what it began within counts.
+    const closedMs = await waitUntil('the port is closed', { timeoutMs: 10_000, pollMs: 20 }, async () => !(await isOpen(web)));
+    console.log(`a port opened ${openMs} ms after authorise had answered and was closed ${Math.max(0, closedMs - 1_000)} ms after revoke had`);
+    expect(openMs).toBeLessThan(changeMsMax);
+    expect(closedMs - 1_000).toBeLessThan(changeMsMax);
+  });
+
+  it('a rule for a range lets in that range only', async () => {
+    const permission = { IpProtocol: 'tcp', FromPort: 8080, ToPort: 8080, IpRanges: [{ CidrIp: `${client.login.address}/32` }] };
+    await change('authorize', permission);
+    await waitUntil('the client is let in', { timeoutMs: 5_000 }, () => reaches(client, web));
+    expect(await reaches(stranger, web)).toBe(false);
+    expect(await isOpen(web)).toBe(false);
+    await change('revoke', permission);
+    await waitUntil('the client is shut out', { timeoutMs: 5_000 }, async () => !(await reaches(client, web)));
+  });
+
+  it('a rule for a group lets in its members, and those of no other', async () => {
+    const { SecurityGroups: [group] } = await own.call<{ SecurityGroups: { GroupId: string; OwnerId: string }[] }>('ec2', 'describe_security_groups', { GroupNames: ['client'] });
+    const permission = { IpProtocol: 'tcp', FromPort: 1, ToPort: 65_535, UserIdGroupPairs: [{ GroupId: group?.GroupId, UserId: group?.OwnerId }] };
+    await change('authorize', permission);
+    await waitUntil('the client is let in', { timeoutMs: 5_000 }, () => reaches(client, web));
+    expect(await reaches(stranger, web)).toBe(false);
+    await change('revoke', permission);
+    await waitUntil('the client is shut out', { timeoutMs: 5_000 }, async () => !(await reaches(client, web)));
+  });
+});
+
+describe('guests that are no friends', () => {
+  it('each reads its own metadata only', async () => {
+    const read = (guest: Guest, path: string) => ssh(cloud, guest.login, `/sbin/metadata token > /dev/null; /sbin/metadata get ${path}`);
+    expect(await read(web, 'meta-data/instance-id')).toBe(web.id);
+    expect(await read(stranger, 'meta-data/instance-id')).toBe(stranger.id);
+    expect(await read(stranger, 'user-data')).toContain('secret of stranger');
+    // A token of another guest is worth nothing.
+    const token = await ssh(cloud, web.login, '/sbin/metadata token');
+    const asked = await ssh(cloud, stranger.login,
+      `printf 'GET /latest/user-data HTTP/1.0\\r\\nX-aws-ec2-metadata-token: ${token}\\r\\nX-Forwarded-For: ${web.login.address}\\r\\n\\r\\n' | nc 169.254.169.254 80`);
+    expect(asked).toContain(' 401 ');
+    expect(asked).not.toContain('secret');
+    await expect(other.call('ec2', 'describe_instance_attribute', { InstanceId: web.id, Attribute: 'userData' })).rejects.toMatchObject({ code: 'InvalidInstanceID.NotFound' });
+  });
+
+  it('a guest that takes the address of another, or another MAC, speaks with nobody', async () => {
+    // Run inside without us, because we cannot reach it meanwhile; it puts itself right again.
+    const steal = async (how: string, back: string, sourceAddress: string) => {
+      const script = [
+        'exec > /run/stolen 2>&1', how, `echo before; ping -c 2 -W 1 -I ${sourceAddress} 10.45.0.1 > /dev/null && echo reached gateway`,
+        `printf 'GET /latest/user-data HTTP/1.0\\r\\n\\r\\n' | timeout 3 nc 169.254.169.254 80`, 'echo after', back, 'echo done',
+      ].join('\n');
+      await ssh(cloud, stranger.login, `cat > /run/steal <<'END'\n${script}\nEND\nsh -c 'setsid sh /run/steal &' > /dev/null 2>&1 < /dev/null`);
+      await waitUntil('it is itself again', { timeoutMs: 40_000 }, async () => (await ssh(cloud, stranger.login, 'cat /run/stolen')).endsWith('done'));
+      return ssh(cloud, stranger.login, 'cat /run/stolen');
+    };
+    const itself = stranger.login.address;
+    const restore = (address: string) => `ip addr flush dev eth0; ip addr add ${address}/20 dev eth0; ip route replace 169.254.169.254 via 10.45.0.1; ip route replace default via 10.45.0.1`;
+    // The check can succeed: as itself it reaches both.
+    const honest = await steal('true', 'true', itself);
+    expect(honest).toContain('reached gateway');
+    expect(honest).toContain('secret of stranger');
+    for (const stolen of [web.login.address, '10.45.7.7']) {
+      const said = await steal(restore(stolen), restore(itself), stolen);
+      expect(said).toMatch(/before[\s\S]*after[\s\S]*done/);
+      expect(said).not.toContain('reached gateway');
+      expect(said).not.toContain('secret');
+    }
+    const mac = await ssh(cloud, stranger.login, 'cat /sys/class/net/eth0/address');
+    const setMac = (to: string) => `ip link set eth0 down; ip link set eth0 address ${to}; ip link set eth0 up; ${restore(itself)}`;
+    const said = await steal(setMac('52:54:00:12:34:56'), setMac(mac), itself);
+    expect(said).toMatch(/before[\s\S]*after[\s\S]*done/);
+    expect(said).not.toContain('reached gateway');
+    expect(said).not.toContain('secret');
+    // The victim kept its address all along.
+    expect(await ssh(cloud, web.login, 'hostname')).not.toBe('');
+  });
+
+  it('leaves nothing', async () => {
+    await own.call('ec2', 'terminate_instances', { InstanceIds: [web.id, client.id] });
+    await other.call('ec2', 'terminate_instances', { InstanceIds: [stranger.id] });
+    await own.call('ec2', 'wait:instance_terminated', { InstanceIds: [web.id, client.id], WaiterConfig: { Delay: 1, MaxAttempts: 60 } });
+    await other.call('ec2', 'wait:instance_terminated', { InstanceIds: [stranger.id], WaiterConfig: { Delay: 1, MaxAttempts: 60 } });
+    await expectNoLeftovers(cloud);
+  });
+});
