@@ -24,12 +24,12 @@ describe('the libvirt connection', () => {
   const open = async (onCall: (call: PeerCall) => void, keepAlive = { intervalMs: 60_000, pingsMax: 1 }): Promise<Connection> => {
     server = await listen(join(directory, 'sock'), onCall);
     server.on('connection', (socket) => sockets.add(socket));
-    closed = new Promise((resolve) => {
-      void connect({
-        socket: join(directory, 'sock'), uri: 'qemu:///system', clock, timeoutMs: 2_000, keepAlive, onEvent: (event) => events.push(event), onClose: resolve,
-      }).then((opened) => (connection = opened));
+    let onClose: (error: Error) => void = () => undefined;
+    closed = new Promise((resolve) => (onClose = resolve));
+    connection = await connect({
+      socket: join(directory, 'sock'), uri: 'qemu:///system', clock, timeoutMs: 2_000, keepAlive,
+      onEvent: (event) => events.push(event), onClose: (error) => onClose(error),
     });
-    while (connection === undefined) await clock.sleep(1);
     return connection;
   };
 
@@ -61,7 +61,7 @@ describe('the libvirt connection', () => {
       if (calls.length === 3) for (const each of calls.toReversed()) reply(each, new XdrWriter().domain({ ...domain, id: each.serial }).bytes());
     });
     const ids = (await Promise.all(['a', 'b', 'c'].map((name) => opened.call(lookupByName(name), 1_000)))).map(({ id }) => id);
-    expect(ids).toEqual([...ids].sort((a, b) => a - b));
+    expect(ids).toEqual(ids.toSorted((a, b) => a - b));
     expect(new Set(ids).size).toBe(3);
   });
 
