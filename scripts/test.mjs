@@ -47,7 +47,8 @@ async function check(name, command, args) {
 
 async function vitest(project, label, environment = {}) {
   const report = join(folder, `${label.replaceAll(/\W+/g, '-')}.json`);
-  const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, '--passWithNoTests'];
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', project, ...reporters, '--passWithNoTests'];
   const code = await run(process.execPath, args, environment);
   let result;
   try {

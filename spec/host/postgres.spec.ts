@@ -64,7 +64,8 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'the private cl
     expect(performance.now() - startedAt).toBeLessThan(5_000);
     expect(again.how).toBe('started');
     expect(await query(again.url, 'select value from settings')).toEqual([{ value: 'c-1' }]);
-    expect(await query(again.url, "select name, setting from pg_settings where name in ('fsync', 'synchronous_commit', 'listen_addresses') order by name")).toEqual([
+    const settings = "select name, setting from pg_settings where name in ('fsync', 'synchronous_commit', 'listen_addresses') order by name";
+    expect(await query(again.url, settings)).toEqual([
       { name: 'fsync', setting: 'on' },
       { name: 'listen_addresses', setting: '' },
       { name: 'synchronous_commit', setting: 'on' },

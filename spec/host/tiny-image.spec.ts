@@ -13,7 +13,10 @@ import { createRun } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
 
 const image = fileURLToPath(new URL('../../build/tiny', import.meta.url));
-const manifest = JSON.parse(readFileSync(join(image, 'manifest.json'), 'utf8')) as { kernelArguments: string; files: { name: string; sha256: string; sizeBytes: number }[] };
+const manifest = JSON.parse(readFileSync(join(image, 'manifest.json'), 'utf8')) as {
+  kernelArguments: string;
+  files: { name: string; sha256: string; sizeBytes: number }[];
+};
 const run = createRun({ log: silentLog });
 const userData = '#!/bin/sh\necho "user data in $(hostname)"\necho once >> /root/user-data-ran\n';
 const requests: string[] = [];
@@ -59,7 +62,8 @@ const consoleText = (): string => readFileSync(join(folder, 'console'), 'utf8');
 const onConsole = (text: string, times = 1) => until(`not ${times} × "${text}"`, () => (consoleText().split(text).length > times ? true : undefined));
 
 const ssh = async (command: string): Promise<string | undefined> => {
-  const options = ['BatchMode=yes', 'ConnectTimeout=3', 'StrictHostKeyChecking=accept-new', `UserKnownHostsFile=${folder}/known_hosts`].flatMap((text) => ['-o', text]);
+  const settings = ['BatchMode=yes', 'ConnectTimeout=3', 'StrictHostKeyChecking=accept-new', `UserKnownHostsFile=${folder}/known_hosts`];
+  const options = settings.flatMap((text) => ['-o', text]);
   return run('ssh', ['-F', '/dev/null', ...options, '-i', join(folder, 'key'), '-p', String(sshPort), 'root@127.0.0.1', command], { timeoutMs: 10_000 })
     .then(({ stdout }) => stdout, () => undefined);
 };
@@ -81,7 +85,8 @@ beforeAll(async () => {
   await run('touch', [join(folder, 'console')]);
   guest = spawn('qemu-system-x86_64', [
     '-accel', 'tcg', '-cpu', 'max', '-m', '128', '-nodefaults', '-no-user-config', '-display', 'none', '-serial', `file:${folder}/console`,
-    '-monitor', `unix:${folder}/monitor,server,nowait`, '-kernel', join(image, 'vmlinuz'), '-initrd', join(image, 'initrd.gz'), '-append', manifest.kernelArguments,
+    '-monitor', `unix:${folder}/monitor,server,nowait`,
+    '-kernel', join(image, 'vmlinuz'), '-initrd', join(image, 'initrd.gz'), '-append', manifest.kernelArguments,
     '-drive', `file=${folder}/disk,if=virtio,format=qcow2`, '-device', 'virtio-net-pci,netdev=n', '-device', 'virtio-rng-pci', '-netdev',
     `user,id=n,net=169.254.0.0/16,hostname=i-spec,hostfwd=tcp:127.0.0.1:${sshPort}-:22,guestfwd=tcp:169.254.169.254:80-cmd:nc 127.0.0.1 ${metadataPort}`,
   ], { stdio: 'ignore' });
@@ -124,7 +129,8 @@ describe('novact-tiny', () => {
 
   it('grows its root when its disk grows under it', async () => {
     await monitor('block_resize virtio0 4G');
-    await until('the root does not grow', async () => (Number((await ssh("df -k / | awk 'NR == 2 { print $2 }'"))?.trim()) > 3.6 * 1024 * 1024 ? true : undefined));
+    const sizeKiB = async () => Number((await ssh("df -k / | awk 'NR == 2 { print $2 }'"))?.trim());
+    await until('the root does not grow', async () => ((await sizeKiB()) > 3.6 * 1024 * 1024 ? true : undefined));
   });
 
   it('ends cleanly when the power button is pressed', async () => {

@@ -39,7 +39,8 @@ export function renderNovarc(settings: Pick<Settings, 'region' | 'state'>, endpo
     `}`,
     `s3cmd() { command s3cmd -c "$S3CMD_CONFIG" "$@"; }`,
   ];
-  return [`# novact: the key of ${key.userName} in the project ${key.projectName}. Use it with: . ${shellQuoted(statePaths(settings).novarc)}`, ...lines, ...aliases, ''].join('\n');
+  const head = `# novact: the key of ${key.userName} in the project ${key.projectName}. Use it with: . ${shellQuoted(statePaths(settings).novarc)}`;
+  return [head, ...lines, ...aliases, ''].join('\n');
 }
 
 /** s3cmd's configuration: path-style, Signature V4, plain HTTP where the endpoint is. */

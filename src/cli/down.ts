@@ -26,7 +26,10 @@ export async function stopRunning({ settings, output, clock }: Omit<DownOptions,
   process.kill(owner.pid, 'SIGTERM');
   const deadline = clock.now() + stopTimeoutMs;
   while ((await stateOwner(settings))?.pid === owner.pid) {
-    if (clock.now() > deadline) throw new Error(`process ${owner.pid} does not end after ${stopTimeoutMs / 1_000} s; see ${statePaths(settings).log}, or end it: kill -9 ${owner.pid}`);
+    if (clock.now() > deadline) {
+      const { log } = statePaths(settings);
+      throw new Error(`process ${owner.pid} does not end after ${stopTimeoutMs / 1_000} s; see ${log}, or end it: kill -9 ${owner.pid}`);
+    }
     await clock.sleep(100);
   }
   output.line(`stopped process ${owner.pid}; guests go on`);
@@ -45,6 +48,7 @@ export async function purge(options: DownOptions): Promise<void> {
   } finally {
     await lock.release();
   }
+  await rm(`${statePaths(settings).lock}.guard`, { force: true });
   await rmdir(settings.state).catch(() => undefined); // Something else lies there: it was told, and it stays.
 }
 
@@ -70,7 +74,7 @@ async function removeState(settings: Settings, output: Output): Promise<void> {
   for (const path of Object.values(own)) await rm(path, { recursive: true, force: true });
   const named = settings.databaseUrl;
   if (named?.startsWith('pglite:/') === true) await rm(named.slice('pglite:'.length), { recursive: true, force: true });
-  const left = (await readdir(settings.state)).filter((name) => name !== basename(lock));
+  const left = (await readdir(settings.state)).filter((name) => name !== basename(lock) && name !== `${basename(lock)}.guard`);
   if (left.length === 0) output.line(`  removed ${settings.state}`);
   else output.line(`  left in ${settings.state}, as novact did not put it there: ${left.map((name) => join(settings.state, name)).join(', ')}`);
 }

@@ -87,12 +87,18 @@ async function checkKvm(): Promise<CheckResult> {
   const name = 'kvm';
   const device = await stat('/dev/kvm').catch(() => undefined);
   if (device === undefined) {
-    return { name, state: 'notice', detail: 'no /dev/kvm: guests run under TCG, some ten times slower', remedy: 'turn on virtualization in the firmware; modprobe kvm_intel or kvm_amd' };
+    return {
+      name, state: 'notice', detail: 'no /dev/kvm: guests run under TCG, some ten times slower',
+      remedy: 'turn on virtualization in the firmware; modprobe kvm_intel or kvm_amd',
+    };
   }
   const group = /^kvm:[^:]*:(\d+):/m.exec(await readFile('/etc/group', 'utf8').catch(() => ''))?.[1];
   const isOpenToGuests = (device.mode & 0o006) === 0o006 || (String(device.gid) === group && (device.mode & 0o060) === 0o060);
   if (isOpenToGuests) return { name, state: 'ok', detail: 'guests may open /dev/kvm; up proves it by booting one under it' };
-  return { name, state: 'notice', detail: 'guests may not open /dev/kvm: they run under TCG, and start slowly', remedy: 'chgrp kvm /dev/kvm && chmod 660 /dev/kvm' };
+  return {
+    name, state: 'notice', detail: 'guests may not open /dev/kvm: they run under TCG, and start slowly',
+    remedy: 'chgrp kvm /dev/kvm && chmod 660 /dev/kvm',
+  };
 }
 
 async function checkImage(settings: Settings): Promise<CheckResult> {
@@ -100,7 +106,10 @@ async function checkImage(settings: Settings): Promise<CheckResult> {
   const isThere = await stat(path).then(() => true, () => false);
   return isThere
     ? { name: 'novact-tiny', state: 'ok', detail: settings.tinyImage }
-    : { name: 'novact-tiny', state: 'notice', detail: `not built (${path} is missing): there will be no ready-made image`, remedy: `images/tiny/build.sh ${settings.tinyImage}` };
+    : {
+        name: 'novact-tiny', state: 'notice', detail: `not built (${path} is missing): there will be no ready-made image`,
+        remedy: `images/tiny/build.sh ${settings.tinyImage}`,
+      };
 }
 
 async function checkNftables(run: Run): Promise<CheckResult> {
@@ -124,7 +133,10 @@ function checkDatabase(settings: Settings): CheckResult {
   if (settings.databaseUrl !== undefined) return { name, state: 'ok', detail: `named by ${environmentKey('databaseUrl')}` };
   const obstacle = postgresObstacle();
   if (obstacle === undefined) return { name, state: 'ok', detail: 'a private PostgreSQL in the state folder' };
-  return { name, state: 'notice', detail: `${obstacle}: PGlite is used, which a power cut may damage`, remedy: 'apt-get install -y --no-install-recommends postgresql-15' };
+  return {
+    name, state: 'notice', detail: `${obstacle}: PGlite is used, which a power cut may damage`,
+    remedy: 'apt-get install -y --no-install-recommends postgresql-15',
+  };
 }
 
 async function checkState(settings: Settings): Promise<CheckResult> {
@@ -164,7 +176,10 @@ async function checkPort(settings: Settings, optionName: OptionName): Promise<Ch
   if (owner !== undefined) return { name, state: 'ok', detail: `novact is running (process ${owner.pid})` };
   const problem = await bindProblem(optionName === 'opsPort' ? '127.0.0.1' : settings.bind, port);
   if (problem === undefined) return { name, state: 'ok', detail: `free (${environmentKey(optionName)})` };
-  return { name, state: 'missing', detail: `${problem} (${environmentKey(optionName)})`, remedy: `ss -ltnp 'sport = :${port}', or choose another: ${environmentKey(optionName)}` };
+  return {
+    name, state: 'missing', detail: `${problem} (${environmentKey(optionName)})`,
+    remedy: `ss -ltnp 'sport = :${port}', or choose another: ${environmentKey(optionName)}`,
+  };
 }
 
 /** Why a server cannot listen there; undefined when it can. */

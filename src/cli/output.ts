@@ -36,8 +36,10 @@ export function createOutput(out: Stream, err: Stream, environment: Readonly<Rec
 /** Columns, no frames: easy to read and to cut. */
 function renderTable(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const none = Object.fromEntries(
-    ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right', 'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid']
-      .map((part) => [part, '']),
+    [
+      'top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right',
+      'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid',
+    ].map((part) => [part, '']),
   );
   const table = new Table({ head: [...head], chars: { ...none, middle: '  ' }, style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 } });
   table.push(...rows.map((row) => [...row]));

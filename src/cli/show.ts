@@ -55,7 +55,8 @@ export function showExplanation(explanation: Explanation, output: Output): void 
   if (explanation.operations.length === 0) output.line('  it waits for nothing');
   for (const operation of explanation.operations) {
     output.line(`  ${operation.kind} (${operation.id}): ${operation.state}${operation.step === undefined ? '' : `, step ${operation.step}`}`);
-    output.line(`    owner ${operation.owner ?? 'none yet'}, since ${operation.since}, until ${operation.deadline} at the latest, tries: ${operation.attempts}`);
+    const { owner = 'none yet', since, deadline, attempts } = operation;
+    output.line(`    owner ${owner}, since ${since}, until ${deadline} at the latest, tries: ${attempts}`);
     if (operation.error !== undefined) output.line(`    last error: ${tint('red', operation.error)}`);
   }
 }

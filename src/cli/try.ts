@@ -122,8 +122,8 @@ async function describe({ ec2 }: Trial, instanceId: string): Promise<Xml> {
 
 async function logIn(trial: Trial, guest: Guest): Promise<void> {
   const { output } = trial;
-  await trial.step(`ssh root@${guest.address}`, () =>
-    poll(trial.clock, deadlineMs.ssh, `${guest.address} does not let us in; see: aws ec2 get-console-output --instance-id ${guest.instanceId}`, () => ssh(trial, guest, 'true')));
+  const shut = `${guest.address} does not let us in; see: aws ec2 get-console-output --instance-id ${guest.instanceId}`;
+  await trial.step(`ssh root@${guest.address}`, () => poll(trial.clock, deadlineMs.ssh, shut, () => ssh(trial, guest, 'true')));
   await trial.step('compare its host key with the one on its console', () => compareHostKeys(trial, guest), (text) => text);
   const said = await trial.step('ask it who it is', () => ssh(trial, guest, 'uname -snrm; df -h / | tail -1; uptime'));
   for (const text of (said ?? '').trim().split('\n')) output.line(`      ${output.tint('cyan', text.trim())}`);
@@ -146,7 +146,9 @@ async function compareHostKeys(trial: Trial, { instanceId }: Guest): Promise<str
   const known = (await readFile(join(trial.folder, 'known_hosts'), 'utf8')).trim().split(' ')[2] ?? '';
   const fingerprint = `SHA256:${createHash('sha256').update(Buffer.from(known, 'base64')).digest('base64').replace(/=+$/, '')}`;
   const output = textAt(await trial.ec2.call('GetConsoleOutput', { InstanceId: instanceId }), 'output') ?? '';
-  if (!Buffer.from(output, 'base64').toString('utf8').includes(fingerprint)) throw new Error(`the host key ${fingerprint} is not on the console of ${instanceId}`);
+  if (!Buffer.from(output, 'base64').toString('utf8').includes(fingerprint)) {
+    throw new Error(`the host key ${fingerprint} is not on the console of ${instanceId}`);
+  }
   return `${fingerprint.slice(0, 24)}… is the same`;
 }
 
@@ -174,8 +176,8 @@ async function step<T>({ output, clock }: TryOptions, text: string, work: () => 
   const startedAt = clock.now();
   try {
     const value = await work();
-    const more = shown?.(value);
-    output.line(`  ${output.tint('green', 'ok')}  ${seconds(clock.now() - startedAt).padStart(7)}  ${text}${more === undefined ? '' : `  ${output.tint('dim', more)}`}`);
+    const more = shown === undefined ? '' : `  ${output.tint('dim', shown(value))}`;
+    output.line(`  ${output.tint('green', 'ok')}  ${seconds(clock.now() - startedAt).padStart(7)}  ${text}${more}`);
     return value;
   } catch (error) {
     output.line(`  ${output.tint('red', '--')}  ${seconds(clock.now() - startedAt).padStart(7)}  ${text}`);

@@ -31,6 +31,8 @@ const word = (what: string, pattern: RegExp) => z.string().regex(pattern, what);
 const address = z.string().refine((text) => ipaddr.isValid(text), 'an IP address is needed');
 const name = word('letters, digits, dots, dashes and underscores are allowed, at most 63', /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/);
 const databaseUrl = word('postgres://… or pglite:DIRECTORY is needed', /^(postgres(ql)?:\/\/|pglite:).+/);
+const libvirtUri = word('a libvirt URI such as qemu:///system is needed', /^[a-z]+(\+[a-z]+)?:\/\//);
+const interfaceName = word('an interface name of at most 15 characters is needed', /^[A-Za-z][A-Za-z0-9_-]{0,14}$/);
 const path = z.string().min(1, 'a path is needed');
 
 /** The smallest useful range has room for a gateway, a broadcast address and a guest; the largest is bounded because each address is a row. */
@@ -50,7 +52,7 @@ function option(text: string, type: z.ZodType, rest: Partial<Option> = {}): Opti
 
 /** One of a few words. */
 function choice<const T extends string>(text: string, words: readonly T[], fallback: NoInfer<T>): Option<T> {
-  const isWord = (value: unknown): value is T => words.some((word) => word === value);
+  const isWord = (value: unknown): value is T => words.some((one) => one === value);
   return { text, type: z.custom<T>(isWord, `one of ${words.join(', ')} is needed`), default: () => fallback };
 }
 
@@ -69,7 +71,7 @@ export const options = {
   zone: option('Availability zone of this host.', name, { default: () => 'nova' }),
   region: option('Name of the region.', name, { default: () => 'nova' }),
   hypervisor: choice('What runs the guests: libvirt, or sim (in memory, for trials and tests).', ['libvirt', 'sim'], 'libvirt'),
-  libvirtUri: option('Which libvirt driver: qemu:///system or lxc:///system.', word('a libvirt URI such as qemu:///system is needed', /^[a-z]+(\+[a-z]+)?:\/\//), {
+  libvirtUri: option('Which libvirt driver: qemu:///system or lxc:///system.', libvirtUri, {
     default: () => 'qemu:///system',
   }),
   libvirtSocket: option('Socket of the libvirt daemon.', path, { default: () => '/run/libvirt/libvirt-sock' }),
@@ -77,7 +79,7 @@ export const options = {
   networkDriver: option('What plumbs networks: linux or fake. Unset: linux, with the hypervisor sim fake.', z.enum(['linux', 'fake'])),
   networkNamespace: option('Network namespace in which the host\'s bridges and rules are made. Unset: the machine\'s own.', name),
   fixedRange: option('Range from which guests get their addresses.', range, { default: () => '10.45.0.0/20' }),
-  bridge: option('Name of the guests\' bridge, at most 15 characters.', word('an interface name of at most 15 characters is needed', /^[A-Za-z][A-Za-z0-9_-]{0,14}$/), {
+  bridge: option('Name of the guests\' bridge, at most 15 characters.', interfaceName, {
     default: () => 'novact0',
   }),
   mtu: option('Largest packet on the guests\' network.', whole(576, 9216), { default: () => 1500 }),

@@ -12,12 +12,14 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.close();
 });
 
+const explained = (id: string) => ({ id, kind: 'instance', state: 'running', since: 'T', host: undefined, reason: undefined, operations: [] });
+
 const source = (isWell = true): OpsSource => ({
   registry: new Registry(),
   health: () => Promise.resolve([{ name: 'database', ok: isWell }]),
   status: () => Promise.resolve({ hosts: [], instances: { running: 1 }, images: {}, operations: {}, deadLetters: 0 }),
   actors: () => [],
-  explain: (id) => Promise.resolve(id === 'i-1' ? { id, kind: 'instance', state: 'running', since: 'T', host: undefined, reason: undefined, operations: [] } : undefined),
+  explain: (id) => Promise.resolve(id === 'i-1' ? explained(id) : undefined),
 });
 
 async function start(current: OpsSource | undefined) {

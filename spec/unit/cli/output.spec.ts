@@ -62,7 +62,9 @@ describe('what is shown', () => {
     const { text, output } = capture();
     showExplanation({
       id: 'i-1', kind: 'instance', state: 'pending', since: 'T0', host: 'h1', reason: undefined,
-      operations: [{ id: 'op-1', kind: 'instance.run', state: 'running', step: 'image', owner: 'compute@h1', attempts: 2, error: 'no disk', since: 'T1', deadline: 'T2' }],
+      operations: [{
+        id: 'op-1', kind: 'instance.run', state: 'running', step: 'image', owner: 'compute@h1', attempts: 2, error: 'no disk', since: 'T1', deadline: 'T2',
+      }],
     }, output);
     expect(text.out).toContain('i-1  instance  pending since T0 on h1');
     expect(text.out).toContain('step image');

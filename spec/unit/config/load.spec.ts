@@ -55,7 +55,8 @@ describe('settings', () => {
     ['a range with host bits', 'fixed_range = "10.0.0.1/24"\n', ':1: fixed_range'],
   ])('name file, line and key of %s', (_, text, message) => {
     write('novact.toml', text);
-    expect(() => load()).toThrow(expect.objectContaining({ name: 'SetupError', message: expect.stringContaining(`${join(directory, 'novact.toml')}${message}`) }));
+    const named = expect.stringContaining(`${join(directory, 'novact.toml')}${message}`);
+    expect(() => load()).toThrow(expect.objectContaining({ name: 'SetupError', message: named }));
   });
 
   it('refuse an unknown key in .env, and only mention an unknown variable', () => {
@@ -68,7 +69,8 @@ describe('settings', () => {
   });
 
   it('refuse two servers on one port, naming both', () => {
-    expect(() => load({ environment: { NOVACT_API_PORT: '3333' } })).toThrow(/NOVACT_API_PORT \(NOVACT_API_PORT\) and NOVACT_S3_PORT \(default\) are both 3333/);
+    const both = { environment: { NOVACT_API_PORT: '3333' } };
+    expect(() => load(both)).toThrow(/NOVACT_API_PORT \(NOVACT_API_PORT\) and NOVACT_S3_PORT \(default\) are both 3333/);
   });
 
   it('refuse a named file that is not there', () => {
@@ -76,7 +78,8 @@ describe('settings', () => {
   });
 
   it('never repeat a secret in a mistake', () => {
-    expect(() => load({ environment: { NOVACT_DATABASE_URL: 'mysql://joe:hidden@db' } })).toThrow(expect.not.objectContaining({ message: expect.stringContaining('hidden') }));
+    const environment = { NOVACT_DATABASE_URL: 'mysql://joe:hidden@db' };
+    expect(() => load({ environment })).toThrow(expect.not.objectContaining({ message: expect.stringContaining('hidden') }));
   });
 });
 
@@ -87,8 +90,10 @@ describe('the options table', () => {
   });
 
   it('keeps the names that the design promises', () => {
-    const promised = ['STATE', 'BIND', 'API_PORT', 'S3_PORT', 'METADATA_PORT', 'DASHBOARD_PORT', 'OPS_PORT', 'DATABASE_URL', 'REDIS_URL', 'HOST', 'ZONE', 'REGION',
-      'HYPERVISOR', 'LIBVIRT_URI', 'NETWORK_MANAGER', 'AUTH_DRIVER', 'SCHEDULER'];
+    const promised = [
+      'STATE', 'BIND', 'API_PORT', 'S3_PORT', 'METADATA_PORT', 'DASHBOARD_PORT', 'OPS_PORT', 'DATABASE_URL', 'REDIS_URL', 'HOST', 'ZONE', 'REGION',
+      'HYPERVISOR', 'LIBVIRT_URI', 'NETWORK_MANAGER', 'AUTH_DRIVER', 'SCHEDULER',
+    ];
     expect(optionNames.map(environmentKey)).toEqual(expect.arrayContaining(promised.map((name) => `NOVACT_${name}`)));
   });
 

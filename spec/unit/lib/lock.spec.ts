@@ -22,7 +22,9 @@ const change = async (changes: Record<string, unknown>) => writeFile(path, JSON.
 describe('a lock', () => {
   it('is held by the first, refused to the second, and free after release', async () => {
     const lock = await acquireLock(path, { now, notes: { command: 'up' } });
-    await expect(acquireLock(path, { now })).rejects.toMatchObject({ name: 'LockHeld', holder: { pid: process.pid, notes: { command: 'up' }, since: now.toISOString() } });
+    await expect(acquireLock(path, { now })).rejects.toMatchObject({
+      name: 'LockHeld', holder: { pid: process.pid, notes: { command: 'up' }, since: now.toISOString() },
+    });
     await lock.release();
     await lock.release();
     expect(await lockHolder(path)).toBeUndefined();

@@ -101,7 +101,8 @@ function isAllowed(context: Context, token: string): boolean {
 function portError(error: NodeJS.ErrnoException, port: number): Error {
   if (error.code !== 'EADDRINUSE' && error.code !== 'EACCES') return error;
   const why = error.code === 'EACCES' ? 'may not be opened by this user' : 'is in use by another program';
-  return new SetupError(`port ${port} (NOVACT_OPS_PORT) on ${address} ${why}`, `Find it with: ss -ltnp 'sport = :${port}'. Or choose another: NOVACT_OPS_PORT.`, { cause: error });
+  const remedy = `Find it with: ss -ltnp 'sport = :${port}'. Or choose another: NOVACT_OPS_PORT.`;
+  return new SetupError(`port ${port} (NOVACT_OPS_PORT) on ${address} ${why}`, remedy, { cause: error });
 }
 
 function close(server: Server): Promise<void> {

@@ -137,7 +137,8 @@ class Cluster implements PostgresCluster {
     const programs = await this.#programs();
     const fresh = `${this.#data}.new`;
     await rm(fresh, { recursive: true, force: true });
-    await this.#runAs(account, programs.initdb, ['-D', fresh, '-U', databaseUser, '-A', 'peer', '--no-locale', '-E', 'UTF8', '--no-sync'], { timeoutMs: 120_000 });
+    const flags = ['-D', fresh, '-U', databaseUser, '-A', 'peer', '--no-locale', '-E', 'UTF8', '--no-sync'];
+    await this.#runAs(account, programs.initdb, flags, { timeoutMs: 120_000 });
     await this.#configure(fresh, account);
     await this.#runAs(account, programs.postgres, ['--single', '-F', '-D', fresh, '-c', 'wal_level=minimal', 'postgres'], {
       input: `create database ${databaseName}\n`,
@@ -199,7 +200,9 @@ class Cluster implements PostgresCluster {
     const deadline = clock.now() + 60_000;
     const isReady = async () => /^(ready|standby) *$/m.test(await readFile(join(this.#data, 'postmaster.pid'), 'utf8').catch(() => ''));
     while (!(await isReady())) {
-      if (clock.now() > deadline) throw new DriverError('timeout', `the running database of ${account.name} is not ready after a minute; see ${this.#serverLog}`);
+      if (clock.now() > deadline) {
+        throw new DriverError('timeout', `the running database of ${account.name} is not ready after a minute; see ${this.#serverLog}`);
+      }
       await clock.sleep(50);
     }
   }
