@@ -1,9 +1,7 @@
 // Opens the database that a URL names, with the schema brought up to date: `postgres://…` through postgres.js, or `pglite:DIRECTORY`
 // (`pglite:memory` keeps nothing) in this process.
 import { fileURLToPath } from 'node:url';
-import { PGlite } from '@electric-sql/pglite';
-import { drizzle as drizzlePglite } from 'drizzle-orm/pglite';
-import { migrate as migratePglite } from 'drizzle-orm/pglite/migrator';
+import type { PGlite } from '@electric-sql/pglite';
 import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js';
 import { migrate as migratePostgres } from 'drizzle-orm/postgres-js/migrator';
 import postgres from 'postgres';
@@ -36,10 +34,14 @@ export async function openDatabase(url: string, options: OpenOptions = {}): Prom
   throw new SetupError(`NOVACT_DATABASE_URL: cannot use ${url.split(':')[0]}:`, 'Use postgres://… or pglite:DIRECTORY.');
 }
 
+/** Loaded only where it is used: it costs memory and time at every start. */
 async function openPglite(directory: string, options: OpenOptions): Promise<OpenDatabase> {
-  const client = options.pglite ?? (await PGlite.create(directory === 'memory' ? 'memory://' : directory));
-  const db = drizzlePglite(client, { schema });
-  await migratePglite(db, { migrationsFolder });
+  const [{ PGlite: Client }, { drizzle }, { migrate }] = await Promise.all([
+    import('@electric-sql/pglite'), import('drizzle-orm/pglite'), import('drizzle-orm/pglite/migrator'),
+  ]);
+  const client = options.pglite ?? (await Client.create(directory === 'memory' ? 'memory://' : directory));
+  const db = drizzle(client, { schema });
+  await migrate(db, { migrationsFolder });
   return { db: db as unknown as Db, kind: 'pglite', close: () => client.close() };
 }
 
