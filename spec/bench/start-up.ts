@@ -1,6 +1,6 @@
 // How long `novact up` needs until it is ready, on a state that is new and on one that is there, and how much memory novact and its
-// PostgreSQL hold: proportional set sizes, after the start and after twenty launches (containers, for speed). Guests, libvirtd and dnsmasq
-// are not counted in; the last two are shown. Root only. `npm run bench -- start-up`; NOVACT_BENCH_ROUNDS (default 5).
+// PostgreSQL hold, after the start and after twenty launches (containers, for speed): of novact all that is resident, of PostgreSQL the
+// proportional sizes, for its processes share their buffers. Guests, libvirtd and dnsmasq are not counted in; the last two are shown. Root only. `npm run bench -- start-up`; NOVACT_BENCH_ROUNDS (default 5).
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openBoto3 } from '../support/clients.ts';
@@ -71,26 +71,28 @@ async function launch(cloud: CloudProcess): Promise<Memory> {
 async function memoryOf(cloud: CloudProcess): Promise<Memory> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const processes = await Promise.all(pids.map(async (pid) => {
-    const [command, folder, pss] = await Promise.all([
-      readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''), readlink(`/proc/${pid}/cwd`).catch(() => ''), pssMiB(pid),
+    const [command, folder, sizes] = await Promise.all([
+      readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''), readlink(`/proc/${pid}/cwd`).catch(() => ''), sizesMiB(pid),
     ]);
-    return { pid: Number(pid), command, folder, pss };
+    return { pid: Number(pid), command, folder, ...sizes };
   }));
   const sum = (counts: (process: (typeof processes)[number]) => boolean): number =>
     processes.filter(counts).reduce((total, { pss }) => total + pss, 0);
   const libvirtd = Number(await readFile(join(cloud.host.directory, 'run/libvirtd.pid'), 'utf8'));
   return {
-    novact: sum(({ pid }) => pid === cloud.pid()),
+    // Other Node processes of the machine would make its proportional size look small.
+    novact: processes.find(({ pid }) => pid === cloud.pid())?.resident ?? Number.NaN,
     postgres: sum(({ folder }) => folder === join(cloud.state, 'postgres/data')),
     dnsmasq: sum(({ command }) => command.includes('dnsmasq') && command.includes(cloud.state)),
     libvirtd: sum(({ pid }) => pid === libvirtd),
   };
 }
 
-/** Shared pages are divided among those who share them, so that sums are true. */
-async function pssMiB(pid: string): Promise<number> {
+/** Proportional: shared pages are divided among those who share them. */
+async function sizesMiB(pid: string): Promise<{ pss: number; resident: number }> {
   const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
-  return Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) / 1024;
+  const of = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) / 1024;
+  return { pss: of('Pss'), resident: of('Rss') };
 }
 
 function rowsOf(measured: readonly Round[]): BenchRow[] {
