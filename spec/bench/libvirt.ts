@@ -1,5 +1,5 @@
 // What a libvirt call costs through our own client, beside virsh; and how long a guest takes to its first line, through the driver and
-// bare. Run as root: npx tsx spec/bench/libvirt.ts [rounds]
+// bare. Root only: `npm run bench -- libvirt`.
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createQemuImg } from '../../src/drivers/disk/qemu-img.ts';
@@ -11,18 +11,15 @@ import { domainUuid, newId, newMac, tapName } from '../../src/lib/ids.ts';
 import { silentLog as log } from '../../src/lib/log.ts';
 import { guestImage } from '../support/guest-image.ts';
 import { up, type TestHost } from '../support/host.ts';
+import { median, type BenchRow } from './row.ts';
 
-const rounds = Number(process.argv[2] ?? 3);
+const rounds = Number(process.env['NOVACT_BENCH_ROUNDS'] ?? 3);
 const callCount = 500;
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await work();
   return performance.now() - start;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 async function repeated(times: number, work: () => Promise<unknown>): Promise<number> {
@@ -53,17 +50,25 @@ async function firstLine(spec: DomainSpec): Promise<void> {
   }
 }
 
-const host = await up('hypervisor-bench');
-try {
-  await host.ensureBridge('br100');
-  const driver = await createLibvirtHypervisor({ uri: host.libvirtUri('qemu'), log, clock, stateDirectory: join(host.directory, 'state'), accelerator: 'tcg' });
+type Driver = Awaited<ReturnType<typeof createLibvirtHypervisor>>;
+
+async function callRows(host: TestHost, driver: Driver): Promise<BenchRow[]> {
   const spec = await newSpec(host);
   await driver.ensureDefined(spec);
-  console.log(`status, through the driver (2 calls)  ${(await repeated(callCount, () => driver.status(spec.instanceId))).toFixed(2)} ms`);
-  console.log(`list, through the driver              ${(await repeated(callCount, () => driver.list('bench'))).toFixed(2)} ms`);
-  console.log(`1000 status at once, all together     ${(await timed(() => Promise.all(Array.from({ length: 1_000 }, () => driver.status(spec.instanceId))))).toFixed(0)} ms`);
-  console.log(`virsh domstate                        ${(await repeated(20, () => host.virsh('qemu', 'domstate', spec.instanceId))).toFixed(1)} ms`);
+  const status = await repeated(callCount, () => driver.status(spec.instanceId));
+  const list = await repeated(callCount, () => driver.list('bench'));
+  const together = await timed(() => Promise.all(Array.from({ length: 1_000 }, () => driver.status(spec.instanceId))));
+  const virsh = await repeated(20, () => host.virsh('qemu', 'domstate', spec.instanceId));
   await driver.ensureAbsent(spec.instanceId);
+  const baseline = `virsh domstate, ${virsh.toFixed(1)} ms`;
+  return [
+    { name: 'status, two calls', value: status, unit: 'ms', baseline, ratio: status / virsh },
+    { name: 'list', value: list, unit: 'ms', baseline, ratio: list / virsh },
+    { name: '1000 status at once', value: together, unit: 'ms' },
+  ];
+}
+
+async function bootRow(host: TestHost, driver: Driver): Promise<BenchRow> {
   const [ours, bare]: [number[], number[]] = [[], []];
   for (let round = 0; round < rounds; round += 1) {
     const mine = await newSpec(host);
@@ -83,9 +88,22 @@ try {
     await host.virsh('qemu', 'destroy', theirs.instanceId);
     await rm(mine.directory, { recursive: true });
   }
-  console.log(`to the first line, driver             ${median(ours).toFixed(0)} ms`);
-  console.log(`to the first line, bare virsh create  ${median(bare).toFixed(0)} ms`);
-  await driver.close();
-} finally {
-  await host.down();
+  const baseline = `virsh create, ${median(bare).toFixed(0)} ms`;
+  return { name: 'define and start, to the first line', value: median(ours), unit: 'ms', baseline, ratio: median(ours) / median(bare) };
+}
+
+export async function run(): Promise<readonly BenchRow[]> {
+  const host = await up('bench-libvirt');
+  try {
+    await host.ensureBridge('br100');
+    const stateDirectory = join(host.directory, 'state');
+    const driver = await createLibvirtHypervisor({ uri: host.libvirtUri('qemu'), log, clock, stateDirectory, accelerator: 'tcg' });
+    try {
+      return [...(await callRows(host, driver)), await bootRow(host, driver)];
+    } finally {
+      await driver.close();
+    }
+  } finally {
+    await host.down();
+  }
 }

@@ -1,6 +1,7 @@
 // How long `novact up` needs until it is ready, on a state that is new and on one that is there, and how much memory novact and its
 // PostgreSQL hold, after the start and after twenty launches (containers, for speed): of novact all that is resident, of PostgreSQL the
-// proportional sizes, for its processes share their buffers. Guests, libvirtd and dnsmasq are not counted in; the last two are shown. Root only. `npm run bench -- start-up`; NOVACT_BENCH_ROUNDS (default 5).
+// proportional sizes, for its processes share their buffers. Guests, libvirtd and dnsmasq are not counted in; the last two are shown.
+// Root only. `npm run bench -- start-up`; NOVACT_BENCH_ROUNDS (default 5).
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openBoto3 } from '../support/clients.ts';
