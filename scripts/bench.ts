@@ -1,5 +1,5 @@
 // `npm run bench [-- name…]`: the benchmarks of spec/bench one after another, each figure beside its baseline and its target. Prints and
-// writes nothing else: docs/benchmarks.md is written by people, who know what else the machine did.
+// writes nothing else: docs/reference/benchmarks.md is written by people, who know what else the machine did.
 import { readdirSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { basename, join } from 'node:path';
