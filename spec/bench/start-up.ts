@@ -35,6 +35,7 @@ export async function run(): Promise<readonly BenchRow[]> {
 async function measure(withLaunches: boolean): Promise<Round> {
   const cloud = await startCloudProcess('bench-start', { guests: 'lxc', settings: { NOVACT_CORES_RATIO: '64' } });
   try {
+    await checkBuilt(cloud);
     const first = cloud.readyMs();
     await cloud.stop();
     const second = await cloud.start();
@@ -45,6 +46,12 @@ async function measure(withLaunches: boolean): Promise<Round> {
   } finally {
     await cloud.down();
   }
+}
+
+/** Straight from source, the compiler would be measured too. */
+async function checkBuilt(cloud: CloudProcess): Promise<void> {
+  const command = await readFile(`/proc/${cloud.pid()}/cmdline`, 'utf8');
+  if (command.includes('from-source')) throw new Error('dist is older than src: run bin/bootstrap, or name another novact by NOVACT_SPEC_COMMAND');
 }
 
 type Described = { Reservations: { Instances: { State: { Name: string } }[] }[] };
