@@ -1,5 +1,6 @@
 // The life of instances over every role, with the named sims: message in, world changed.
 import { afterEach, describe, expect, it } from 'vitest';
+import { endUnplaced } from '../../src/db/instance-work.ts';
 import { fixedAddresses, hosts } from '../../src/db/schema/all.ts';
 import { allOperations, createSimCloud, stateOf, type SimCloud, type SimCloudOptions } from '../support/sim-cloud.ts';
 import { eventually } from '../support/waiting.ts';
@@ -76,7 +77,7 @@ describe('an instance', () => {
     expect((await made.database.db.select().from(hosts)).map((host) => host.claimedCores)).toEqual([0, 0, 0, 0]);
   });
 
-  it('ended while it waits for a host is ended by the scheduler', async () => {
+  it('that no host can take is ended by the scheduler', async () => {
     const made = await start({ hosts: [] });
     const [id = ''] = await made.launch(1, { state: 'shutting-down' });
     await made.wish(id, 'instance.terminate', 'shutting-down');

@@ -105,6 +105,16 @@ describe('a start of the compute role', () => {
     await transport.close();
   });
 
+  it('removes a domain that appeared after its launch was given up here', async () => {
+    const { made, host } = await laid();
+    const id = await placedOn(made, host.name);
+    const ref = await startCompute(host.compute, made.transport);
+    await reaches(made, id, 'running');
+    await made.database.db.update(instances).set({ state: 'terminated', terminatedAt: new Date(), host: null }).where(eq(instances.id, id));
+    host.compute.system.tell(ref, { type: 'hypervisorChanged' });
+    await eventually(async () => !host.world.domains.has(id) && !host.files.paths().some((path) => path.includes(id)));
+  });
+
   it('removes what a terminated instance left behind, and leaves alone what it does not know', async () => {
     const { made, host } = await laid();
     const id = await placedOn(made, host.name);

@@ -6,6 +6,7 @@ import type { Db, Queryable, Tx } from './db.ts';
 import { images } from './schema/images.ts';
 import { instances, reservations, tags, type InstanceState } from './schema/all.ts';
 import { operations } from './schema/operations.ts';
+import { finishOperation, unfinishedOperations } from './operations.ts';
 
 export type Instance = typeof instances.$inferSelect;
 export type Image = typeof images.$inferSelect;
@@ -92,6 +93,24 @@ export async function endInstance(tx: Tx, instance: Instance, reason: { code: st
     .where(eq(instances.id, instance.id));
 }
 
+/**
+ * Ends an instance that no host has, and every wish on it, read under the row's lock so that none stays behind. Changes nothing when it was placed
+ * meanwhile. A user who ended it meanwhile is the reason.
+ */
+export function endUnplaced(db: Db, id: string, reason: { code: string; message: string } | undefined, now: Date): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const [locked] = await tx.select().from(instances).where(and(eq(instances.id, id), isNull(instances.host))).for('update');
+    if (locked === undefined) return false;
+    const told = locked.state === 'shutting-down' ? undefined : reason;
+    await endInstance(tx, locked, told, now);
+    for (const operation of await unfinishedOperations(tx, id)) {
+      const wished = operation.kind === 'instance.terminate';
+      await finishOperation(tx, operation.id, wished ? { state: 'done' } : { state: 'failed', error: told?.message ?? 'the user ended the instance' }, now);
+    }
+    return true;
+  });
+}
+
 /** Takes an instance off a host where it failed, so that another can be tried. False: it is not to be placed again (the user ends it, or it is ended). */
 export function leaveHost(db: Db, leave: { instance: Instance; operationId: string; error: string; now: Date }): Promise<boolean> {
   return db.transaction(async (tx) => {
@@ -108,6 +127,10 @@ export function leaveHost(db: Db, leave: { instance: Instance; operationId: stri
 /** All instances of a host that are not terminated, and those terminated lately: what its reconciler compares with reality. */
 export function instancesOfHost(db: Queryable, host: string): Promise<Instance[]> {
   return db.select().from(instances).where(eq(instances.host, host));
+}
+
+export function instancesById(db: Queryable, ids: readonly string[]): Promise<Instance[]> {
+  return db.select().from(instances).where(inArray(instances.id, [...ids]));
 }
 
 /** Instances whose transitional state is past its deadline. */

@@ -1,6 +1,6 @@
 // Compares the instances of this host as they should be with the domains and folders that there are, and mends the difference. Without
 // input: a notice only wakes it earlier. What it does not know it reports and leaves alone.
-import { instancesOfHost, overdueInstances, purgeTerminated, settle, type Instance } from '../../db/instance-work.ts';
+import { instancesById, instancesOfHost, overdueInstances, purgeTerminated, settle, type Instance } from '../../db/instance-work.ts';
 import { insertOperation, purgeEndedOperations, resourcesWithWork } from '../../db/operations.ts';
 import type { DomainStatus } from '../../drivers/hypervisor/driver.ts';
 import { newRequestId } from '../../lib/ids.ts';
@@ -26,7 +26,7 @@ export async function reconcileInstances(host: ComputeHost, options: { hostResta
     if (woken) wake.push(row.id);
     await host.hypervisor.trimConsole({ instanceId: row.id, directory: instanceDirectory(host, row.id) });
   }
-  await reportUnknown(host, rows, domains);
+  await handleUnknown(host, rows, domains);
   wake.push(...(await resolveOverdue(host, busy)));
   await purgeTerminated(host.db, new Date(host.clock.now() - host.limits.terminatedVisibleMs));
   await purgeEndedOperations(host.db, new Date(host.clock.now() - endedOperationsKeptMs));
@@ -85,19 +85,29 @@ const endedOperationsKeptMs = 7 * 24 * 3_600_000;
 async function reap(host: ComputeHost, row: Instance, domain: DomainStatus | undefined): Promise<void> {
   const directory = instanceDirectory(host, row.id);
   if (domain !== undefined) {
-    host.log.warn({ instance: row.id }, 'domain of a terminated instance removed');
+    host.log.warn({ instance: row.id, state: row.state, host: row.host }, 'domain of an instance that is not here any more removed');
     await host.hypervisor.ensureAbsent(row.id);
-    await host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'removePort', { instanceId: row.id });
+    // The address of one that lives elsewhere is its own there.
+    if (row.state === 'terminated') await host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'removePort', { instanceId: row.id });
   }
   if (await host.files.exists(directory)) await host.files.removeTree(directory);
 }
 
-/** Never removed at once: somebody else's work, or a restored database, must not cost a guest. */
-async function reportUnknown(host: ComputeHost, rows: readonly Instance[], domains: ReadonlyMap<string, DomainStatus>): Promise<void> {
+/**
+ * What no instance of this host explains. Of an instance that has ended or belongs to another host it is a leftover (a definition that was
+ * made after its caller had given up) and goes; without a row it is reported only: somebody else's work, or a restored database, must not
+ * cost a guest.
+ */
+async function handleUnknown(host: ComputeHost, rows: readonly Instance[], domains: ReadonlyMap<string, DomainStatus>): Promise<void> {
   const known = new Set(rows.map((row) => row.id));
   const folders = (await host.files.list(host.paths.instances)).map((entry) => entry.name);
-  const unknown = [...new Set([...domains.keys(), ...folders])].filter((id) => !known.has(id));
-  if (unknown.length > 0) host.log.warn({ unknown }, 'domains or folders that no instance of this host explains; left as they are');
+  const strangers = new Set([...domains.keys(), ...folders].filter((id) => !known.has(id)));
+  if (strangers.size === 0) return;
+  for (const row of await instancesById(host.db, [...strangers])) {
+    strangers.delete(row.id);
+    if (row.state === 'terminated' || (row.host !== null && row.host !== host.name)) await reap(host, row, domains.get(row.id));
+  }
+  if (strangers.size > 0) host.log.warn({ unknown: [...strangers] }, 'domains or folders that no instance explains; left as they are');
 }
 
 /** A transitional state past its deadline without an operation at work would be stuck for ever: it is resolved by a new one. */

@@ -1,8 +1,8 @@
 // Decides which host gets an instance, claims its room there, and tells the host. What fits nowhere ends at once, with its reason.
 import type { Db } from '../../db/db.ts';
 import { candidateHosts, type Overcommit } from '../../db/hosts.ts';
-import { endInstance, loadInstance, placeInstance as claimPlace, type Instance } from '../../db/instance-work.ts';
-import { finishOperation, unfinishedOperations, type Operation } from '../../db/operations.ts';
+import { endUnplaced, loadInstance, placeInstance as claimPlace, type Instance } from '../../db/instance-work.ts';
+import { unfinishedOperations, type Operation } from '../../db/operations.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { computeProtocol } from '../../messages/compute.ts';
@@ -27,19 +27,19 @@ export async function settleUnplaced(deps: SchedulerDeps, instanceId: string): P
   if (instance === undefined || instance.host !== null) return;
   const mine = (await unfinishedOperations(deps.db, instanceId)).filter((operation) => operation.owner === 'scheduler');
   const run = mine.find((operation) => operation.kind === 'instance.run');
-  if (instance.state === 'shutting-down') return end(deps, instance, mine, undefined);
+  if (instance.state === 'shutting-down') return end(deps, instance, undefined);
   if (instance.state !== 'pending' || run === undefined) return;
   if (deps.clock.now() > run.deadline.getTime()) {
-    return end(deps, instance, mine, { code: 'Server.InternalError', message: 'Server.InternalError: the instance was not placed within its time' });
+    return end(deps, instance, { code: 'Server.InternalError', message: 'Server.InternalError: the instance was not placed within its time' });
   }
   if (instance.placements >= deps.placementsMax) {
     const message = `Server.InternalError: failed on ${instance.placements} hosts, last: ${run.error ?? 'unknown'}`;
-    return end(deps, instance, mine, { code: 'Server.InternalError', message });
+    return end(deps, instance, { code: 'Server.InternalError', message });
   }
-  await place(deps, instance, run, mine);
+  await place(deps, instance, run);
 }
 
-async function place(deps: SchedulerDeps, instance: Instance, run: Operation, mine: readonly Operation[]): Promise<void> {
+async function place(deps: SchedulerDeps, instance: Instance, run: Operation): Promise<void> {
   const up = new Set(await deps.transport.hosts('compute'));
   const candidates = (await candidateHosts(deps.db, instance.zone, instance.failedHosts)).filter((host) => up.has(host.name));
   for (const host of deps.policy(candidates, deps.random)) {
@@ -51,22 +51,13 @@ async function place(deps: SchedulerDeps, instance: Instance, run: Operation, mi
     return;
   }
   const tried = instance.failedHosts.length > 0;
-  await end(deps, instance, mine, tried
+  await end(deps, instance, tried
     ? { code: 'Server.InternalError', message: `Server.InternalError: ${run.error ?? 'the launch failed'}` }
     : { code: 'Server.InsufficientInstanceCapacity', message: 'Server.InsufficientInstanceCapacity: no host has room for this instance' });
 }
 
 /** The instance ends here: nothing of it exists on any host. */
-async function end(
-  deps: SchedulerDeps, instance: Instance, operations: readonly Operation[], reason: { code: string; message: string } | undefined,
-): Promise<void> {
-  const now = deps.clock.date();
-  await deps.db.transaction(async (tx) => {
-    await endInstance(tx, instance, reason, now);
-    for (const operation of operations) {
-      const wished = operation.kind === 'instance.terminate';
-      await finishOperation(tx, operation.id, wished ? { state: 'done' } : { state: 'failed', error: reason?.message ?? 'the user ended the instance' }, now);
-    }
-  });
+async function end(deps: SchedulerDeps, instance: Instance, reason: { code: string; message: string } | undefined): Promise<void> {
+  if (!(await endUnplaced(deps.db, instance.id, reason, deps.clock.date()))) return;
   deps.log.info({ instance: instance.id, reason: reason?.code }, 'instance ended without a host');
 }
