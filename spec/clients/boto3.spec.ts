@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ClientError, openBoto3, s3cmd, type Boto3 } from '../support/clients.ts';
 import { onFailureShow, startCloudProcess, type CloudProcess } from '../support/cloud-process.ts';
-import { expectNoLeftovers } from '../support/leftovers.ts';
+import { expectNoLeftovers, hostLeftovers, rowLeftovers } from '../support/leftovers.ts';
 import { waitUntil } from '../support/patience.ts';
 import { createSecondProject } from '../support/second-project.ts';
 
@@ -101,6 +101,23 @@ describe('boto3 with real guests', () => {
     await expect(launch({ ClientToken: token, InstanceType: 't2.micro' })).rejects.toMatchObject({ code: 'IdempotentParameterMismatch', status: 400 });
     await ec2('terminate_instances', { InstanceIds: [id] });
     await ec2('wait:instance_terminated', { InstanceIds: [id], ...quick });
+  });
+
+  it('is looked over by a check for leftovers that sees a running instance in every place', async () => {
+    const { Instances: [instance] } = await launch();
+    const id = instance?.InstanceId ?? '';
+    await ec2('wait:instance_running', { InstanceIds: [id], ...quick });
+    await waitUntil('it has a lease', { timeoutMs: 20_000 }, async () => (await hostLeftovers(cloud)).leases.length > 0);
+    const database = await cloud.openDatabase();
+    const { operations, unsettled, ...rows } = await rowLeftovers(database);
+    await database.close();
+    const seen = { ...(await hostLeftovers(cloud)), ...rows };
+    expect(Object.entries(seen).filter(([, list]) => list.length === 0)).toEqual([]);
+    expect(seen.domains).toEqual([id]);
+    expect([...operations, ...unsettled]).toEqual([]);
+    await ec2('terminate_instances', { InstanceIds: [id] });
+    await ec2('wait:instance_terminated', { InstanceIds: [id], ...quick });
+    await expectNoLeftovers(cloud);
   });
 
   it('terminates an instance in the middle of its launch', async () => {

@@ -120,6 +120,23 @@ describe(`novact killed with SIGKILL, ${guests} guests`, () => {
     expect(recoveries).toHaveLength(rounds);
   }, 60_000 + rounds * 100_000);
 
+  it.each([5, 20, 40])('%i ms after a launch was asked for, answered or not: asked again with its client token, there is one launch and no other', async (delayMs) => {
+    const ClientToken = `asked-again-${delayMs}`;
+    const parameters = { ImageId: imageId, InstanceType: 'm1.tiny', KeyName: 'crash', MinCount: 2, MaxCount: 2, ClientToken };
+    const lost = ec2('run_instances', parameters).then(() => 'was answered', () => 'was not answered');
+    await pause(delayMs);
+    await cloud.kill9();
+    console.log(`killed after ${delayMs} ms: the launch ${await lost}`);
+    await cloud.start();
+    const { Instances } = await ec2<{ Instances: Instance[] }>('run_instances', parameters);
+    const ids = Instances.map((instance) => instance.InstanceId);
+    const found = await ec2<{ Reservations: { Instances: Instance[] }[] }>('describe_instances', { Filters: [{ Name: 'client-token', Values: [ClientToken] }] });
+    expect(found.Reservations.flatMap((reservation) => reservation.Instances.map((instance) => instance.InstanceId)).toSorted()).toEqual(ids.toSorted());
+    expect(ids).toHaveLength(2);
+    await untilAll(ids, 'running');
+    await terminateAll(ids);
+  });
+
   it('during stop and terminate: what was wished happens', async () => {
     const [one = '', two = ''] = await launch(2);
     await untilAll([one, two], 'running');
