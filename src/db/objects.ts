@@ -49,10 +49,12 @@ export async function holdBucket(tx: Tx, name: string): Promise<boolean> {
 /** Removes what is there of the given keys; what is not there is no error. */
 export function deleteObjects(db: Db, bucket: string, keys: readonly string[], now: Date): Promise<void> {
   return db.transaction(async (tx) => {
-    const wanted = and(eq(objects.bucket, bucket), inArray(objects.key, [...keys]));
-    // Locked in one order, so that two requests for the same keys cannot wait for each other.
-    await tx.select({ key: objects.key }).from(objects).where(wanted).orderBy(asc(objects.key)).for('update');
-    const rows = await tx.delete(objects).where(wanted).returning({ blobId: objects.blobId });
+    const among = (names: readonly string[]) => and(eq(objects.bucket, bucket), inArray(objects.key, [...names]));
+    // Locked in one order, so that two requests for the same keys cannot wait for each other; and only what was locked is deleted: a key that
+    // was put meanwhile is another's row, to be waited for out of order. Its put comes after this deletion.
+    const locked = await tx.select({ key: objects.key }).from(objects).where(among(keys)).orderBy(asc(objects.key)).for('update');
+    if (locked.length === 0) return;
+    const rows = await tx.delete(objects).where(among(locked.map((row) => row.key))).returning({ blobId: objects.blobId });
     await discardBlobs(tx, rows.map((row) => row.blobId), now);
   });
 }
