@@ -59,6 +59,7 @@ describe('registering', () => {
     const before = await idsOf({});
     const refused: [Params, string][] = [
       [{ Name: 'n-1' }, 'MissingParameter'],
+      [{ Name: 'n-2', ImageLocation: 'anns/disk.img', BootMode: 'uefi' }, 'UnsupportedOperation'],
       [{ Name: 'n-1', ImageLocation: 'anns/absent.img' }, 'InvalidManifest'],
       [{ Name: 'n-1', ImageLocation: 'bobs/disk.img' }, 'InvalidManifest'],
       [{ Name: 'n-1', ImageLocation: 'nowhere/x' }, 'InvalidManifest'],

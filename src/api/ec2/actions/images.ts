@@ -66,6 +66,7 @@ const register = action({
         'Images of snapshots are not supported yet: give ImageLocation.');
       return call.fail('MissingParameter', 'The request must contain the parameter ImageLocation');
     }
+    if (input.BootMode === 'uefi') return call.fail('UnsupportedOperation', 'Instances boot by BIOS: BootMode=uefi is not supported.');
     const location = input.ImageLocation.replace(/^\/+/, '');
     const tags = tagsFor(input.TagSpecifications, 'image');
     const type = input.KernelId === 'true' ? 'kernel' : input.RamdiskId === 'true' ? 'ramdisk' : 'machine';
