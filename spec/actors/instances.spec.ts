@@ -81,9 +81,17 @@ describe('an instance', () => {
 
   it('that no host can take is ended by the scheduler', async () => {
     const made = await start({ hosts: [] });
-    const [id = ''] = await made.launch(1, { state: 'shutting-down' });
-    await made.wish(id, 'instance.terminate', 'shutting-down');
+    const [id = ''] = await made.launch(1);
     await reaches(made, id, 'terminated');
+    expect((await stateOf(made, id))?.stateReasonCode).toBe('Server.InsufficientInstanceCapacity');
+  });
+
+  it('whose end is wished while the scheduler gives it up leaves no wish behind', async () => {
+    const made = await start({ hosts: [], start: false });
+    const [id = ''] = await made.launch(1);
+    await made.wish(id, 'instance.terminate', 'shutting-down');
+    expect(await endUnplaced(made.database.db, id, { code: 'Server.InsufficientInstanceCapacity', message: 'full' }, new Date())).toBe(true);
+    expect(await stateOf(made, id)).toMatchObject({ state: 'terminated', stateReasonCode: null });
     expect((await allOperations(made)).map(({ kind, state }) => `${kind} ${state}`).toSorted()).toEqual(['instance.run failed', 'instance.terminate done']);
   });
 

@@ -92,7 +92,7 @@ describe('rules', () => {
       expect.objectContaining({ ipProtocol: 'udp', fromPort: '53', toPort: '54',
         ipRanges: { item: expect.arrayContaining([{ cidrIp: '1.2.3.4/32', description: 'dns' }, { cidrIp: '1.2.3.5/32' }]) } }),
     ]));
-    expect(await lab.told()).toEqual(Array(2).fill({ to: 'network@host1', verb: 'refreshFirewall', body: { groupIds: [id] } }));
+    expect(await lab.told()).toEqual(Array.from({ length: 2 }, () => ({ to: 'network@host1', verb: 'refreshFirewall', body: { groupIds: [id] } })));
     await lab.ask('RevokeSecurityGroupIngress', { GroupId: id, ...ssh, CidrIp: '10.0.0.0/8' });
     expect(await permissions(id)).toHaveLength(1);
     expect(await lab.told()).toHaveLength(1);

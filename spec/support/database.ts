@@ -33,7 +33,7 @@ const root = resolve(import.meta.dirname, '../..');
 async function migratedPglite(): Promise<Blob> {
   const folder = join(root, 'src/db/migrations');
   const hash = createHash('sha256');
-  for (const name of readdirSync(folder).filter((file) => file.endsWith('.sql')).sort()) hash.update(readFileSync(join(folder, name)));
+  for (const name of readdirSync(folder).filter((file) => file.endsWith('.sql')).toSorted()) hash.update(readFileSync(join(folder, name)));
   const path = join(root, `build/spec/pglite-${hash.digest('hex').slice(0, 16)}.tar`);
   if (!existsSync(path)) {
     const fresh = await openDatabaseOn(await PGlite.create('memory://'));
