@@ -118,7 +118,8 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
     const [one, two] = await instances();
     for (const instance of [one, two]) {
       const login = { address: instance?.PrivateIpAddress ?? '', keyFile };
-      const version1 = (path: string) => ssh(cloud, login, `printf 'GET /latest/${path} HTTP/1.0\\r\\nHost: 169.254.169.254\\r\\n\\r\\n' | nc 169.254.169.254 80 | sed '1,/^\\r*$/d'`);
+      const version1 = (path: string) =>
+        ssh(cloud, login, `printf 'GET /latest/${path} HTTP/1.0\\r\\nHost: 169.254.169.254\\r\\n\\r\\n' | nc 169.254.169.254 80 | sed '1,/^\\r*$/d'`);
       const version2 = (path: string) => ssh(cloud, login, `/sbin/metadata token > /dev/null && /sbin/metadata get ${path}`);
       const expected: Record<string, string | undefined> = {
         'meta-data/instance-id': instance?.InstanceId, 'meta-data/ami-id': instance?.ImageId, 'meta-data/instance-type': instance?.InstanceType,

@@ -28,7 +28,9 @@ let imageId: string;
 const ec2 = <T = Record<string, unknown>>(method: string, parameters: Record<string, unknown> = {}) => boto3.call<T>('ec2', method, parameters);
 const idsOf = (answer: Reservations) => answer.Reservations.flatMap(({ Instances }) => Instances.map((instance) => instance.InstanceId));
 const launch = async (parameters: Record<string, unknown> = {}) =>
-  ec2<{ ReservationId: string; Instances: Instance[] }>('run_instances', { ImageId: imageId, InstanceType: 't2.nano', MinCount: 1, MaxCount: 1, ...parameters });
+  ec2<{ ReservationId: string; Instances: Instance[] }>('run_instances', {
+    ImageId: imageId, InstanceType: 't2.nano', MinCount: 1, MaxCount: 1, ...parameters,
+  });
 /** botocore's default is a look every 15 seconds. */
 const quick = { WaiterConfig: { Delay: 1, MaxAttempts: 60 } };
 
@@ -58,7 +60,8 @@ describe('boto3 with real guests', () => {
     const status = await ec2<{ InstanceStatuses: { InstanceState: { Name: string } }[] }>('describe_instance_status', { InstanceIds: ids });
     expect(status.InstanceStatuses.map((one) => one.InstanceState.Name)).toEqual(['running', 'running', 'running', 'running', 'running']);
     await ec2('create_tags', { Resources: [ids[0], ids[1]], Tags: [{ Key: 'colour', Value: 'deep green' }] });
-    const found = async (...filters: { Name: string; Values: string[] }[]) => idsOf(await ec2<Reservations>('describe_instances', { Filters: filters })).toSorted();
+    const found = async (...filters: { Name: string; Values: string[] }[]) =>
+      idsOf(await ec2<Reservations>('describe_instances', { Filters: filters })).toSorted();
     expect(await found({ Name: 'tag:colour', Values: ['deep*'] })).toEqual(ids.slice(0, 2).toSorted());
     expect(await found({ Name: 'tag:colour', Values: ['deep green'] }, { Name: 'instance-state-name', Values: ['stopped'] })).toEqual([]);
     expect(await found({ Name: 'tag:role', Values: ['db', 'web'] }, { Name: 'image-id', Values: [imageId] })).toEqual(ids.toSorted());
@@ -128,7 +131,9 @@ describe('boto3 with real guests', () => {
   });
 
   it('keeps an instance that may not be terminated, and terminates one whose guest powers off if that is wished', async () => {
-    const { Instances: [instance] } = await launch({ DisableApiTermination: true, InstanceInitiatedShutdownBehavior: 'terminate', UserData: '#!/bin/sh\n/sbin/poweroff\n' });
+    const { Instances: [instance] } = await launch({
+      DisableApiTermination: true, InstanceInitiatedShutdownBehavior: 'terminate', UserData: '#!/bin/sh\n/sbin/poweroff\n',
+    });
     const InstanceIds = [instance?.InstanceId];
     await expect(ec2('terminate_instances', { InstanceIds })).rejects.toMatchObject({ code: 'OperationNotPermitted' });
     // For botocore's waiter, pending is a failure to terminate.

@@ -34,13 +34,16 @@ let keyFile: string;
 const ec2 = <T = Record<string, unknown>>(method: string, parameters: Record<string, unknown> = {}) => boto3.call<T>('ec2', method, parameters);
 
 async function launch(count: number, image = imageId): Promise<string[]> {
-  const answer = await ec2<{ Instances: Instance[] }>('run_instances', { ImageId: image, InstanceType: 'm1.tiny', KeyName: 'crash', MinCount: count, MaxCount: count });
+  const answer = await ec2<{ Instances: Instance[] }>('run_instances', {
+    ImageId: image, InstanceType: 'm1.tiny', KeyName: 'crash', MinCount: count, MaxCount: count,
+  });
   return answer.Instances.map((instance) => instance.InstanceId);
 }
 
 /** The ready-made image under another id: no host has it in its cache yet, so that fetching it is a part of the launch. */
 async function freshImage(name: string): Promise<string> {
-  const { Images: [known] } = await ec2<{ Images: { KernelId?: string; RamdiskId?: string; ImageLocation: string }[] }>('describe_images', { ImageIds: [imageId] });
+  type Shown = { readonly KernelId?: string; readonly RamdiskId?: string; readonly ImageLocation: string };
+  const { Images: [known] } = await ec2<{ Images: Shown[] }>('describe_images', { ImageIds: [imageId] });
   const { ImageId: fresh } = await ec2<{ ImageId: string }>('register_image', {
     Name: name, ImageLocation: known?.ImageLocation.replace(/^\d+\//, ''), KernelId: known?.KernelId, RamdiskId: known?.RamdiskId,
   });
@@ -114,13 +117,14 @@ describe(`novact killed with SIGKILL, ${guests} guests`, () => {
       await terminateAll(ids);
       await ec2('deregister_image', { ImageId: image });
       recoveries.push(recoveryTook);
-      lines.push(`${round}: killed ${delayMs} ms after the answer (${before.join(', ')}), ready in ${readyMs} ms, ${after.map(({ State }) => State.Name).join(', ')} after ${recoveryTook} ms`);
+      const states = after.map(({ State }) => State.Name).join(', ');
+      lines.push(`${round}: killed ${delayMs} ms after the answer (${before.join(', ')}), ready in ${readyMs} ms, ${states} after ${recoveryTook} ms`);
     }
     console.log(`crash rounds with ${guests}, seed ${seed}: ${recoveries.length}/${rounds}, slowest ${Math.max(...recoveries)} ms\n${lines.join('\n')}`);
     expect(recoveries).toHaveLength(rounds);
   }, 60_000 + rounds * 100_000);
 
-  it.each([5, 20, 40])('%i ms after a launch was asked for, answered or not: asked again with its client token, there is one launch and no other', async (delayMs) => {
+  it.each([5, 20, 40])('%i ms after a launch was asked for: asked again with its client token, there is one launch and no other', async (delayMs) => {
     const ClientToken = `asked-again-${delayMs}`;
     const parameters = { ImageId: imageId, InstanceType: 'm1.tiny', KeyName: 'crash', MinCount: 2, MaxCount: 2, ClientToken };
     const lost = ec2('run_instances', parameters).then(() => 'was answered', () => 'was not answered');
@@ -130,7 +134,8 @@ describe(`novact killed with SIGKILL, ${guests} guests`, () => {
     await cloud.start();
     const { Instances } = await ec2<{ Instances: Instance[] }>('run_instances', parameters);
     const ids = Instances.map((instance) => instance.InstanceId);
-    const found = await ec2<{ Reservations: { Instances: Instance[] }[] }>('describe_instances', { Filters: [{ Name: 'client-token', Values: [ClientToken] }] });
+    const Filters = [{ Name: 'client-token', Values: [ClientToken] }];
+    const found = await ec2<{ Reservations: { Instances: Instance[] }[] }>('describe_instances', { Filters });
     expect(found.Reservations.flatMap((reservation) => reservation.Instances.map((instance) => instance.InstanceId)).toSorted()).toEqual(ids.toSorted());
     expect(ids).toHaveLength(2);
     await untilAll(ids, 'running');

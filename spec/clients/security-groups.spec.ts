@@ -36,7 +36,8 @@ async function launch(boto3: Boto3, name: string, groupNames: readonly string[])
   const shown = await boto3.call<{ Reservations: { Instances: { PrivateIpAddress: string }[] }[] }>('ec2', 'describe_instances', { InstanceIds: [id] });
   const login = { address: shown.Reservations[0]?.Instances[0]?.PrivateIpAddress ?? '', keyFile };
   await untilSsh(cloud, login, 'true');
-  await waitUntil('its web server listens', { timeoutMs: 20_000 }, async () => (await ssh(cloud, login, 'nc -w 1 127.0.0.1 8080 < /dev/null && echo open')) === 'open');
+  await waitUntil('its web server listens', { timeoutMs: 20_000 }, async () =>
+    (await ssh(cloud, login, 'nc -w 1 127.0.0.1 8080 < /dev/null && echo open')) === 'open');
   return { boto3, id, login };
 }
 
@@ -122,7 +123,8 @@ describe('security groups of running guests', () => {
   });
 
   it('a rule for a group lets in its members, and those of no other', async () => {
-    const { SecurityGroups: [group] } = await own.call<{ SecurityGroups: { GroupId: string; OwnerId: string }[] }>('ec2', 'describe_security_groups', { GroupNames: ['client'] });
+    type Shown = { readonly GroupId: string; readonly OwnerId: string };
+    const { SecurityGroups: [group] } = await own.call<{ SecurityGroups: Shown[] }>('ec2', 'describe_security_groups', { GroupNames: ['client'] });
     const permission = { IpProtocol: 'tcp', FromPort: 1, ToPort: 65_535, UserIdGroupPairs: [{ GroupId: group?.GroupId, UserId: group?.OwnerId }] };
     await change('authorize', permission);
     await waitUntil('the client is let in', { timeoutMs: 5_000 }, () => reaches(client, web));
@@ -140,11 +142,12 @@ describe('guests that are no friends', () => {
     expect(await read(stranger, 'user-data')).toContain('secret of stranger');
     // A token of another guest is worth nothing.
     const token = await ssh(cloud, web.login, '/sbin/metadata token');
-    const asked = await ssh(cloud, stranger.login,
-      `printf 'GET /latest/user-data HTTP/1.0\\r\\nX-aws-ec2-metadata-token: ${token}\\r\\nX-Forwarded-For: ${web.login.address}\\r\\n\\r\\n' | nc 169.254.169.254 80`);
+    const headers = `X-aws-ec2-metadata-token: ${token}\\r\\nX-Forwarded-For: ${web.login.address}`;
+    const asked = await ssh(cloud, stranger.login, `printf 'GET /latest/user-data HTTP/1.0\\r\\n${headers}\\r\\n\\r\\n' | nc 169.254.169.254 80`);
     expect(asked).toContain(' 401 ');
     expect(asked).not.toContain('secret');
-    await expect(other.call('ec2', 'describe_instance_attribute', { InstanceId: web.id, Attribute: 'userData' })).rejects.toMatchObject({ code: 'InvalidInstanceID.NotFound' });
+    await expect(other.call('ec2', 'describe_instance_attribute', { InstanceId: web.id, Attribute: 'userData' }))
+      .rejects.toMatchObject({ code: 'InvalidInstanceID.NotFound' });
   });
 
   it('a guest that takes the address of another, or another MAC, speaks with nobody', async () => {
@@ -159,7 +162,8 @@ describe('guests that are no friends', () => {
       return ssh(cloud, stranger.login, 'cat /run/stolen');
     };
     const itself = stranger.login.address;
-    const restore = (address: string) => `ip addr flush dev eth0; ip addr add ${address}/20 dev eth0; ip route replace 169.254.169.254 via 10.45.0.1; ip route replace default via 10.45.0.1`;
+    const routes = 'ip route replace 169.254.169.254 via 10.45.0.1; ip route replace default via 10.45.0.1';
+    const restore = (address: string) => `ip addr flush dev eth0; ip addr add ${address}/20 dev eth0; ${routes}`;
     // The check can succeed: as itself it reaches both.
     const honest = await steal('true', 'true', itself);
     expect(honest).toContain('reached gateway');

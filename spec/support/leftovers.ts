@@ -67,7 +67,8 @@ async function guestProcesses(cloud: CloudProcess): Promise<string[]> {
   for (const pid of lines(stdout)) {
     const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
     // libvirtd asks QEMU what it can do with a process of its own, which is no guest.
-    if (/qemu-system|libvirt_lxc/.test(command[0] ?? '') && command.some((word) => /\bi-[0-9a-f]{8,}/.test(word))) found.push(`${pid} ${command.slice(0, 4).join(' ')}`);
+    const isGuest = /qemu-system|libvirt_lxc/.test(command[0] ?? '') && command.some((word) => /\bi-[0-9a-f]{8,}/.test(word));
+    if (isGuest) found.push(`${pid} ${command.slice(0, 4).join(' ')}`);
   }
   return found;
 }
