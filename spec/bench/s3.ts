@@ -15,7 +15,7 @@ import { startS3 } from '../support/s3-server.ts';
 import type { BenchRow } from './row.ts';
 
 const chunk = Buffer.alloc(1024 * 1024, 'novact');
-const sizeMiB = 1024;
+const sizeMiB = Number(process.env['NOVACT_BENCH_S3_MIB'] ?? 1024);
 const agent = new Agent({ keepAlive: true });
 
 interface Started {
@@ -82,7 +82,7 @@ async function measure(method: 'PUT' | 'GET', server: { port: number; pid: numbe
 
 export async function run(): Promise<readonly BenchRow[]> {
   const folder = mkdtempSync(join(tmpdir(), 's3-bench-'));
-  const child = fork(fileURLToPath(import.meta.url), ['--serve', folder], { execArgv: process.execArgv });
+  const child = fork(fileURLToPath(import.meta.url), ['--serve', folder], { execArgv: ['--import', 'tsx'] });
   try {
     const started = await new Promise<Started>((resolve, reject) => {
       child.once('message', (message) => resolve(message as Started));
