@@ -38,17 +38,25 @@ export async function removePort(context: InstanceContext): Promise<void> {
   await host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'removePort', { instanceId: instance.id }, options);
 }
 
-/** Waits until the domain is not running. False: it still runs at the end of the time, or a later wish cut the wait short. */
-export async function waitUntilStopped(context: InstanceContext, timeoutMs: number): Promise<boolean> {
-  const { host, instance } = context;
-  return waitForEvent(context, timeoutMs, async () => {
-    const domains = await host.hypervisor.list(host.cloudId);
-    return domains.every((domain) => domain.instanceId !== instance.id || domain.state !== 'running');
-  });
+/** True when no domain of this instance runs. */
+export async function isStopped({ host, instance }: InstanceContext): Promise<boolean> {
+  return (await host.hypervisor.list(host.cloudId)).every((domain) => domain.instanceId !== instance.id || domain.state !== 'running');
 }
 
+/** Asks the guest, and again now and then: a guest that is still booting does not hear. True when what was asked for holds in time. */
+export async function askUntil(context: InstanceContext, timeoutMs: number, ask: () => Promise<void>, holds: () => Promise<boolean>): Promise<boolean> {
+  const end = context.host.clock.now() + timeoutMs;
+  while (context.host.clock.now() < end && !context.signal.aborted && !context.hurry.aborted) {
+    await ask();
+    if (await waitForEvent(context, Math.min(askAgainMs, end - context.host.clock.now()), holds)) return true;
+  }
+  return false;
+}
+
+const askAgainMs = 10_000;
+
 /** Looks at each event of the hypervisor, and now and then: events can be missed while libvirtd restarts. */
-export async function waitForEvent(context: InstanceContext, timeoutMs: number, holds: () => Promise<boolean>): Promise<boolean> {
+async function waitForEvent(context: InstanceContext, timeoutMs: number, holds: () => Promise<boolean>): Promise<boolean> {
   const { host } = context;
   const end = host.clock.now() + timeoutMs;
   while (!context.signal.aborted && !context.hurry.aborted) {

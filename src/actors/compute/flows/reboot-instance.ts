@@ -1,6 +1,6 @@
 // instance.reboot: the guest is asked to restart, and reset by force when it does not. The state stays `running`.
 import type { Flow } from '../../../lib/flow.ts';
-import { waitForEvent, type InstanceContext } from './instance-context.ts';
+import { askUntil, type InstanceContext } from './instance-context.ts';
 
 export const rebootInstance: Flow<InstanceContext> = {
   name: 'instance.reboot',
@@ -14,8 +14,7 @@ async function reboot(context: InstanceContext): Promise<void> {
     if (event.type === 'rebooted' && event.instanceId === instance.id) rebooted = true;
   });
   try {
-    await host.hypervisor.reboot(instance.id, { force: false });
-    await waitForEvent(context, host.limits.rebootMs, async () => rebooted);
+    await askUntil(context, host.limits.rebootMs, () => host.hypervisor.reboot(instance.id, { force: false }), async () => rebooted);
     context.signal.throwIfAborted();
     if (!rebooted && !context.hurry.aborted) await host.hypervisor.reboot(instance.id, { force: true });
   } finally {

@@ -1,7 +1,7 @@
 // instance.stop: the guest is asked to power off, and stopped by force when it does not; disk and address stay.
 import { settle } from '../../../db/instance-work.ts';
 import type { Flow } from '../../../lib/flow.ts';
-import { waitUntilStopped, type InstanceContext } from './instance-context.ts';
+import { askUntil, isStopped, type InstanceContext } from './instance-context.ts';
 
 export const stopInstance: Flow<InstanceContext> = {
   name: 'instance.stop',
@@ -14,8 +14,8 @@ export const stopInstance: Flow<InstanceContext> = {
 
 async function shutDown(context: InstanceContext): Promise<void> {
   if (context.input['force'] === true || context.hurry.aborted) return;
-  await context.host.hypervisor.requestShutdown(context.instance.id);
-  await waitUntilStopped(context, context.host.limits.shutdownMs);
+  const { host, instance } = context;
+  await askUntil(context, host.limits.shutdownMs, () => host.hypervisor.requestShutdown(instance.id), () => isStopped(context));
   // A stopping process leaves the guest its time: the next start goes on waiting.
   context.signal.throwIfAborted();
 }
