@@ -1,5 +1,5 @@
 // Instance types: Nova's five, and today's small names, so that examples of either age run as they are.
-import { asc, eq } from 'drizzle-orm';
+import { asc } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
 import { instanceTypes } from './schema/instances.ts';
 
@@ -29,9 +29,4 @@ export async function seedInstanceTypes(db: Queryable): Promise<void> {
 /** All types, in their order. */
 export function listInstanceTypes(db: Queryable): Promise<InstanceType[]> {
   return db.select().from(instanceTypes).orderBy(asc(instanceTypes.sortOrder), asc(instanceTypes.name));
-}
-
-export async function findInstanceType(db: Queryable, name: string): Promise<InstanceType | undefined> {
-  const [row] = await db.select().from(instanceTypes).where(eq(instanceTypes.name, name));
-  return row;
 }

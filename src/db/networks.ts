@@ -69,11 +69,6 @@ function nthAddress(base: string, n: number): string {
 
 export const listNetworks = (db: Queryable): Promise<Network[]> => db.select().from(networks).orderBy(asc(networks.name));
 
-export async function networkByName(db: Queryable, name: string): Promise<Network | undefined> {
-  const [network] = await db.select().from(networks).where(eq(networks.name, name));
-  return network;
-}
-
 /** Takes the network away, its addresses with it. */
 export async function deleteNetwork(db: Queryable, networkId: string): Promise<void> {
   await db.delete(networks).where(eq(networks.id, networkId));

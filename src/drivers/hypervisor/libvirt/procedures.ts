@@ -47,8 +47,6 @@ const withDomain = (handle: DomainHandle): XdrWriter => new XdrWriter().domain(h
 export const authList = () => procedure('list the ways to authenticate', 66, undefined, (reader) => reader.list((item) => item.uint()));
 export const connectOpen = (uri: string) => procedure('open', 1, new XdrWriter().optionalText(uri).uint(0), nothing);
 export const connectClose = () => procedure('close', 2, undefined, nothing);
-export const connectVersion = () => procedure('read the version', 4, undefined, (reader) => Number(reader.ulong()));
-export const capabilities = () => procedure('read the capabilities', 7, undefined, text);
 
 /** The processor's model comes first: 32 characters, a word each; then the memory in KiB. */
 export const nodeInfo = () =>
