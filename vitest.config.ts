@@ -1,8 +1,10 @@
-// One project per kind of need: `fast` is pure and runs all day, the others name the real parts they use.
+// One project per kind of need: `fast` is pure and runs all day; `services` needs the programs of PostgreSQL and Redis, `host` and `clients`
+// root and real guests.
 import { defineConfig } from 'vitest/config';
 
 const kinds = {
   fast: ['unit', 'contract', 'actors', 'api', 'tidy', 'simulation'],
+  services: ['services'],
   host: ['host'],
   clients: ['clients'],
 };
@@ -13,7 +15,7 @@ export default defineConfig({
       test: {
         name,
         include: folders.map((folder) => `spec/${folder}/**/*.spec.ts`),
-        testTimeout: name === 'fast' ? 20_000 : 240_000,
+        testTimeout: name === 'fast' ? 20_000 : name === 'services' ? 60_000 : 240_000,
         hookTimeout: name === 'fast' ? 60_000 : 240_000,
         fileParallelism: name === 'fast',
       },

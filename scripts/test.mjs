@@ -1,4 +1,5 @@
-// The whole suite, part after part: types and lint, the fast specs on PGlite and again on PostgreSQL, the host's real parts, the real
+// The whole suite, part after part: types and lint, the fast specs on PGlite and again on PostgreSQL, the servers of
+// mailboxes and roles in processes of their own, the host's real parts, the real
 // clients. Each part is timed, what was skipped is listed, and the last line has the sums alone.
 import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -102,6 +103,7 @@ try {
   });
   await part('fast', () => vitest('fast', 'fast on PGlite'));
   await part('fast-postgres', () => withPostgres((url) => vitest('fast', 'fast on PostgreSQL', { NOVACT_SPEC_DATABASE_URL: url })));
+  await part('services', () => vitest('services', 'services'));
   await part('host', () => vitest('host', 'host'));
   await part('clients', () => vitest('clients', 'clients'));
 } finally {

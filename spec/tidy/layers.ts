@@ -9,8 +9,8 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   transport: ['lib/', 'messages/'],
   drivers: ['lib/'],
   auth: ['lib/', 'db/', 'drivers/auth/driver.ts'],
-  actors: ['lib/', 'messages/', 'db/', 'drivers/*/driver.ts', 'transport/transport.ts'],
-  api: ['lib/', 'messages/', 'db/', 'auth/', 'drivers/*/driver.ts', 'transport/transport.ts'],
+  actors: ['lib/', 'messages/', 'db/', 'drivers/*/driver.ts', 'transport/transport.ts', 'transport/directory.ts'],
+  api: ['lib/', 'messages/', 'db/', 'auth/', 'drivers/*/driver.ts', 'transport/transport.ts', 'transport/directory.ts'],
   roles: ['*/'],
   cli: ['lib/', 'config/', 'db/', 'auth/', 'drivers/', 'roles/', 'api/ops/'],
 };

@@ -31,6 +31,8 @@ const word = (what: string, pattern: RegExp) => z.string().regex(pattern, what);
 const address = z.string().refine((text) => ipaddr.isValid(text), 'an IP address is needed');
 const name = word('letters, digits, dots, dashes and underscores are allowed, at most 63', /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/);
 const databaseUrl = word('postgres://… or pglite:DIRECTORY is needed', /^(postgres(ql)?:\/\/|pglite:).+/);
+const redisUrl = word('redis://…, rediss://… or redis+sentinel://HOST:PORT,…/NAME is needed', /^(rediss?|rediss?\+sentinel):\/\/.+/);
+const httpUrl = word('http://… or https://… is needed', /^https?:\/\/[^\s/]+/);
 const libvirtUri = word('a libvirt URI such as qemu:///system is needed', /^[a-z]+(\+[a-z]+)?:\/\//);
 const interfaceName = word('an interface name of at most 15 characters is needed', /^[A-Za-z][A-Za-z0-9_-]{0,14}$/);
 const path = z.string().min(1, 'a path is needed');
@@ -93,9 +95,17 @@ export const options = {
   imageSizeGiBMax: option('Largest virtual size of an image.', whole(1, 65_536), { default: () => 64 }),
   tinyImage: option('Folder of the ready-made image.', path, { default: (around) => join(around.installation, 'build/tiny') }),
   logLevel: choice('Least level that is logged.', ['trace', 'debug', 'info', 'warn', 'error', 'silent'], 'info'),
-  redisUrl: option('Reserved for mailboxes across hosts. Not built yet: must be unset.', z.never('Redis mailboxes are not built yet: unset it'), {
-    secret: true,
-  }),
+  redisUrl: option(
+    'Mailboxes across hosts. Unset: within this process. redis://, rediss:// (TLS), or redis+sentinel://HOST:PORT,HOST:PORT/NAME.', redisUrl, { secret: true },
+  ),
+  redisCa: option('File with the authority that signed the certificate of Redis. Unset: those of the system.', path),
+  address: option('Address of this host for the other hosts: image transfers and migrations. Unset: it is alone.', address),
+  ec2Url: option('EC2 as clients reach it, behind a balancer for instance. Unset: from bind and port.', httpUrl),
+  s3Url: option('S3 as clients and compute hosts reach it. Unset: from bind and port.', httpUrl),
+  flatInterface: option('Interface by which the guests\' bridges of all hosts are joined. Unset: guests of this host only.', interfaceName),
+  serviceDownSeconds: option('Silence after which a host counts as down.', whole(2, 3600), { default: () => 60 }),
+  instancesShared: choice('Are the instances\' disks on a folder that all hosts share (yes, no)?', ['yes', 'no'], 'no'),
+  simHosts: option('How many hosts the hypervisor sim pretends to be.', whole(1, 20_000), { default: () => 1 }),
 } as const;
 
 export type OptionName = keyof typeof options;

@@ -1,7 +1,7 @@
 // What every transport does to bodies: encode, decode and check them on both sides, so that nothing crosses that would
 // not cross a network, and the words in which a receiver's error travels.
 import { z } from 'zod';
-import { replyType, type Envelope, type ReplyBody } from '../messages/envelope.ts';
+import { decodeEnvelope, replyType, type Envelope, type ReplyBody } from '../messages/envelope.ts';
 import { entryOf, type MessageEntry, type MessageTable, type Protocol } from '../messages/protocol.ts';
 import { messageOf } from '../lib/errors.ts';
 import { TransportError } from './transport.ts';
@@ -69,6 +69,14 @@ export function failureOf(kind: 'remote' | 'expired' | 'invalid', error: unknown
 export function errorOf(failure: Extract<ReplyBody, { ok: false }>): TransportError {
   const { name, code, message } = failure.error;
   return new TransportError(failure.kind, message, { name, message, ...(code === undefined ? {} : { code }) });
+}
+
+/** A dead letter as a new message: nobody waits for its answer any more, and its time is not over. Undefined: it is no envelope of ours. */
+export function revivedEnvelope(text: string): Envelope | undefined {
+  const decoded = decodeEnvelope(text);
+  if ('undecodable' in decoded) return undefined;
+  const { replyTo: _nobody, deadline: _over, ...kept } = decoded.envelope;
+  return kept;
 }
 
 /** The reply to an ask; undefined for a message that wants none. */

@@ -99,6 +99,12 @@ export class LocalMedium {
     if (this.#deadLetters.length > this.#maxima.deadLettersMax) this.#deadLetters.shift();
   }
 
+  /** Takes a dead letter out. Undefined: there is none of that id. */
+  unbury(id: string): DeadLetter | undefined {
+    const position = this.#deadLetters.findIndex((letter) => letter.id === id);
+    return position < 0 ? undefined : this.#deadLetters.splice(position, 1)[0];
+  }
+
   deadLetters(): readonly DeadLetter[] {
     return [...this.#deadLetters];
   }

@@ -7,12 +7,12 @@ import type { Log } from '../lib/log.ts';
 import { decodeEnvelope, encodeEnvelope, envelopeVersion, type Envelope } from '../messages/envelope.ts';
 import type { AskVerb, BodyOf, Handlers, MessageTable, Protocol, ReplyOf, Role, TellVerb } from '../messages/protocol.ts';
 import { OpenAsks } from './asks.ts';
-import { entryFor, orderKeyOf, throughJson } from './codec.ts';
+import { entryFor, orderKeyOf, revivedEnvelope, throughJson } from './codec.ts';
 import type { Consumer } from './local-mailbox.ts';
 import { createLocalMedium, type LocalMaxima, type LocalMedium } from './local-medium.ts';
 import { Receiver, type Received, type ReceiverOptions } from './receiver.ts';
 import {
-  addressText, TransportError, type Address, type DeadLetter, type Delivery, type MailboxDepth, type SendOptions, type ServeOptions,
+  addressText, TransportError, type Address, type DeadLetter, type Delivery, type MailboxDepth, type OutboxMessage, type SendOptions, type ServeOptions,
   type Subscription, type Transport,
 } from './transport.ts';
 
@@ -143,6 +143,30 @@ class LocalTransport implements Transport {
 
   async deadLetters(): Promise<readonly DeadLetter[]> {
     return this.#medium.deadLetters();
+  }
+
+  async requeue(id: string): Promise<boolean> {
+    const letter = this.#medium.deadLetters().find((one) => one.id === id);
+    const revived = letter?.envelope === undefined ? undefined : revivedEnvelope(letter.envelope);
+    if (revived === undefined) return false;
+    if (!this.#medium.mailbox(revived.to).put(encodeEnvelope(revived), revived.orderKey)) {
+      throw new TransportError('mailboxFull', `the mailbox ${revived.to} is full`);
+    }
+    this.#medium.unbury(id);
+    return true;
+  }
+
+  async drop(id: string): Promise<boolean> {
+    return this.#medium.unbury(id) !== undefined;
+  }
+
+  async deliver(messages: readonly OutboxMessage[]): Promise<readonly string[]> {
+    this.#assertOpen();
+    const stored = messages.filter(({ mailbox, envelope }) => {
+      const decoded = decodeEnvelope(envelope);
+      return this.#medium.mailbox(mailbox).put(envelope, 'envelope' in decoded ? decoded.envelope.orderKey : undefined);
+    });
+    return stored.map(({ id }) => id);
   }
 
   async depths(): Promise<readonly MailboxDepth[]> {

@@ -43,17 +43,17 @@ export class Receiver {
     const decoded = decodeEnvelope(text);
     if ('undecodable' in decoded) {
       const { reason, error, id, type } = decoded.undecodable;
-      return { verdict: 'done', deadLetter: this.#deadLetter({ id, type }, reason, error) };
+      return { verdict: 'done', deadLetter: this.#deadLetter({ id, type }, reason, error, text) };
     }
     const { envelope } = decoded;
     const verb = verbOf(envelope, role, table);
     const entry = verb === undefined ? undefined : entryOf(table, verb);
     const handler = verb === undefined ? undefined : handlers[verb];
-    if (entry === undefined || handler === undefined) return this.#refuse(envelope, 'unknownType', `${role} knows no ${envelope.type}`);
+    if (entry === undefined || handler === undefined) return this.#refuse(envelope, text, 'unknownType', `${role} knows no ${envelope.type}`);
     const { id, requestId, deadline } = envelope;
-    if (deadline !== undefined && clock.now() >= deadline) return this.#refuse(envelope, 'expired', 'its deadline passed before it was taken');
+    if (deadline !== undefined && clock.now() >= deadline) return this.#refuse(envelope, text, 'expired', 'its deadline passed before it was taken');
     const body = entry.body.safeParse(envelope.body);
-    if (!body.success) return this.#refuse(envelope, 'invalid', z.prettifyError(body.error));
+    if (!body.success) return this.#refuse(envelope, text, 'invalid', z.prettifyError(body.error));
     try {
       const value = await handler(body.data, { id, requestId, deadline, deliveries });
       return { verdict: 'done', ...this.#answer(envelope, entry, value) };
@@ -66,9 +66,9 @@ export class Receiver {
   /** The end of a message that came too often. */
   poison(text: string, error: unknown): Received {
     const decoded = decodeEnvelope(text);
-    if ('undecodable' in decoded) return { verdict: 'done', deadLetter: this.#deadLetter(decoded.undecodable, 'poison', messageOf(error)) };
+    if ('undecodable' in decoded) return { verdict: 'done', deadLetter: this.#deadLetter(decoded.undecodable, 'poison', messageOf(error), text) };
     const { envelope } = decoded;
-    return { verdict: 'done', reply: this.#reply(envelope, failureOf('remote', error)), deadLetter: this.#deadLetter(envelope, 'poison', messageOf(error)) };
+    return { verdict: 'done', reply: this.#reply(envelope, failureOf('remote', error)), deadLetter: this.#deadLetter(envelope, 'poison', messageOf(error), text) };
   }
 
   /** An answer that does not fit its schema is the handler's mistake; its work is done, so that repeating would not mend it. */
@@ -81,17 +81,17 @@ export class Receiver {
     }
   }
 
-  #refuse(envelope: Envelope, reason: 'unknownType' | 'expired' | 'invalid', error: string): Received {
+  #refuse(envelope: Envelope, text: string, reason: 'unknownType' | 'expired' | 'invalid', error: string): Received {
     const kind = reason === 'expired' ? 'expired' : 'invalid';
     const reply = this.#reply(envelope, failureOf(kind, new TransportError(kind, error)));
-    return { verdict: 'done', reply, deadLetter: this.#deadLetter(envelope, reason, error) };
+    return { verdict: 'done', reply, deadLetter: this.#deadLetter(envelope, reason, error, text) };
   }
 
   #reply(envelope: Envelope, body: ReplyBody): Envelope | undefined {
     return replyTo(envelope, { id: this.#options.newId(), from: this.#options.process, body });
   }
 
-  #deadLetter(message: { id: string; type: string }, reason: DeadLetter['reason'], error: string): DeadLetter {
-    return { id: message.id, type: message.type, to: this.#options.mailbox, reason, error, at: this.#options.clock.now() };
+  #deadLetter(message: { id: string; type: string }, reason: DeadLetter['reason'], error: string, envelope: string): DeadLetter {
+    return { id: message.id, type: message.type, to: this.#options.mailbox, reason, error, at: this.#options.clock.now(), envelope };
   }
 }

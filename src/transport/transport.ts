@@ -2,6 +2,7 @@
 // it is acknowledged after the handler is done; a handler that fails or whose process dies gets it again, at most
 // `deliveriesMax` times, then it is a dead letter; order holds per mailbox and `orderKey`; mailboxes are bounded and refuse with
 // MailboxFull; past its deadline a message is answered `expired` and not executed. At-least-once: handlers are idempotent.
+import type { ServiceRecord } from './directory.ts';
 import type { AskVerb, BodyOf, Handlers, Protocol, MessageTable, ReplyOf, Role, TellVerb } from '../messages/protocol.ts';
 
 /** `compute@host1` (owned by one host) or `scheduler` (shared by all of the role). */
@@ -31,6 +32,8 @@ export interface Delivery {
 }
 
 export interface ServeOptions {
+  /** What the directory says of it, for an owned mailbox: the epoch taken in the database, the release, where it is reached. */
+  readonly service?: Partial<Pick<ServiceRecord, 'epoch' | 'version' | 'address' | 'hints'>>;
   /** Messages handled at once, over all order keys. Default 16. */
   readonly concurrencyMax?: number;
   /** Messages that may wait; beyond it senders get MailboxFull. Default 10 000. */
@@ -40,11 +43,22 @@ export interface ServeOptions {
 
 export interface DeadLetter {
   readonly id: string;
+  /** The encoded envelope, for show and requeue; absent when it was not kept. */
+  readonly envelope?: string | undefined;
   readonly type: string;
   readonly to: string;
   readonly reason: 'expired' | 'poison' | 'invalid' | 'unknownType' | 'unknownVersion' | 'noReceiver';
   readonly error: string | undefined;
   readonly at: number;
+}
+
+/** A message that the database has kept until it can be sent. */
+export interface OutboxMessage {
+  readonly id: string;
+  /** `scheduler`, `compute@h1`. */
+  readonly mailbox: string;
+  /** The encoded envelope. */
+  readonly envelope: string;
 }
 
 export interface Subscription {
@@ -88,7 +102,17 @@ export interface Transport {
   /** Hosts that serve the role now. */
   hosts(role: Role): Promise<readonly string[]>;
 
+  /** The newest come last. */
   deadLetters(): Promise<readonly DeadLetter[]>;
+  /** Puts a dead letter back into its mailbox as a new message without a deadline. False: there is none of that id. */
+  requeue(id: string): Promise<boolean>;
+  /** Forgets a dead letter. False: there is none of that id. */
+  drop(id: string): Promise<boolean>;
+  /**
+   * Puts envelopes of the outbox into their mailboxes, in order, in one go. Resolves with the ids that were stored (or were found not to be
+   * storable ever, and are dead letters); those of a full mailbox are not among them and are tried again later.
+   */
+  deliver(messages: readonly OutboxMessage[]): Promise<readonly string[]>;
   depths(): Promise<readonly MailboxDepth[]>;
 
   /** Stops everything; pending asks are rejected with `closed`. */

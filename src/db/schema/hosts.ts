@@ -16,6 +16,12 @@ export const hosts = pgTable('hosts', {
   claimedDiskGiB: integer('claimed_disk_gib').notNull().default(0),
   /** The kernel's boot id: when it changes, the machine was restarted and its guests with it. */
   bootId: text('boot_id').notNull(),
+  /** Where other hosts reach it (image transfers, migrations); null: this machine only. */
+  address: text('address'),
+  /** Not heard of since then, for longer than `serviceDownSeconds`; null while it is heard. Written by the host watcher, not by heartbeats. */
+  downSince: instant('down_since'),
+  /** Why it was disabled, in words: `drained by joe`. */
+  disabledReason: text('disabled_reason'),
   updatedAt: instant('updated_at').notNull(),
 });
 
@@ -26,6 +32,8 @@ export const services = pgTable(
     host: text('host').notNull(),
     role: text('role').notNull(),
     epoch: bigint('epoch', { mode: 'number' }).notNull(),
+    /** The release that runs: old and new stand side by side while roles are restarted one by one. */
+    version: text('version').notNull().default(''),
     startedAt: instant('started_at').notNull(),
   },
   (table) => [primaryKey({ columns: [table.host, table.role] })],

@@ -71,6 +71,8 @@ export const instances = pgTable(
     /** Placements tried so far, and the hosts that failed. */
     placements: integer('placements').notNull().default(0),
     failedHosts: jsonb('failed_hosts').$type<string[]>().notNull().default([]),
+    /** It ran when its host was lost: shown as stopped until the host returns, then adopted or started again. */
+    hostLost: boolean('host_lost').notNull().default(false),
     mac: text('mac').notNull().unique(),
     /** `kvm`, `qemu`, `lxc`, `sim`: of the host that runs it. */
     hypervisor: text('hypervisor'),

@@ -11,6 +11,12 @@ export interface StepRecord {
   readonly output?: unknown;
 }
 
+/** A mailbox (`scheduler`, `compute@h1`) and the actor there. */
+export interface DurableReplyTo {
+  readonly mailbox: string;
+  readonly actor: string;
+}
+
 export const operations = pgTable(
   'operations',
   {
@@ -32,10 +38,31 @@ export const operations = pgTable(
     steps: jsonb('steps').$type<StepRecord[]>().notNull().default([]),
     attempts: integer('attempts').notNull().default(0),
     error: text('error'),
+    /** Who is told, by a message written in the transaction that ends the operation: a reply-actor that outlives its asker. */
+    replyTo: jsonb('reply_to').$type<DurableReplyTo>(),
     /** Past this it is undone and failed. */
     deadline: instant('deadline').notNull(),
     createdAt: instant('created_at').notNull(),
     updatedAt: instant('updated_at').notNull(),
   },
   (table) => [index().on(table.resourceId, table.sequence), index().on(table.state, table.owner)],
+);
+
+/**
+ * Messages that wait to be put into a mailbox, written in the transaction that they tell of. The relay deletes them as it sends them: what
+ * is here was not sent yet, or was sent by a relay that died, and is sent again with the same id.
+ */
+export const outbox = pgTable(
+  'outbox',
+  {
+    /** The envelope's id. */
+    id: text('id').primaryKey(),
+    sequence: bigserial('sequence', { mode: 'number' }).notNull(),
+    /** `scheduler`, `compute@h1`. */
+    mailbox: text('mailbox').notNull(),
+    /** The encoded envelope. */
+    envelope: text('envelope').notNull(),
+    createdAt: instant('created_at').notNull(),
+  },
+  (table) => [index().on(table.sequence)],
 );
