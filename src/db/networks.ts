@@ -149,8 +149,8 @@ const selectPorts = (db: Queryable) =>
     .innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instances.id))
     .innerJoin(networks, eq(networks.id, fixedAddresses.networkId));
 
-/** Placed on that host and not terminated, with an address. */
-const livesOn = (host: string) => and(eq(instances.host, host), ne(instances.state, 'terminated'));
+/** Placed on that host, or on its way there, and not terminated, with an address. */
+const livesOn = (host: string) => and(or(eq(instances.host, host), eq(instances.migratingTo, host)), ne(instances.state, 'terminated'));
 
 /** Undefined: the instance has no address, or does not exist. */
 export async function portOfInstance(db: Queryable, instanceId: string): Promise<InstancePort | undefined> {

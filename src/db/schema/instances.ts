@@ -73,13 +73,15 @@ export const instances = pgTable(
     failedHosts: jsonb('failed_hosts').$type<string[]>().notNull().default([]),
     /** It ran when its host was lost: shown as stopped until the host returns, then adopted or started again. */
     hostLost: boolean('host_lost').notNull().default(false),
+    /** The host that it is on its way to, whose room is claimed already; null while it stays where it is. */
+    migratingTo: text('migrating_to'),
     mac: text('mac').notNull().unique(),
     /** `kvm`, `qemu`, `lxc`, `sim`: of the host that runs it. */
     hypervisor: text('hypervisor'),
     launchedAt: instant('launched_at').notNull(),
     terminatedAt: instant('terminated_at'),
   },
-  (table) => [index().on(table.projectId, table.id), index().on(table.host), index().on(table.state), index().on(table.reservationId)],
+  (table) => [index().on(table.projectId, table.id), index().on(table.host), index().on(table.migratingTo), index().on(table.state), index().on(table.reservationId)],
 );
 
 export const securityGroups = pgTable(
