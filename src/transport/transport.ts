@@ -61,6 +61,14 @@ export interface OutboxMessage {
   readonly envelope: string;
 }
 
+/** What carries the outbox of this process's transactions to the mailboxes. */
+export interface Relay {
+  /** After a commit that wrote to the outbox: sends it now instead of a little later. Costs nothing, never throws. */
+  kick(): void;
+  /** May more work be written for this mailbox? False while it is full, or too much waits to be sent. */
+  accepts(mailbox: string): boolean;
+}
+
 export interface Subscription {
   /** Stops taking messages, and waits for those in hand, at most until the deadline. What is not handled stays in the mailbox. */
   stop(deadlineMs: number): Promise<void>;
