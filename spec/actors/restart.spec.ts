@@ -71,7 +71,7 @@ describe('a start of the compute role', () => {
     const fetchImage = async (imageId: string) => {
       // While the old start fetches, a new one takes the operation.
       const epoch = await takeEpoch(made.database.db, { host: host.name, role: 'compute' }, new Date());
-      await takeOperation(made.database.db, { id: operation.id, owner: host.compute.owner.name, epoch, now: new Date() });
+      await takeOperation(made.database.db, { id: operation.id, owner: host.compute.owner.name, epoch, firstStep: 'image', now: new Date() });
       return `/images/${imageId}`;
     };
     await expect(performInstanceOperation({ host: host.compute, fetchImage }, operation, { signal: never, hurry: never })).rejects.toThrow('not held');

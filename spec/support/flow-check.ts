@@ -1,6 +1,6 @@
 // The generic proof of a flow: each step made to fail, killed at, and repeated; then the worlds are compared.
 import { expect, it } from 'vitest';
-import { FlowInterrupted, runFlow, type Flow, type FlowJournal, type FlowRecord, type Step } from '../../src/lib/flow.ts';
+import { FlowInterrupted, runFlow, type Flow, type FlowJournal, type FlowProgress, type FlowRecord, type Step } from '../../src/lib/flow.ts';
 
 export interface World<Context> {
   readonly context: Context;
@@ -15,10 +15,12 @@ export function memoryJournal(): FlowJournal & { state: 'running' | 'undoing'; r
     state: 'running' as 'running' | 'undoing',
     records: [] as readonly FlowRecord[],
     error: undefined as string | undefined,
-    async save(progress: { state: 'running' | 'undoing'; records: readonly FlowRecord[]; error: string | undefined }) {
+    async save({ state, records, error }: FlowProgress) {
       // As JSON, as the database keeps it: an output that does not survive that is a fault of the step.
-      Object.assign(journal, JSON.parse(JSON.stringify({ ...progress, error: progress.error ?? null })) as typeof progress);
-      journal.error = journal.error ?? undefined;
+      journal.records = JSON.parse(JSON.stringify(records)) as readonly FlowRecord[];
+      if (state !== 'done') journal.state = state;
+      journal.error = error;
+      return undefined;
     },
   };
   return journal;

@@ -160,12 +160,6 @@ export async function imagesInUse(db: Queryable, host: string): Promise<Set<stri
   return new Set(rows.flatMap((row) => [row.imageId, row.kernelId, row.ramdiskId]).filter((id) => id !== null));
 }
 
-/** Does the user want this instance gone? Looked at between steps, so that a launch does not outlive its termination. */
-export async function isEnding(db: Queryable, id: string): Promise<boolean> {
-  const [row] = await db.select({ state: instances.state }).from(instances).where(eq(instances.id, id));
-  return row === undefined || row.state === 'shutting-down' || row.state === 'terminated';
-}
-
 /** Instances without a host that wait to be placed or ended: what the scheduler sweeps. */
 export function unplacedInstances(db: Queryable): Promise<Instance[]> {
   return db.select().from(instances).where(and(isNull(instances.host), or(eq(instances.state, 'pending'), eq(instances.state, 'shutting-down'))));

@@ -1,10 +1,16 @@
 // The queries of durable operations. Whoever performs one holds it by (owner, epoch): a process of an earlier start changes nothing.
-import { and, asc, eq, inArray, lte, sql } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, inArray, lte, sql } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
+import { instances } from './schema/instances.ts';
 import { operations, type OperationState, type StepRecord } from './schema/operations.ts';
 import { newId } from '../lib/ids.ts';
 
 export type Operation = typeof operations.$inferSelect;
+
+export interface TakenOperation extends Operation {
+  /** The user has ended the resource meanwhile. */
+  readonly isEnding: boolean;
+}
 
 export const unfinished: readonly OperationState[] = ['waiting', 'running', 'undoing'];
 
@@ -40,26 +46,44 @@ export async function resourcesWithWork(db: Queryable, owner: string): Promise<s
   return rows.map((row) => row.resourceId);
 }
 
-/** Takes an operation for this start of the owner. Undefined: it is finished, or another's. */
-export async function takeOperation(db: Queryable, take: { id: string; owner: string; epoch: number; now: Date }): Promise<Operation | undefined> {
+/** Takes an operation for this start of the owner, and writes down the step that it begins with. Undefined: it is finished, or another's. */
+export async function takeOperation(
+  db: Queryable, take: { id: string; owner: string; epoch: number; firstStep: string | undefined; now: Date },
+): Promise<TakenOperation | undefined> {
+  const begun: StepRecord[] = take.firstStep === undefined ? [] : [{ name: take.firstStep, state: 'doing' }];
+  const isNew = sql`${operations.state} = 'waiting' and jsonb_array_length(${operations.steps}) = 0`;
   const [row] = await db.update(operations)
-    .set({ epoch: take.epoch, attempts: sql`${operations.attempts} + 1`, updatedAt: take.now })
+    .set({
+      epoch: take.epoch,
+      attempts: sql`${operations.attempts} + 1`,
+      state: sql`case when ${operations.state} = 'waiting' then 'running' else ${operations.state} end`,
+      steps: sql`case when ${isNew} then ${JSON.stringify(begun)}::jsonb else ${operations.steps} end`,
+      updatedAt: take.now,
+    })
     .where(and(eq(operations.id, take.id), eq(operations.owner, take.owner), lte(operations.epoch, take.epoch), inArray(operations.state, [...unfinished])))
-    .returning();
+    .returning({ ...getTableColumns(operations), isEnding: resourceEnds(db) });
   return row;
 }
 
-/** Records progress. False: this process does not hold the operation any more, and must not go on. */
+/** True when the user has ended the instance that the operation is about. */
+const resourceEnds = (db: Queryable) => sql<boolean>`exists (${db.select({ one: sql`1` }).from(instances)
+  .where(and(eq(instances.id, operations.resourceId), inArray(instances.state, ['shutting-down', 'terminated'])))})`;
+
+/** `ending`: it is held, but the user has ended the resource meanwhile, so that nothing more is to be made of it. `lost`: this process must not go on. */
+export type Hold = 'held' | 'ending' | 'lost';
+
+/** Records progress, if this process still holds the operation. */
 export async function recordProgress(
   db: Queryable,
   held: { id: string; owner: string; epoch: number },
   changes: { state?: OperationState; steps?: StepRecord[]; error?: string | null; owner?: string | null },
   now: Date,
-): Promise<boolean> {
-  const rows = await db.update(operations).set({ ...changes, updatedAt: now })
+): Promise<Hold> {
+  const [row] = await db.update(operations).set({ ...changes, updatedAt: now })
     .where(and(eq(operations.id, held.id), eq(operations.owner, held.owner), eq(operations.epoch, held.epoch), inArray(operations.state, [...unfinished])))
-    .returning({ id: operations.id });
-  return rows.length > 0;
+    .returning({ isEnding: resourceEnds(db) });
+  if (row === undefined) return 'lost';
+  return row.isEnding ? 'ending' : 'held';
 }
 
 /** The latest operations of a resource, newest first: for `novact explain`. */

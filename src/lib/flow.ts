@@ -24,12 +24,23 @@ export interface FlowRecord {
   readonly output?: unknown;
 }
 
-/** Where progress is kept. `save` throws when this process does not hold the work any more: then nothing further may be done. */
+export interface FlowProgress {
+  /** `done`: every step is, and so is the work; the same write ends it. */
+  readonly state: 'running' | 'undoing' | 'done';
+  readonly records: readonly FlowRecord[];
+  readonly error: string | undefined;
+}
+
+/** Where progress is kept. */
 export interface FlowJournal {
   readonly state: 'running' | 'undoing';
   readonly records: readonly FlowRecord[];
   readonly error: string | undefined;
-  save(progress: { state: 'running' | 'undoing'; records: readonly FlowRecord[]; error: string | undefined }): Promise<void>;
+  /**
+   * Throws when this process does not hold the work any more: then nothing further may be done. Resolves with a reason to give up, when the
+   * write found one.
+   */
+  save(progress: FlowProgress): Promise<string | undefined>;
 }
 
 export interface FlowOptions {
@@ -46,7 +57,7 @@ export class FlowInterrupted extends Error {
   override readonly name = 'FlowInterrupted';
 }
 
-/** Runs, resumes or goes on undoing. Throws FlowInterrupted, what `journal.save` throws, and what an `undo` throws: the caller tries again later. */
+/** Runs, resumes or goes on undoing; when it is done, the journal says so. Throws FlowInterrupted, what `journal.save` throws, and what an `undo` throws: the caller tries again later. */
 export async function runFlow<Context>(flow: Flow<Context>, context: Context, journal: FlowJournal, options: FlowOptions = {}): Promise<FlowResult> {
   const records = new Map(journal.records.map((record) => [record.name, record]));
   const progress = new Progress(flow, records, journal);
@@ -58,7 +69,7 @@ export async function runFlow<Context>(flow: Flow<Context>, context: Context, jo
       stopIfInterrupted(options);
       const reason = await options.giveUp?.();
       if (reason !== undefined) throw new Error(reason);
-      await progress.mark(step.name, { name: step.name, state: 'doing' });
+      await progress.begin(step.name);
       const output = await step.do(context, progress.outputs());
       progress.note(step.name, { name: step.name, state: 'done', output: output ?? null });
     } catch (error) {
@@ -66,7 +77,7 @@ export async function runFlow<Context>(flow: Flow<Context>, context: Context, jo
       return undoAll(flow, context, progress, messageOf(error), options);
     }
   }
-  await progress.flush();
+  await progress.finish();
   return { done: true, outputs: progress.outputs() };
 }
 
@@ -96,7 +107,7 @@ class Progress<Context> {
   readonly #records: Map<string, FlowRecord>;
   readonly #journal: FlowJournal;
   #isSaved = true;
-  #state: 'running' | 'undoing';
+  #state: FlowProgress['state'];
   #error: string | undefined;
 
   constructor(flow: Flow<Context>, records: Map<string, FlowRecord>, journal: FlowJournal) {
@@ -121,6 +132,14 @@ class Progress<Context> {
     this.#isSaved = false;
   }
 
+  /** The record is durable before the effect begins. What the journal said before this run it need not be told again. */
+  async begin(name: string): Promise<void> {
+    if (this.#isSaved && this.#records.get(name)?.state === 'doing') return;
+    this.note(name, { name, state: 'doing' });
+    const reason = await this.#save();
+    if (reason !== undefined) throw new Error(reason);
+  }
+
   async mark(name: string, record: FlowRecord): Promise<void> {
     this.note(name, record);
     await this.#save();
@@ -130,17 +149,24 @@ class Progress<Context> {
     if (!this.#isSaved) await this.#save();
   }
 
+  async finish(): Promise<void> {
+    this.#state = 'done';
+    this.#error = undefined;
+    await this.#save();
+  }
+
   async beginUndo(error: string): Promise<void> {
     this.#state = 'undoing';
     this.#error = error;
     await this.#save();
   }
 
-  async #save(): Promise<void> {
+  async #save(): Promise<string | undefined> {
     const records = this.#flow.steps.flatMap((step) => this.#records.get(step.name) ?? []);
     try {
-      await this.#journal.save({ state: this.#state, records, error: this.#error });
+      const reason = await this.#journal.save({ state: this.#state, records, error: this.#error });
       this.#isSaved = true;
+      return reason;
     } catch (cause) {
       throw new JournalLost(messageOf(cause), { cause });
     }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { runFlow, type Flow } from '../../../src/lib/flow.ts';
+import { runFlow, type Flow, type FlowProgress } from '../../../src/lib/flow.ts';
 import { checkFlow, memoryJournal } from '../../support/flow-check.ts';
 
 interface Things {
@@ -51,10 +51,36 @@ describe('a flow of three steps', () => {
   it('writes its journal once a step, and once more at the end', async () => {
     const journal = memoryJournal();
     const saved: string[] = [];
-    const counting = { ...journal, save: async ({ records }: { records: readonly { name: string; state: string }[] }) =>
-      void saved.push(records.map(({ name, state }) => `${name} ${state}`).join(', ')) };
+    const counting = { ...journal, save: async ({ state, records }: FlowProgress) => {
+      saved.push([...records.map((record) => `${record.name} ${record.state}`), state].join(', '));
+      return undefined;
+    } };
     await runFlow(flow, { made: new Set<string>() }, counting);
-    expect(saved).toEqual(['one doing', 'one done, two doing', 'one done, two done, three doing', 'one done, two done, three done']);
+    expect(saved).toEqual([
+      'one doing, running', 'one done, two doing, running', 'one done, two done, three doing, running', 'one done, two done, three done, done',
+    ]);
+  });
+
+  it('does not repeat what the journal says already', async () => {
+    const saved: string[] = [];
+    const journal = { ...memoryJournal(), records: [{ name: 'one', state: 'doing' as const }], save: async ({ records }: FlowProgress) => {
+      saved.push(records.map((record) => `${record.name} ${record.state}`).join(', '));
+      return undefined;
+    } };
+    await runFlow(flow, { made: new Set<string>() }, journal);
+    expect(saved[0]).toBe('one done, two doing');
+  });
+
+  it('gives up with the reason that the journal finds, and undoes', async () => {
+    const context = { made: new Set<string>() };
+    const memory = memoryJournal();
+    const journal = { ...memory, save: async (progress: FlowProgress) => {
+      await memory.save(progress);
+      return progress.records.length > 2 ? 'ended meanwhile' : undefined;
+    } };
+    expect(await runFlow(flow, context, journal)).toEqual({ done: false, error: 'ended meanwhile' });
+    expect([...context.made]).toEqual([]);
+    expect(memory.records.map(({ state }) => state)).toEqual(['undone', 'undone', 'undone']);
   });
 
   it('does nothing more when its journal is lost', async () => {

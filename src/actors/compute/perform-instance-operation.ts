@@ -1,5 +1,5 @@
 // Performs an operation on an instance of this host, and settles the row when it fails: the next host, or a lasting state with its reason.
-import { endInstance, isEnding, leaveHost, loadInstance, settle, type Instance, type InstanceOperationKind } from '../../db/instance-work.ts';
+import { endInstance, leaveHost, loadInstance, settle, type Instance, type InstanceOperationKind } from '../../db/instance-work.ts';
 import { finishOperation, restartOperation, type Operation } from '../../db/operations.ts';
 import { schedulerProtocol } from '../../messages/scheduler.ts';
 import type { Flow } from '../../lib/flow.ts';
@@ -37,7 +37,7 @@ export async function performInstanceOperation(deps: PerformDeps, operation: Ope
     db: host.db, clock: host.clock, log: host.log, owner: host.owner, operation, flow,
     context: { host, instance, requestId: operation.requestId, input: operation.input, fetchImage: deps.fetchImage, ...signals },
     signal: signals.signal,
-    giveUp: async () => (operation.kind === 'instance.terminate' || !(await isEnding(host.db, instance.id)) ? undefined : 'the user ended the instance'),
+    ...(operation.kind === 'instance.terminate' ? {} : { whenEnding: 'the user ended the instance' }),
     onFailed: (error) => afterFailure(host, instance, operation, error),
   });
 }

@@ -1,7 +1,6 @@
 // Performs one durable operation by its flow: takes it for this start of the owner, keeps its journal in the database, and says how it ended.
 import type { Db } from '../../db/db.ts';
 import { recordProgress, takeOperation, type Operation } from '../../db/operations.ts';
-import type { StepRecord } from '../../db/schema/operations.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { runFlow, type Flow, type FlowJournal } from '../../lib/flow.ts';
 import type { Log } from '../../lib/log.ts';
@@ -21,8 +20,8 @@ export interface Performance<Context> {
   readonly operation: Operation;
   readonly flow: Flow<Context>;
   readonly context: Context;
-  /** A reason not to go on, asked before each step, beside the deadline. */
-  readonly giveUp?: () => Promise<string | undefined>;
+  /** The reason with which it is given up when the user has ended the resource meanwhile. Undefined: it goes on all the same. */
+  readonly whenEnding?: string;
   readonly signal: AbortSignal;
   /** Everything is undone: settles the resource. True: the operation was handed on and stays unfinished. */
   readonly onFailed: (error: string) => Promise<boolean>;
@@ -36,7 +35,7 @@ const attemptsMax = 20;
 
 export async function performOperation<Context>(performance: Performance<Context>): Promise<Ending> {
   const { db, clock, owner, operation } = performance;
-  const taken = await takeOperation(db, { id: operation.id, owner: owner.name, epoch: owner.epoch, now: clock.date() });
+  const taken = await takeOperation(db, { id: operation.id, owner: owner.name, epoch: owner.epoch, firstStep: performance.flow.steps[0]?.name, now: clock.date() });
   if (taken === undefined) return 'lost';
   const held = { id: taken.id, owner: owner.name, epoch: owner.epoch };
   const log = performance.log.child({ operation: taken.id, kind: taken.kind, resource: taken.resourceId, requestId: taken.requestId });
@@ -47,10 +46,9 @@ export async function performOperation<Context>(performance: Performance<Context
   }
   const result = await runFlow(performance.flow, performance.context, journalOf(performance, taken, held), {
     signal: performance.signal,
-    giveUp: async () => (clock.now() > taken.deadline.getTime() ? 'not done within its time' : performance.giveUp?.()),
+    giveUp: () => (clock.now() > taken.deadline.getTime() ? 'not done within its time' : taken.isEnding ? performance.whenEnding : undefined),
   });
   if (result.done) {
-    await recordProgress(db, held, { state: 'done', error: null }, clock.date());
     log.info({ ms: clock.now() - startedAt }, 'operation done');
     return 'done';
   }
@@ -70,8 +68,9 @@ function journalOf<Context>(performance: Performance<Context>, taken: Operation,
     records: taken.steps,
     error: taken.error ?? undefined,
     async save({ state, records, error }) {
-      const kept = await recordProgress(performance.db, held, { state, steps: records as StepRecord[], error: error ?? null }, performance.clock.date());
-      if (!kept) throw new Error(`operation ${taken.id} is not held by ${held.owner} in epoch ${held.epoch} any more`);
+      const hold = await recordProgress(performance.db, held, { state, steps: [...records], error: error ?? null }, performance.clock.date());
+      if (hold === 'lost') throw new Error(`operation ${taken.id} is not held by ${held.owner} in epoch ${held.epoch} any more`);
+      return hold === 'ending' ? performance.whenEnding : undefined;
     },
   };
 }

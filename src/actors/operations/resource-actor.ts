@@ -81,11 +81,10 @@ function defineWorker(kind: ResourceKind): ActorDefinition<WorkerArgs, WorkerMes
   };
 }
 
-/** In order; and again for those that came meanwhile. The bound ends a loop over an operation that never finishes: the sweeper returns. */
+/** In order. What is wished meanwhile wakes the parent, which begins again after this; what nobody told of the sweeper finds. */
 async function performAll(kind: ResourceKind, state: WorkerArgs, signal: AbortSignal): Promise<void> {
-  for (let round = 0; round < 100 && !signal.aborted; round += 1) {
-    const [next] = (await unfinishedOperations(kind.db, state.resourceId)).filter((operation) => operation.owner === kind.owner);
-    if (next === undefined) return;
-    await kind.perform(next, { signal, hurry: state.hurry });
+  for (const operation of await unfinishedOperations(kind.db, state.resourceId)) {
+    if (signal.aborted) return;
+    if (operation.owner === kind.owner) await kind.perform(operation, { signal, hurry: state.hurry });
   }
 }
