@@ -5,11 +5,12 @@ import type { ActorContext, ActorDefinition, ActorSystem, Ref } from '../runtime
 import { instanceDirectory, type ComputeHost } from './host.ts';
 import { imageActor, type FetchMessage } from './image-cache.ts';
 import { performInstanceOperation } from './perform-instance-operation.ts';
-import { reconcileInstances } from './reconcile-instances.ts';
+import { lookAtInstances, reconcileInstances, type Reconciliation } from './reconcile-instances.ts';
 
 export type ComputeMessage =
   | { readonly type: 'work'; readonly instanceId: string }
-  | { readonly type: 'hypervisorChanged' };
+  /** Without an id: everything may have changed. */
+  | { readonly type: 'hypervisorChanged'; readonly instanceId?: string };
 
 export interface ComputeArgs {
   readonly host: ComputeHost;
@@ -44,14 +45,15 @@ export const computeActor: ActorDefinition<State, ComputeMessage, ComputeArgs> =
     const reconciler = context.spawn(reconcilerActor, 'reconciler', { ...args, wake });
     context.spawn(defineWorkSweeper({ db: host.db, owner: host.owner.name, intervalMs: host.limits.sweepIntervalMs, wake }), 'sweeper', undefined);
     const unsubscribe = host.hypervisor.subscribe((event) => {
-      if (event.type !== 'disconnected') system.tell(context.self, { type: 'hypervisorChanged' });
+      if (event.type === 'connected') system.tell(context.self, { type: 'hypervisorChanged' });
+      else if (event.type === 'domain') system.tell(context.self, { type: 'hypervisorChanged', instanceId: event.instanceId });
     });
     return { host, instances, reconciler, unsubscribe };
   },
   handle(state, message) {
     const { system } = state.host;
     if (message.type === 'work') system.tell(state.instances, { name: message.instanceId, message: { type: 'work' } });
-    else system.tell(state.reconciler, { type: 'soon' });
+    else system.tell(state.reconciler, { ...message, type: 'soon' });
   },
   onError: () => 'resume',
   onChildFailed: () => 'restart',
@@ -85,36 +87,67 @@ function folder<S, M, A>(
   };
 }
 
-type ReconcileMessage = { readonly type: 'soon' } | { readonly type: 'reconcile' };
+type ReconcileMessage =
+  /** An event: its domain is looked at, or, without a name, everything. */
+  | { readonly type: 'soon'; readonly instanceId?: string }
+  | { readonly type: 'look' }
+  | { readonly type: 'reconcile' };
 
 interface ReconcilerState extends ComputeArgs {
   readonly wake: (instanceId: string) => void;
+  /** What events have named since the last look. */
+  named: Set<string>;
+  everything: boolean;
   pending: { cancel(): void } | undefined;
   hostRestarted: (() => Promise<void>) | undefined;
+  purgedAt: number;
 }
 
 /** Events come in bursts; one look after the burst is enough. */
 const settleMs = 100;
+/** What is purged is the whole cloud's: each host does it, but seldom. */
+const purgeIntervalMs = 300_000;
 
 const reconcilerActor: ActorDefinition<ReconcilerState, ReconcileMessage, ComputeArgs & { wake: (instanceId: string) => void }> = {
   kind: 'reconciler',
+  mailboxMax: 10_000,
   init(context, args) {
     context.after(0, { type: 'reconcile' });
     context.every(args.host.limits.reconcileIntervalMs, { type: 'reconcile' });
-    return { ...args, pending: undefined };
+    return { ...args, named: new Set(), everything: false, pending: undefined, purgedAt: Number.NEGATIVE_INFINITY };
   },
-  handle: (state, message, context) => (message.type === 'soon' ? soon(state, context) : reconcile(state)),
+  handle(state, message, context) {
+    if (message.type === 'soon') return soon(state, message.instanceId, context);
+    return message.type === 'look' ? look(state) : reconcile(state);
+  },
   onError: () => 'resume',
 };
 
-function soon(state: ReconcilerState, context: ActorContext<ReconcileMessage>): void {
-  state.pending ??= context.after(settleMs, { type: 'reconcile' });
+function soon(state: ReconcilerState, instanceId: string | undefined, context: ActorContext<ReconcileMessage>): void {
+  if (instanceId === undefined) state.everything = true;
+  else state.named.add(instanceId);
+  state.pending ??= context.after(settleMs, { type: 'look' });
+}
+
+async function look(state: ReconcilerState): Promise<void> {
+  state.pending = undefined;
+  if (state.everything) return reconcile(state);
+  const { named } = state;
+  state.named = new Set();
+  if (named.size > 0) wakeAll(state, await lookAtInstances(state.host, named, { hostRestarted: state.hostRestarted !== undefined }));
 }
 
 async function reconcile(state: ReconcilerState): Promise<void> {
-  state.pending = undefined;
-  const { wake } = await reconcileInstances(state.host, { hostRestarted: state.hostRestarted !== undefined });
+  state.everything = false;
+  const now = state.host.clock.now();
+  const purge = now - state.purgedAt >= purgeIntervalMs;
+  const found = await reconcileInstances(state.host, { hostRestarted: state.hostRestarted !== undefined, purge });
+  if (purge) state.purgedAt = now;
   await state.hostRestarted?.();
   state.hostRestarted = undefined;
+  wakeAll(state, found);
+}
+
+function wakeAll(state: ReconcilerState, { wake }: Reconciliation): void {
   for (const instanceId of wake) state.wake(instanceId);
 }

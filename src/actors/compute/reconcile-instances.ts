@@ -1,6 +1,7 @@
 // Compares the instances of this host as they should be with the domains and folders that there are, and mends the difference. Without
-// input: a notice only wakes it earlier. What it does not know it reports and leaves alone.
+// input: a notice only makes it look earlier at the domains it names. What it does not know it reports and leaves alone.
 import { instancesById, instancesOfHost, overdueInstances, purgeTerminated, settle, type Instance } from '../../db/instance-work.ts';
+import { idleInstances } from '../../db/idle-instances.ts';
 import { insertOperation, purgeEndedOperations, resourcesWithWork } from '../../db/operations.ts';
 import type { DomainStatus } from '../../drivers/hypervisor/driver.ts';
 import { newRequestId } from '../../lib/ids.ts';
@@ -13,8 +14,24 @@ export interface Reconciliation {
   readonly wake: readonly string[];
 }
 
-/** `hostRestarted`: the machine was restarted since the rows were written, so that guests that should run are started. */
-export async function reconcileInstances(host: ComputeHost, options: { hostRestarted: boolean }): Promise<Reconciliation> {
+export interface ReconcileOptions {
+  /** The machine was restarted since the rows were written, so that guests that should run are started. */
+  readonly hostRestarted: boolean;
+}
+
+/** Looks at the domains that events named: as `reconcileInstances`, at the cost of these alone. What an operation works on is its own business. */
+export async function lookAtInstances(host: ComputeHost, ids: ReadonlySet<string>, options: ReconcileOptions): Promise<Reconciliation> {
+  const domains = new Map((await host.hypervisor.list(host.cloudId)).map((domain) => [domain.instanceId, domain]));
+  const wake: string[] = [];
+  for (const row of await idleInstances(host.db, [...ids])) {
+    const domain = domains.get(row.id);
+    if (row.host !== host.name) await reapStranger(host, row, domain);
+    else if (await reconcileOne(host, row, domain, options)) wake.push(row.id);
+  }
+  return { wake };
+}
+
+export async function reconcileInstances(host: ComputeHost, options: ReconcileOptions & { purge: boolean }): Promise<Reconciliation> {
   // Reality first: a row that changes in between belongs to an operation, and those are skipped.
   const domains = new Map((await host.hypervisor.list(host.cloudId)).map((domain) => [domain.instanceId, domain]));
   const rows = await instancesOfHost(host.db, host.name);
@@ -28,13 +45,15 @@ export async function reconcileInstances(host: ComputeHost, options: { hostResta
   }
   await handleUnknown(host, rows, domains);
   wake.push(...(await resolveOverdue(host, busy)));
-  await purgeTerminated(host.db, new Date(host.clock.now() - host.limits.terminatedVisibleMs));
-  await purgeEndedOperations(host.db, new Date(host.clock.now() - endedOperationsKeptMs));
+  if (options.purge) {
+    await purgeTerminated(host.db, new Date(host.clock.now() - host.limits.terminatedVisibleMs));
+    await purgeEndedOperations(host.db, new Date(host.clock.now() - endedOperationsKeptMs));
+  }
   await evictImages(host);
   return { wake };
 }
 
-async function reconcileOne(host: ComputeHost, row: Instance, domain: DomainStatus | undefined, options: { hostRestarted: boolean }): Promise<boolean> {
+async function reconcileOne(host: ComputeHost, row: Instance, domain: DomainStatus | undefined, options: ReconcileOptions): Promise<boolean> {
   const runs = domain?.state === 'running' || domain?.state === 'paused';
   switch (row.state) {
     case 'terminated':
@@ -105,9 +124,13 @@ async function handleUnknown(host: ComputeHost, rows: readonly Instance[], domai
   if (strangers.size === 0) return;
   for (const row of await instancesById(host.db, [...strangers])) {
     strangers.delete(row.id);
-    if (row.state === 'terminated' || (row.host !== null && row.host !== host.name)) await reap(host, row, domains.get(row.id));
+    await reapStranger(host, row, domains.get(row.id));
   }
   if (strangers.size > 0) host.log.warn({ unknown: [...strangers] }, 'domains or folders that no instance explains; left as they are');
+}
+
+async function reapStranger(host: ComputeHost, row: Instance, domain: DomainStatus | undefined): Promise<void> {
+  if (row.state === 'terminated' || (row.host !== null && row.host !== host.name)) await reap(host, row, domain);
 }
 
 /** A transitional state past its deadline without an operation at work would be stuck for ever: it is resolved by a new one. */
