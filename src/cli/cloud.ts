@@ -1,6 +1,7 @@
-// The contract between the command line and the composition root (src/roles/all.ts): `up` takes the lock, opens the database and hands
-// over; the root starts every role in this process and says how to reach it.
+// The contract between the command line and the composition root (src/roles/all.ts): `up` and the role launchers take the lock, open the
+// database and hand over; the root starts every role, or the one asked for, in this process and says how to reach it.
 import type { OpsSource } from '../api/ops/source.ts';
+import type { RoleName } from '../config/options.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Log } from '../lib/log.ts';
 
@@ -17,6 +18,10 @@ export type CloudSettings = Settings & { readonly databaseUrl: string };
 
 export interface StartOptions {
   readonly log: Log;
+  /** The release that runs. */
+  readonly version: string;
+  /** The one role of this process; absent: all of them. */
+  readonly role?: RoleName | undefined;
   /** One line of progress for people: `registering novact-tiny (24 MB)`. */
   readonly onProgress: (text: string) => void;
   /** The top of the actor tree gave up, or a server died: the process ends, the next start recovers. */
@@ -25,9 +30,10 @@ export interface StartOptions {
 
 export interface RunningCloud extends OpsSource {
   readonly endpoints: { readonly ec2: string; readonly s3: string; readonly metadata: string };
-  readonly founder: FounderKey;
-  /** What runs the guests, and what there is to say about it. */
-  readonly hypervisor: { readonly kind: string; readonly notice: string | undefined };
+  /** Known to the processes that show it to clients: `up` and the api. */
+  readonly founder: FounderKey | undefined;
+  /** What runs the guests, and what there is to say about it; of processes that run guests. */
+  readonly hypervisor: { readonly kind: string; readonly notice: string | undefined } | undefined;
   /** Clean: nothing new is accepted, work in hand ends or is left to the next start, guests go on. */
   stop(): Promise<void>;
 }
@@ -35,4 +41,4 @@ export interface RunningCloud extends OpsSource {
 export type StartCloud = (settings: CloudSettings, options: StartOptions) => Promise<RunningCloud>;
 
 /** For `down --purge`: guests, bridges, rules and images of this cloud are gone; the database is read, not removed. Repeatable. */
-export type PurgeCloud = (settings: CloudSettings, options: Pick<StartOptions, 'log' | 'onProgress'>) => Promise<void>;
+export type PurgeCloud = (settings: CloudSettings, options: Pick<StartOptions, 'log' | 'onProgress' | 'version'>) => Promise<void>;

@@ -8,7 +8,8 @@ import { createLog } from '../lib/log.ts';
 import type { PurgeCloud } from './cloud.ts';
 import { databaseFolders, openChosenDatabase } from './database.ts';
 import type { Output } from './output.ts';
-import { lastSettings, lockState, stateOwner } from './state-folder.ts';
+import { isLockFile, lastSettings, lockState, stateOwners, type StateOwner } from './state-folder.ts';
+import { version } from './version.ts';
 
 export interface DownOptions {
   readonly settings: Settings;
@@ -21,18 +22,22 @@ const stopTimeoutMs = 60_000;
 
 /** After: no novact runs on this state folder. Not an error if none did. */
 export async function stopRunning({ settings, output, clock }: Omit<DownOptions, 'purgeCloud'>): Promise<void> {
-  const owner = await stateOwner(settings);
-  if (owner === undefined) return output.line(`no novact is running on ${settings.state}`);
-  process.kill(owner.pid, 'SIGTERM');
+  const owners = await stateOwners(settings);
+  if (owners.length === 0) return output.line(`no novact is running on ${settings.state}`);
+  // A supervisor ends its own roles, one after another: a role that somebody else ends it would start again.
+  const asked = owners.some(({ role }) => role === undefined) ? owners.filter(({ role }) => role === undefined) : owners;
+  for (const { holder } of asked) process.kill(holder.pid, 'SIGTERM');
   const deadline = clock.now() + stopTimeoutMs;
-  while ((await stateOwner(settings))?.pid === owner.pid) {
+  const isLeft = (one: StateOwner, now: readonly StateOwner[]) => now.some(({ holder }) => holder.pid === one.holder.pid);
+  for (let now = owners; asked.some((one) => isLeft(one, now)); now = await stateOwners(settings)) {
     if (clock.now() > deadline) {
-      const { log } = statePaths(settings);
-      throw new Error(`process ${owner.pid} does not end after ${stopTimeoutMs / 1_000} s; see ${log}, or end it: kill -9 ${owner.pid}`);
+      const pids = asked.filter((one) => isLeft(one, now)).map(({ holder }) => holder.pid).join(' ');
+      throw new Error(`process ${pids} does not end after ${stopTimeoutMs / 1_000} s; see the logs in ${settings.state}, or end it: kill -9 ${pids}`);
     }
     await clock.sleep(100);
   }
-  output.line(`stopped process ${owner.pid}; guests go on`);
+  for (const { holder, role } of asked) output.line(`stopped process ${holder.pid}${role === undefined ? '' : ` (novact-${role})`}`);
+  output.line('guests go on');
 }
 
 /** After: nothing of this cloud is left on the machine. Repeatable, also after it was cut short. */
@@ -59,7 +64,7 @@ async function purgeHost({ settings, output, purgeCloud }: DownOptions): Promise
   const log = createLog({ level: settings.logLevel, file: statePaths(settings).log });
   const database = await openChosenDatabase(settings, { log, onFatal: (error) => output.note(messageOf(error)) });
   try {
-    await purgeCloud({ ...settings, databaseUrl: database.url }, { log, onProgress: (text) => output.line(`  ${text}`) });
+    await purgeCloud({ ...settings, databaseUrl: database.url }, { log, version: version(), onProgress: (text) => output.line(`  ${text}`) });
   } finally {
     await database.stop();
   }
@@ -70,11 +75,14 @@ async function purgeHost({ settings, output, purgeCloud }: DownOptions): Promise
 
 /** Only what novact put there: the folder may have been chosen carelessly. */
 async function removeState(settings: Settings, output: Output): Promise<void> {
-  const { lock, ...own } = statePaths(settings);
+  const { lock, ...own } = statePaths({ state: settings.state }); // A master key that lies elsewhere is not novact's to remove.
   for (const path of Object.values(own)) await rm(path, { recursive: true, force: true });
   const named = settings.databaseUrl;
   if (named?.startsWith('pglite:/') === true) await rm(named.slice('pglite:'.length), { recursive: true, force: true });
-  const left = (await readdir(settings.state)).filter((name) => name !== basename(lock) && name !== `${basename(lock)}.guard`);
+  for (const name of await readdir(settings.state)) {
+    if (/^novact-[a-z]+\.log$/.test(name) || (isLockFile(settings, name) && !name.startsWith(basename(lock)))) await rm(join(settings.state, name), { force: true });
+  }
+  const left = (await readdir(settings.state)).filter((name) => !isLockFile(settings, name));
   if (left.length === 0) output.line(`  removed ${settings.state}`);
   else output.line(`  left in ${settings.state}, as novact did not put it there: ${left.map((name) => join(settings.state, name)).join(', ')}`);
 }

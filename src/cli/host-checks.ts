@@ -4,13 +4,13 @@ import { access, readFile, stat, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { freemem } from 'node:os';
 import { dirname, join } from 'node:path';
-import { environmentKey, type OptionName } from '../config/options.ts';
+import { environmentKey, type OptionName, type RoleName } from '../config/options.ts';
 import { networkDriverOf, statePaths, type Settings } from '../config/settings.ts';
 import { postgresObstacle } from '../drivers/postgres/cluster.ts';
 import { messageOf, SetupError } from '../lib/errors.ts';
 import type { Run } from '../lib/exec.ts';
 import { lockHolder } from '../lib/lock.ts';
-import { clientRequirements, databaseRequirements, hypervisorRequirements, missingOf, networkRequirements, type Requirement } from './requirements.ts';
+import { clientRequirements, databaseRequirements, hypervisorRequirements, imageRequirements, missingOf, networkRequirements, type Requirement } from './requirements.ts';
 
 export interface CheckResult {
   readonly name: string;
@@ -23,16 +23,17 @@ export interface CheckResult {
 
 const isRoot = (): boolean => process.getuid?.() === 0;
 
-/** Before `up` changes anything. Throws SetupError naming all that is missing at once. */
-export async function checkHost(settings: Settings): Promise<void> {
-  const wantsHost = settings.hypervisor === 'libvirt' || networkDriverOf(settings) === 'linux';
+/** Before `up` or a role changes anything. Throws SetupError naming all that is missing at once. */
+export async function checkHost(settings: Settings, role?: RoleName): Promise<void> {
+  const requirements = requirementsOf(settings, role);
+  const wantsHost = [...hypervisorRequirements, ...networkRequirements].some((one) => requirements.includes(one) && !imageRequirements.includes(one));
   if (wantsHost && !isRoot()) {
     throw new SetupError(
       'real guests and networks need root',
       'Run it as root (sudo npm start), or try everything but real guests as you are: bin/novact up --hypervisor sim',
     );
   }
-  const missing = missingOf(requirementsOf(settings));
+  const missing = missingOf(requirements);
   if (missing.length === 0) return;
   throw new SetupError(
     `missing on this machine: ${missing.map(({ program, purpose }) => `${program} (${purpose})`).join(', ')}`,
@@ -40,10 +41,12 @@ export async function checkHost(settings: Settings): Promise<void> {
   );
 }
 
-function requirementsOf(settings: Settings): readonly Requirement[] {
+function requirementsOf(settings: Settings, role: RoleName | undefined): readonly Requirement[] {
+  const has = (one: RoleName) => role === undefined || role === one;
+  const images = has('compute') ? hypervisorRequirements : has('objectstore') ? imageRequirements : [];
   return [
-    ...(settings.hypervisor === 'libvirt' ? hypervisorRequirements : []),
-    ...(networkDriverOf(settings) === 'linux' ? networkRequirements : []),
+    ...(settings.hypervisor === 'libvirt' ? images : []),
+    ...(networkDriverOf(settings) === 'linux' && has('network') ? networkRequirements : []),
     ...(settings.databaseUrl === undefined && isRoot() ? databaseRequirements : []),
   ];
 }

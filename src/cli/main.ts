@@ -1,20 +1,23 @@
-// The entry of the `novact` command: runs what was asked for and ends the process with a documented code.
+// The entry of the `novact` command and of the role launchers: runs what was asked for and ends the process with a documented code.
 import { CommanderError } from 'commander';
+import type { RoleName } from '../config/options.ts';
 import { createOutput, exitCodes, reportFailure } from './output.ts';
-import { createProgram } from './program.ts';
+import { createProgram, createRoleProgram, type ProgramContext } from './program.ts';
 import { Interrupted } from './up.ts';
 
-export async function main(argv: readonly string[]): Promise<void> {
+/** With a role, what `bin/novact-ROLE` does. */
+export async function main(argv: readonly string[], role?: RoleName): Promise<void> {
   const output = createOutput(process.stdout, process.stderr, process.env);
   let code: number = exitCodes.done;
-  const program = createProgram({
+  const context: ProgramContext = {
     output,
     environment: process.env,
     directory: process.cwd(),
     root: () => import('../roles/all.ts'),
     ended: untilSignal,
     setExitCode: (wanted) => (code = wanted),
-  });
+  };
+  const program = role === undefined ? createProgram(context) : createRoleProgram(context, role);
   overrideExits(program);
   try {
     await program.parseAsync([...argv]);

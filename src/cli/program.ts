@@ -2,11 +2,12 @@
 import { Command, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { loadSettings, type LoadedSettings } from '../config/load.ts';
-import { flagName, optionNames, optionOf, surroundings, type OptionName } from '../config/options.ts';
+import { flagName, optionNames, optionOf, roleNames, surroundings, type OptionName, type RoleName } from '../config/options.ts';
 import { statePaths } from '../config/settings.ts';
 import { systemClock } from '../lib/clock.ts';
 import { createRun } from '../lib/exec.ts';
 import { silentLog } from '../lib/log.ts';
+import { requireBuilt } from '../roles/names.ts';
 import type { PurgeCloud, StartCloud } from './cloud.ts';
 import { purge, stopRunning } from './down.ts';
 import { examineHost } from './host-checks.ts';
@@ -40,6 +41,7 @@ export function createProgram(context: ProgramContext): Command {
     .showHelpAfterError('(see: novact --help)')
     .addHelpText('after', exitCodeHelp);
   addUp(program, context);
+  addRoles(program, context);
   addDown(program, context);
   addStatus(program, context);
   addDoctor(program, context);
@@ -53,7 +55,11 @@ export function createProgram(context: ProgramContext): Command {
 
 /** A command that takes settings. The few that matter to it are in its help, the others work all the same. */
 function command(parent: Command, name: string, text: string, shown: readonly OptionName[] | 'all' = ['state']): Command {
-  const made = parent.command(name).description(text).option('--config <file>', 'settings file; default: novact.toml here, else /etc/novact/novact.toml');
+  return takesSettings(parent.command(name), text, shown);
+}
+
+function takesSettings(made: Command, text: string, shown: readonly OptionName[] | 'all'): Command {
+  made.description(text).option('--config <file>', 'settings file; default: novact.toml here, else /etc/novact/novact.toml');
   for (const optionName of optionNames) {
     const option = new Option(`${flagName(optionName)} <value>`, optionOf(optionName).text);
     made.addOption(shown === 'all' || shown.includes(optionName) ? option : option.hideHelp());
@@ -61,7 +67,7 @@ function command(parent: Command, name: string, text: string, shown: readonly Op
   return made.helpOption('-h, --help', 'print this help').addHelpText('after', exitCodeHelp);
 }
 
-function load(flags: Flags, { environment, directory }: ProgramContext): LoadedSettings {
+function load(flags: Flags, { environment, directory }: ProgramContext, role?: RoleName): LoadedSettings {
   const given = Object.fromEntries(
     optionNames.flatMap((optionName) => {
       const value = flags[attributeName(optionName)];
@@ -69,7 +75,7 @@ function load(flags: Flags, { environment, directory }: ProgramContext): LoadedS
     }),
   );
   const configFile = flags['config'];
-  return loadSettings({ flags: given, environment, directory, configFile: typeof configFile === 'string' ? configFile : undefined, around: surroundings() });
+  return loadSettings({ flags: given, environment, directory, configFile: typeof configFile === 'string' ? configFile : undefined, around: surroundings(role) });
 }
 
 /** commander's own name of a flag. */
@@ -81,6 +87,35 @@ function addUp(program: Command, context: ProgramContext): void {
     const { startCloud } = await context.root();
     context.setExitCode(await up({ loaded, output: context.output, startCloud, ended: context.ended() }));
   });
+}
+
+/** What `bin/novact-ROLE` runs. */
+export function createRoleProgram(context: ProgramContext, role: RoleName): Command {
+  const program = new Command(`novact-${role}`).version(version(), '-V, --version', 'print the version').showHelpAfterError(`(see: novact-${role} --help)`);
+  return runsRole(program, context, role);
+}
+
+const roleTexts: Readonly<Record<RoleName, string>> = {
+  api: 'the EC2 and STS API: several may run, behind one address',
+  scheduler: 'chooses hosts for guests, and watches over hosts: several may run',
+  compute: 'runs the guests of this host',
+  network: 'the bridges, addresses and rules of this host',
+  volume: 'not built yet',
+  objectstore: 'the S3 API, and the images',
+};
+
+function runsRole(made: Command, context: ProgramContext, role: RoleName): Command {
+  return takesSettings(made, `run the role ${role} in the foreground: ${roleTexts[role]}`, 'all').action(async (flags: Flags) => {
+    requireBuilt(role);
+    const loaded = load(flags, context, role);
+    const { startCloud } = await context.root();
+    context.setExitCode(await up({ loaded, output: context.output, startCloud, role, ended: context.ended() }));
+  });
+}
+
+function addRoles(program: Command, context: ProgramContext): void {
+  const parent = program.command('role').description('run one role as a process of its own: the same as bin/novact-NAME');
+  for (const role of roleNames) runsRole(parent.command(role), context, role);
 }
 
 function addDown(program: Command, context: ProgramContext): void {

@@ -18,6 +18,9 @@ export const hypervisorRequirements: readonly Requirement[] = [
   { program: 'debugfs', package: 'e2fsprogs', purpose: 'copies trees out of images without mounting them' },
 ];
 
+/** Of these, what registering an image needs: no root, and no daemon. */
+export const imageRequirements: readonly Requirement[] = hypervisorRequirements.filter(({ program }) => program === 'qemu-img' || program === 'debugfs');
+
 /** For real networks. */
 export const networkRequirements: readonly Requirement[] = [
   { program: 'ip', package: 'iproute2', purpose: 'makes bridges' },

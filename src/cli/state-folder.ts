@@ -1,8 +1,9 @@
-// The state folder: made and proved writable before anything else, and owned by one process at a time.
+// The state folder: made and proved writable before anything else, and owned by one process at a time, or by one process for each role.
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { statePaths, type Settings } from '../config/settings.ts';
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { roleNames, type RoleName } from '../config/options.ts';
+import { roleLock, statePaths, type Settings } from '../config/settings.ts';
 import type { Clock } from '../lib/clock.ts';
 import { messageOf, SetupError } from '../lib/errors.ts';
 import { acquireLock, LockHeld, lockHolder, type Lock, type LockHolder } from '../lib/lock.ts';
@@ -44,15 +45,60 @@ export async function lastSettings(settings: Settings): Promise<Settings> {
   return text === undefined ? settings : { ...settings, ...(JSON.parse(text) as Partial<Settings>), state: settings.state };
 }
 
-/** One novact per state folder; a second one is told who has it. */
+/** The command whose processes share the folder with the one that supervises them. */
+export const servicesCommand = 'up --services';
+
+/** One novact per state folder, beside no role of its own process; a second one is told who has it. */
 export async function lockState(settings: Settings, clock: Clock, command: string): Promise<Lock> {
+  const lock = await take(settings, statePaths(settings).lock, { clock, command });
+  const [other] = (await stateOwners(settings)).filter((owner) => owner.role !== undefined);
+  if (other === undefined) return lock;
+  await lock.release();
+  throw heldError(settings, new LockHeld(other.path, other.holder));
+}
+
+/** One process of a role, beside other roles, but not beside a novact that runs all of them in itself. */
+export async function lockRole(settings: Settings, clock: Clock, role: RoleName): Promise<Lock> {
+  const lock = await take(settings, roleLock(settings, role), { clock, command: `role ${role}` });
+  const whole = await stateOwner(settings);
+  if (whole === undefined || (whole.notes['command'] === servicesCommand && whole.pid === process.ppid)) return lock;
+  await lock.release();
+  throw heldError(settings, new LockHeld(statePaths(settings).lock, whole));
+}
+
+async function take(settings: Settings, path: string, { clock, command }: { clock: Clock; command: string }): Promise<Lock> {
   try {
-    return await acquireLock(statePaths(settings).lock, { now: clock.date(), notes: { command, opsPort: String(settings.opsPort) } });
+    return await acquireLock(path, { now: clock.date(), notes: { command, opsPort: String(settings.opsPort) } });
   } catch (error) {
     if (!(error instanceof LockHeld)) throw error;
     throw heldError(settings, error);
   }
 }
+
+/** A process that runs on a state folder. */
+export interface StateOwner {
+  readonly path: string;
+  /** Undefined: all roles, or the supervisor of roles. */
+  readonly role: RoleName | undefined;
+  readonly holder: LockHolder;
+}
+
+/** Every novact that runs on this state folder: the whole one first, then the roles by name. */
+export async function stateOwners(settings: Settings): Promise<readonly StateOwner[]> {
+  const whole = await stateOwner(settings);
+  const names = (await readdir(settings.state).catch(() => [])).filter((name) => /^novact-[a-z]+(-\d+)?\.lock$/.test(name)).toSorted();
+  const roles = await Promise.all(names.map(async (name) => {
+    const path = join(settings.state, name);
+    const role = roleNames.find((one) => one === name.split(/[-.]/)[1]);
+    const holder = await lockHolder(path).catch(() => undefined); // Not ours, or another machine's: nothing that can be asked.
+    return holder === undefined || role === undefined ? [] : [{ path, role, holder }];
+  }));
+  return [...(whole === undefined ? [] : [{ path: statePaths(settings).lock, role: undefined, holder: whole }]), ...roles.flat()];
+}
+
+/** Files of locks, also of those that nobody holds. */
+export const isLockFile = (settings: Settings, name: string): boolean =>
+  name.startsWith(basename(statePaths(settings).lock)) || /^novact-[a-z]+(-\d+)?\.lock(\.guard|\.draft)?$/.test(name);
 
 function heldError(settings: Settings, error: LockHeld): SetupError {
   const { holder } = error;

@@ -1,9 +1,9 @@
-// `novact up`: the whole cloud in the foreground. Everything that can be wrong with the machine is said before anything is changed;
-// Ctrl-C ends it cleanly and leaves the guests running.
+// `novact up`, the whole cloud in the foreground, and `novact role NAME`, one part of it. Everything that can be wrong with the machine is
+// said before anything is changed; Ctrl-C or SIGTERM ends it cleanly and leaves the guests running.
 import { startOpsServer } from '../api/ops/server.ts';
-import { environmentKey, type OptionName } from '../config/options.ts';
+import { environmentKey, type OptionName, type RoleName } from '../config/options.ts';
 import type { LoadedSettings } from '../config/load.ts';
-import { statePaths, type Settings } from '../config/settings.ts';
+import { roleLog, statePaths, type Settings } from '../config/settings.ts';
 import { systemClock } from '../lib/clock.ts';
 import { messageOf, SetupError } from '../lib/errors.ts';
 import { createLog } from '../lib/log.ts';
@@ -12,13 +12,16 @@ import { writeCredentials } from './credentials.ts';
 import { openChosenDatabase, type ChosenDatabase } from './database.ts';
 import { bindProblem, checkHost } from './host-checks.ts';
 import { exitCodes, type Output } from './output.ts';
-import { ensureOpsToken, lockState, prepareStateFolder, rememberSettings } from './state-folder.ts';
+import { sayReady } from './say-ready.ts';
+import { ensureOpsToken, lockRole, lockState, prepareStateFolder, rememberSettings } from './state-folder.ts';
 import { version } from './version.ts';
 
 export interface UpOptions {
   readonly loaded: LoadedSettings;
   readonly output: Output;
   readonly startCloud: StartCloud;
+  /** The one role to run; absent: all of them. */
+  readonly role?: RoleName | undefined;
   /** Resolves with the name of the signal that asks for the end. A second one ends at once. */
   readonly ended: Promise<string>;
 }
@@ -27,23 +30,24 @@ export interface UpOptions {
 type Closers = (() => Promise<unknown>)[];
 
 /** Returns the exit code when the cloud has stopped. */
-export async function up({ loaded, output, startCloud, ended }: UpOptions): Promise<number> {
+export async function up({ loaded, output, startCloud, role, ended }: UpOptions): Promise<number> {
   const { settings } = loaded;
   const closers: Closers = [];
   const startedAt = performance.now();
-  banner(loaded, output);
+  banner(loaded, output, role);
   try {
-    await checkHost(settings);
+    checkTogether(settings, role);
+    await checkHost(settings, role);
     await prepareStateFolder(settings);
-    const lock = await lockState(settings, systemClock, 'up');
+    const lock = role === undefined ? await lockState(settings, systemClock, 'up') : await lockRole(settings, systemClock, role);
     closers.push(() => lock.release());
-    await checkPorts(settings);
+    await checkPorts(settings, role);
     await rememberSettings(settings);
     const { fatal, onFatal } = watchForDeath();
-    const cloud = await Promise.race([start(settings, { output, startCloud, closers, onFatal }), fatal, interrupted(ended)]);
-    sayReady(settings, cloud, output, performance.now() - startedAt);
+    const cloud = await Promise.race([start(settings, { output, startCloud, role, closers, onFatal }), fatal, interrupted(ended)]);
+    sayReady(settings, cloud, { output, role, ms: performance.now() - startedAt });
     const signal = await Promise.race([ended, fatal]);
-    output.line(`${signal}: stopping; guests go on`);
+    output.line(`${signal}: stopping${role === undefined || role === 'compute' ? '; guests go on' : ''}`);
     return exitCodes.done;
   } finally {
     await closeAll(closers, output);
@@ -61,19 +65,20 @@ function watchForDeath(): { fatal: Promise<never>; onFatal: (error: unknown) => 
 interface StartContext {
   readonly output: Output;
   readonly startCloud: StartCloud;
+  readonly role: RoleName | undefined;
   readonly closers: Closers;
   readonly onFatal: (error: unknown) => void;
 }
 
-async function start(settings: Settings, { output, startCloud, closers, onFatal }: StartContext): Promise<RunningCloud> {
-  const log = createLog({ level: settings.logLevel, file: statePaths(settings).log });
+async function start(settings: Settings, { output, startCloud, role, closers, onFatal }: StartContext): Promise<RunningCloud> {
+  const log = createLog({ level: settings.logLevel, file: role === undefined ? statePaths(settings).log : roleLog(settings, role) });
   closers.push(() => new Promise<void>((resolve) => log.flush(() => resolve())));
   const since = systemClock.date().toISOString();
   let cloud: RunningCloud | undefined;
   let database: ChosenDatabase | undefined;
   const facts = () => ({
-    version: version(), pid: process.pid, since, state: settings.state,
-    database: database?.label ?? 'starting', hypervisor: cloud?.hypervisor.kind, endpoints: cloud?.endpoints,
+    version: version(), pid: process.pid, since, state: settings.state, role, host: settings.host,
+    database: database?.label ?? 'starting', hypervisor: cloud?.hypervisor?.kind, endpoints: cloud?.endpoints,
   });
   const ops = await startOpsServer({ port: settings.opsPort, token: await ensureOpsToken(settings), log, facts, source: () => cloud });
   closers.push(() => ops.close());
@@ -82,10 +87,10 @@ async function start(settings: Settings, { output, startCloud, closers, onFatal 
   closers.push(database.stop);
   say(`database: ${database.label}`);
   if (database.notice !== undefined) say(output.tint('yellow', database.notice));
-  const running = await startCloud({ ...settings, databaseUrl: database.url }, { log, onProgress: say, onFatal });
+  const running = await startCloud({ ...settings, databaseUrl: database.url }, { log, version: version(), role, onProgress: say, onFatal });
   closers.push(() => running.stop());
   cloud = running;
-  await writeCredentials(settings, running.endpoints, running.founder);
+  if (running.founder !== undefined) await writeCredentials(settings, running.endpoints, running.founder);
   return running;
 }
 
@@ -109,8 +114,12 @@ export class Interrupted extends Error {
 }
 
 /** A server would say so too, but only after the database and half of the roles were started. */
-async function checkPorts(settings: Settings): Promise<void> {
-  const wanted: readonly (readonly [OptionName, string])[] = [['apiPort', settings.bind], ['s3Port', settings.bind], ['opsPort', '127.0.0.1']];
+async function checkPorts(settings: Settings, role: RoleName | undefined): Promise<void> {
+  const wanted: readonly (readonly [OptionName, string])[] = [
+    ...(role === undefined || role === 'api' ? [['apiPort', settings.bind] as const] : []),
+    ...(role === undefined || role === 'objectstore' ? [['s3Port', settings.bind] as const] : []),
+    ['opsPort', '127.0.0.1'],
+  ];
   for (const [optionName, bind] of wanted) {
     const port = Number(settings[optionName]);
     const problem = await bindProblem(bind, port);
@@ -122,32 +131,19 @@ async function checkPorts(settings: Settings): Promise<void> {
   }
 }
 
-function banner({ settings, notices }: LoadedSettings, output: Output): void {
-  output.line(`${output.tint('bold', `novact ${version()}`)}  ${settings.state}`);
-  for (const notice of notices) output.line(`  ${output.tint('yellow', notice)}`);
+/** A role that is alone in its process needs what all processes of the cloud share. */
+function checkTogether({ databaseUrl, redisUrl }: Settings, role: RoleName | undefined): void {
+  if (role === undefined) return;
+  const isShared = databaseUrl !== undefined && !databaseUrl.startsWith('pglite:');
+  if (isShared && redisUrl !== undefined) return;
+  const lacking = [...(isShared ? [] : ['NOVACT_DATABASE_URL=postgres://… (PGlite is for one process)']), ...(redisUrl === undefined ? ['NOVACT_REDIS_URL=redis://…'] : [])];
+  throw new SetupError(
+    `novact-${role} is one process of several: they need a PostgreSQL and a Redis that all of them reach`,
+    `Set ${lacking.join(' and ')} (docs/guide/many-hosts.md). All in one process: bin/novact up; all on this machine: bin/novact up --services.`,
+  );
 }
 
-/** What a program said may have many lines; the log has them all. */
-const oneLine = (text: string): string => {
-  const joined = text.replaceAll(/\s+/g, ' ');
-  return joined.length > 160 ? `${joined.slice(0, 159)}…` : joined;
-};
-
-function sayReady(settings: Settings, cloud: RunningCloud, output: Output, ms: number): void {
-  const paths = statePaths(settings);
-  const { tint } = output;
-  const facts: readonly (readonly [string, string])[] = [
-    ['EC2', cloud.endpoints.ec2],
-    ['S3', cloud.endpoints.s3],
-    ['hypervisor', [cloud.hypervisor.kind, ...(cloud.hypervisor.notice === undefined ? [] : [`(${oneLine(cloud.hypervisor.notice)})`])].join(' ')],
-    ['keys', `${paths.novarc}, ${paths.s3cfg}`],
-    ['log', paths.log],
-  ];
-  output.line(`${tint('green', 'novact is ready')} after ${(ms / 1_000).toFixed(1)} s: EC2 at ${cloud.endpoints.ec2} S3 at ${cloud.endpoints.s3}`);
-  for (const [name, value] of facts) output.line(`  ${tint('dim', name.padEnd(10))}  ${value}`);
-  output.line('Try, in another terminal:');
-  for (const command of ['bin/novact try', `. ${paths.novarc} && aws ec2 describe-images`, `s3cmd -c ${paths.s3cfg} mb s3://first`]) {
-    output.line(`  ${tint('cyan', command)}`);
-  }
-  output.line(tint('dim', 'Ctrl-C stops it; guests go on and are adopted by the next start.'));
+function banner({ settings, notices }: LoadedSettings, output: Output, role: RoleName | undefined): void {
+  output.line(`${output.tint('bold', `novact${role === undefined ? '' : `-${role}`} ${version()}`)}  ${settings.state}`);
+  for (const notice of notices) output.line(`  ${output.tint('yellow', notice)}`);
 }

@@ -150,9 +150,11 @@ function checked(optionName: OptionName, candidate: Candidate): unknown {
   return absolute(optionName, result.data, candidate.base);
 }
 
+const pathOptions: ReadonlySet<OptionName> = new Set<OptionName>(['state', 'tinyImage', 'libvirtSocket', 'redisCa', 'masterKey']);
+
 function absolute(optionName: OptionName, value: unknown, base: string): unknown {
   if (typeof value !== 'string') return value;
-  if (optionName === 'state' || optionName === 'tinyImage' || optionName === 'libvirtSocket') return resolve(base, value);
+  if (pathOptions.has(optionName)) return resolve(base, value);
   if (optionName !== 'databaseUrl' || !value.startsWith('pglite:') || value === 'pglite:memory') return value;
   return `pglite:${resolve(base, value.slice('pglite:'.length))}`;
 }

@@ -6,6 +6,13 @@ import { fileURLToPath } from 'node:url';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 
+/** The parts of novact that can be processes of their own: `bin/novact-NAME`. */
+export const roleNames = ['api', 'scheduler', 'compute', 'network', 'volume', 'objectstore'] as const;
+export type RoleName = (typeof roleNames)[number];
+
+/** Each role has an ops port of its own, so that all of them can run on one machine. */
+const opsPortOf: Readonly<Record<RoleName, number>> = { api: 8779, scheduler: 8781, compute: 8782, network: 8783, volume: 8784, objectstore: 8785 };
+
 /** Facts of the machine that some defaults depend on; passed in, so that specs need no other machine. */
 export interface Surroundings {
   readonly isRoot: boolean;
@@ -13,6 +20,8 @@ export interface Surroundings {
   readonly hostname: string;
   /** The folder novact was cloned into or installed to. */
   readonly installation: string;
+  /** The one role that this process runs; absent in the command `novact`, which runs all. */
+  readonly role?: RoleName | undefined;
 }
 
 export interface Option<T = unknown> {
@@ -67,8 +76,12 @@ export const options = {
   s3Port: option('Port of the S3 API.', port, { default: () => 3333 }),
   metadataPort: option('Port to which guests\' requests for 169.254.169.254 are led.', port, { default: () => 8775 }),
   dashboardPort: option('Port of the web dashboard.', port, { default: () => 8780 }),
-  opsPort: option('Port of health, Prometheus metrics and `novact status`, always on 127.0.0.1.', port, { default: () => 8779 }),
+  opsPort: option(
+    'Port of health, Prometheus metrics and `novact status`, always on 127.0.0.1. Default: 8779; scheduler 8781, compute 8782, network 8783, objectstore 8785.',
+    port, { default: ({ role }) => opsPortOf[role ?? 'api'] },
+  ),
   databaseUrl: option('Unset: a private PostgreSQL in the state folder. Else postgres://… or pglite:DIRECTORY.', databaseUrl, { secret: true }),
+  masterKey: option('File with the key that seals secrets in the database: the same on every host. Unset: master.key in the state folder.', path),
   host: option('Name of this host in the cloud.', name, { default: (around) => around.hostname }),
   zone: option('Availability zone of this host.', name, { default: () => 'nova' }),
   region: option('Name of the region.', name, { default: () => 'nova' }),
@@ -125,12 +138,13 @@ export const environmentKey = (optionName: OptionName): string => `NOVACT_${file
 export const flagName = (optionName: OptionName): string => `--${fileKey(optionName).replaceAll('_', '-')}`;
 
 /** The machine this process runs on. */
-export function surroundings(): Surroundings {
+export function surroundings(role?: RoleName): Surroundings {
   const short = hostname().split('.')[0]?.replaceAll(/[^A-Za-z0-9._-]/g, '-') ?? '';
   return {
     isRoot: process.getuid?.() === 0,
     home: homedir(),
     hostname: /^[A-Za-z0-9]/.test(short) ? short.slice(0, 63) : 'localhost',
     installation: fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, ''),
+    role,
   };
 }

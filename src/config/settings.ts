@@ -1,6 +1,6 @@
 // The resolved settings that every role is started with, and the places in the state folder that follow from them.
 import { join } from 'node:path';
-import type { Option, options } from './options.ts';
+import type { Option, options, RoleName } from './options.ts';
 
 /** One value for each line of the options table, checked and with defaults filled in. */
 export type Settings = {
@@ -18,6 +18,7 @@ export interface StatePaths {
   /** The key under which secrets in the database are sealed. */
   readonly masterKey: string;
   readonly postgres: string;
+  readonly redis: string;
   readonly pglite: string;
   readonly objects: string;
   readonly images: string;
@@ -30,15 +31,16 @@ export interface StatePaths {
   readonly log: string;
 }
 
-export function statePaths(settings: Pick<Settings, 'state'>): StatePaths {
+export function statePaths(settings: Pick<Settings, 'state'> & Partial<Pick<Settings, 'masterKey'>>): StatePaths {
   const at = (name: string) => join(settings.state, name);
   return {
     novarc: at('novarc'),
     s3cfg: at('s3cfg'),
     lock: at('novact.lock'),
     opsToken: at('ops-token'),
-    masterKey: at('master.key'),
+    masterKey: settings.masterKey ?? at('master.key'),
     postgres: at('postgres'),
+    redis: at('redis'),
     pglite: at('pglite'),
     objects: at('objects'),
     images: at('images'),
@@ -47,6 +49,32 @@ export function statePaths(settings: Pick<Settings, 'state'>): StatePaths {
     kvmProbe: at('kvm-probe.json'),
     lastSettings: at('settings.json'),
     log: at('novact.log'),
+  };
+}
+
+/** Roles of which a host can run several, told apart by their ops ports. */
+const severalRoles: readonly RoleName[] = ['api', 'scheduler', 'objectstore'];
+
+/** The lock of a role that runs as a process of its own on this state folder. */
+export function roleLock(settings: Pick<Settings, 'state' | 'opsPort'>, role: RoleName): string {
+  return join(settings.state, `novact-${role}${severalRoles.includes(role) ? `-${settings.opsPort}` : ''}.lock`);
+}
+
+export const roleLog = (settings: Pick<Settings, 'state'>, role: RoleName): string => join(settings.state, `novact-${role}.log`);
+
+/** The address at which this host reaches a server that listens on `bind`; with a name for other hosts, that. */
+function reachable({ bind, address }: Pick<Settings, 'bind' | 'address'>): string {
+  return bind === '0.0.0.0' || bind === '::' ? (address ?? '127.0.0.1') : bind;
+}
+
+const urlTo = (host: string, port: number): string => `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+
+/** Where clients reach the EC2 API and S3, without a slash at the end. */
+export function endpointsOf(settings: Settings): { readonly ec2: string; readonly s3: string } {
+  const host = reachable(settings);
+  return {
+    ec2: (settings.ec2Url ?? urlTo(host, settings.apiPort)).replace(/\/+$/, ''),
+    s3: (settings.s3Url ?? urlTo(host, settings.s3Port)).replace(/\/+$/, ''),
   };
 }
 

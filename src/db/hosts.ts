@@ -13,6 +13,8 @@ export interface HostReport {
   readonly memoryMiB: number;
   readonly diskGiB: number;
   readonly bootId: string;
+  /** Where other hosts reach it; null: this machine only. */
+  readonly address?: string | null;
 }
 
 /** Announces a host with what it can carry. Returns the boot id known of it: another one means that the machine was restarted since. */

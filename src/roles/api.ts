@@ -4,20 +4,22 @@ import { allActions } from '../api/ec2/actions/index.ts';
 import { createEc2Server } from '../api/http/server.ts';
 import type { ObservedRequest } from '../api/http/app.ts';
 import { authenticateEc2 } from '../auth/authenticate.ts';
-import { reachable, type Foundation } from './foundation.ts';
+import { endpointsOf } from '../config/settings.ts';
+import type { Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
 export async function startApi(foundation: Foundation, options: { observe: (request: ObservedRequest) => void }): Promise<void> {
-  const { settings, system, transport, db, clock, auth } = foundation;
+  const { settings, system, transport, relay, db, clock, auth } = foundation;
   const log = foundation.log.child({ role: 'api' });
   const dispatcher = createDispatcher({
     actions: allActions,
     authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect),
     services: {
-      db, transport, clock, log, region: settings.region, zone: settings.zone, dnsDomain: settings.dnsDomain,
-      endpoint: `http://${reachable(settings.bind)}:${settings.apiPort}`,
+      db, transport, relay, clock, log, region: settings.region, zone: settings.zone, dnsDomain: settings.dnsDomain,
+      endpoint: endpointsOf(settings).ec2,
     },
   });
   const server = createEc2Server({ dispatcher, log, clock, observe: options.observe });
+  foundation.drain.add('server', (deadlineMs) => server.close(deadlineMs));
   await startListener(system, 'api', { server, host: settings.bind, port: settings.apiPort });
 }

@@ -11,7 +11,8 @@ import type { HypervisorDriver } from '../drivers/hypervisor/driver.ts';
 import { createHttpImageSource } from '../drivers/image-source/http.ts';
 import type { ImageSource } from '../drivers/image-source/driver.ts';
 import { computeProtocol } from '../messages/compute.ts';
-import { bootId, reachable, type Foundation } from './foundation.ts';
+import { endpointsOf } from '../config/settings.ts';
+import { bootId, keep, serviceOf, type Foundation } from './foundation.ts';
 import type { SystemKey } from './founding.ts';
 
 const limits = {
@@ -30,7 +31,7 @@ export interface ComputeDrivers {
 }
 
 export async function startCompute(foundation: Foundation, drivers: ComputeDrivers): Promise<void> {
-  const { settings, paths, system, transport, db, clock, cloudId } = foundation;
+  const { settings, paths, system, transport, relay, db, clock, cloudId } = foundation;
   const log = foundation.log.child({ role: 'compute' });
   const files = createLocalFiles({ clock });
   await files.ensureDirectory(paths.instances);
@@ -38,7 +39,7 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
   const { hostRestarted } = await announce(foundation, drivers.hypervisor, files);
   const epoch = await takeEpoch(db, { host: settings.host, role: 'compute' }, clock.date());
   const host: ComputeHost = {
-    name: settings.host, cloudId, db, clock, log, system, transport, files,
+    name: settings.host, cloudId, db, clock, log, system, transport, relay, files,
     hypervisor: drivers.hypervisor,
     disk: drivers.disk,
     imageSource: imageSource(foundation, drivers.systemKey),
@@ -47,10 +48,10 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
     limits: { ...limits, imageCacheBytesMax: settings.imageCacheGiB * 2 ** 30 },
   };
   const ref = system.spawn(computeActor, 'compute', { host, hostRestarted });
-  await transport.serve({ role: 'compute', host: settings.host }, computeProtocol, {
+  await keep(foundation, transport.serve({ role: 'compute', host: settings.host }, computeProtocol, {
     performOperation: ({ instanceId }) => system.tell(ref, { type: 'work', instanceId }),
     readConsole: ({ instanceId }) => readConsole(host, instanceId),
-  });
+  }, { service: serviceOf(foundation, epoch) }));
 }
 
 /** What this host can carry, less what is kept back. What guests already have of the disk is counted as claimed, and so is no loss. */
@@ -62,7 +63,7 @@ async function announce(
   const used = await usedByInstances(files, paths.instances);
   const current = await bootId();
   const { knownBootId } = await reportHost(db, {
-    name: settings.host, zone: settings.zone, hypervisor: hypervisor.info.kind, cores, bootId: current,
+    name: settings.host, zone: settings.zone, address: settings.address ?? null, hypervisor: hypervisor.info.kind, cores, bootId: current,
     memoryMiB: Math.max(0, memoryMiB - settings.memoryReservedMiB),
     diskGiB: Math.max(0, Math.floor((free + used) / 2 ** 30) - settings.diskReservedGiB),
   }, clock.date());
@@ -76,7 +77,7 @@ async function usedByInstances(files: FilesDriver, directory: string): Promise<n
 }
 
 function imageSource({ settings, clock }: Foundation, key: SystemKey): ImageSource {
-  const endpoint = `http://${reachable(settings.bind)}:${settings.s3Port}`;
+  const endpoint = endpointsOf(settings).s3;
   return createHttpImageSource({
     clock,
     stallMs: 30_000,

@@ -1,20 +1,28 @@
-// What every role of a process stands on: database, transport, actor system, auth manager, and who this host is.
+// What every role of a process stands on: database, mailboxes, directory, actor system, auth manager, and who this host is. Alone, a process
+// has its mailboxes in itself; with a Redis named, they are there, and the cloud is as many processes as one likes.
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createActorSystem } from '../actors/runtime/system.ts';
+import { startRelay } from '../actors/operations/relay.ts';
 import type { ActorSystem } from '../actors/runtime/actor.ts';
 import { AuthManager } from '../auth/manager.ts';
+import type { RoleName } from '../config/options.ts';
 import { statePaths, type Settings, type StatePaths } from '../config/settings.ts';
 import { openDatabase, type OpenDatabase } from '../db/connect.ts';
 import type { Db } from '../db/db.ts';
+import { underCloudLock } from '../db/founding-lock.ts';
 import { ensureSetting } from '../db/hosts.ts';
 import { createDbAuthDriver } from '../drivers/auth/db.ts';
 import { systemClock, type Clock } from '../lib/clock.ts';
+import { SetupError } from '../lib/errors.ts';
 import { createRun, type Run } from '../lib/exec.ts';
 import type { Log } from '../lib/log.ts';
-import { loadSealer } from '../lib/sealed.ts';
-import { createLocalTransport } from '../transport/local.ts';
-import type { Transport } from '../transport/transport.ts';
+import type { Directory } from '../transport/directory.ts';
+import type { Relay, Subscription, Transport } from '../transport/transport.ts';
+import { createDrain, type Drain } from './drain.ts';
+import { openMailboxes } from './mailboxes.ts';
+import { openMasterKey } from './master-key.ts';
+import { processName } from './names.ts';
 
 export interface Foundation {
   readonly settings: Settings;
@@ -23,50 +31,102 @@ export interface Foundation {
   readonly clock: Clock;
   readonly db: Db;
   readonly transport: Transport;
+  /** Carries what this process leaves in the outbox: kicked after every commit that left work for an owner. */
+  readonly relay: Relay;
+  readonly directory: Directory;
   readonly system: ActorSystem;
   readonly auth: AuthManager;
   /** Commands on this host, inside its network namespace if it has one. */
   readonly run: Run;
   /** Marks this cloud's domains. */
   readonly cloudId: string;
+  /** Of this process, unique in the cloud. */
+  readonly process: string;
+  /** The release, as others see it in the directory. */
+  readonly version: string;
+  /** Every subscription and every server of a role is told to it, so that the end is gentle. */
+  readonly drain: Drain;
+  /** Runs work that is done once for the whole cloud while no other process does. */
+  once<T>(name: 'founding' | 'tinyImage', work: () => Promise<T>): Promise<T>;
+  /** Gently: stops taking, finishes what is in hand up to a deadline, says goodbye. */
   close(): Promise<void>;
+}
+
+export interface FoundationOptions {
+  readonly log: Log;
+  readonly onFatal: (error: unknown) => void;
+  readonly version: string;
+  /** The one role of this process; absent: all. */
+  readonly role?: RoleName | undefined;
 }
 
 const stopDeadlineMs = 20_000;
 
-export async function layFoundation(
-  settings: Settings & { readonly databaseUrl: string },
-  options: { log: Log; onFatal: (error: unknown) => void },
-): Promise<Foundation> {
-  const { log } = options;
-  const clock = systemClock;
-  const paths = statePaths(settings);
-  const database: OpenDatabase = await openDatabase(settings.databaseUrl);
+export async function layFoundation(settings: Settings & { readonly databaseUrl: string }, options: FoundationOptions): Promise<Foundation> {
+  refuseTrialDatabase(settings);
+  const closers: (() => Promise<void>)[] = [];
+  const closeAll = async () => {
+    for (const close of closers.splice(0).toReversed()) await close();
+  };
   try {
-    const { db } = database;
-    const cloudId = await ensureSetting(db, 'cloudId', () => randomBytes(8).toString('hex'));
-    const auth = new AuthManager({ driver: createDbAuthDriver({ db, clock }), sealer: await loadSealer(paths.masterKey) });
-    const transport = createLocalTransport({ clock, log, process: settings.host });
-    const system = createActorSystem({ name: settings.host, clock, log, onFatal: options.onFatal });
-    return {
-      settings, paths, log, clock, db, transport, system, auth, cloudId,
-      run: createRun({ log, networkNamespace: settings.networkNamespace }),
-      async close() {
-        await system.stop(stopDeadlineMs);
-        await transport.close();
-        await database.close();
-      },
-    };
+    const database: OpenDatabase = await openDatabase(settings.databaseUrl);
+    closers.push(() => database.close());
+    return await lay(settings, options, { database, closers, closeAll });
   } catch (error) {
-    await database.close();
+    await closeAll();
     throw error;
   }
 }
+
+interface Ground {
+  readonly database: OpenDatabase;
+  readonly closers: (() => Promise<void>)[];
+  readonly closeAll: () => Promise<void>;
+}
+
+async function lay(settings: Settings, { log, onFatal, version, role }: FoundationOptions, { database, closers, closeAll }: Ground): Promise<Foundation> {
+  const clock = systemClock;
+  const paths = statePaths(settings);
+  const { db } = database;
+  const once: Foundation['once'] = (name, work) => underCloudLock(database, name, work);
+  const cloudId = await ensureSetting(db, 'cloudId', () => randomBytes(8).toString('hex'));
+  const sealer = await once('founding', () => openMasterKey(db, paths.masterKey));
+  const auth = new AuthManager({ driver: createDbAuthDriver({ db, clock }), sealer });
+  const name = processName(role, settings.host);
+  const { transport, directory, close } = await openMailboxes(settings, { clock, log, process: name });
+  closers.push(close);
+  const system = createActorSystem({ name: settings.host, clock, log, onFatal });
+  closers.push(() => system.stop(stopDeadlineMs));
+  const relay = startRelay({ db, transport, clock, log, system });
+  const drain = createDrain(log);
+  closers.push(() => drain.run());
+  return {
+    settings, paths, log, clock, db, transport, relay, directory, system, auth, cloudId, version, drain, once, process: name,
+    run: createRun({ log, networkNamespace: settings.networkNamespace }),
+    close: closeAll,
+  };
+}
+
+/** PGlite lives in one process: with mailboxes for many, it would be the truth of one of them only. */
+function refuseTrialDatabase({ databaseUrl, redisUrl }: Settings): void {
+  if (redisUrl === undefined || databaseUrl?.startsWith('pglite:') !== true) return;
+  throw new SetupError(
+    'PGlite is for one process, but NOVACT_REDIS_URL is for many',
+    'Name a PostgreSQL (NOVACT_DATABASE_URL=postgres://…), or leave out NOVACT_REDIS_URL.',
+  );
+}
+
+/** Takes note of a subscription, for the drain. */
+export async function keep(foundation: Pick<Foundation, 'drain'>, serving: Promise<Subscription>): Promise<void> {
+  const subscription = await serving;
+  foundation.drain.add('mailbox', (deadlineMs) => subscription.stop(deadlineMs));
+}
+
+/** What the directory says of a host's role. */
+export const serviceOf = ({ settings, version }: Pick<Foundation, 'settings' | 'version'>, epoch: number) =>
+  ({ epoch, version, ...(settings.address === undefined ? {} : { address: settings.address }) });
 
 /** Of the running kernel: another one means that the machine was restarted. */
 export async function bootId(): Promise<string> {
   return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
 }
-
-/** The address under which this host reaches a server that listens on `bind`. */
-export const reachable = (bind: string): string => (bind === '0.0.0.0' || bind === '::' ? '127.0.0.1' : bind);

@@ -20,7 +20,10 @@ export interface Founding {
   readonly systemKey: SystemKey;
 }
 
-export async function ensureFounding(foundation: Foundation): Promise<Founding> {
+/** Of processes that start at once, one makes it and the others find it. */
+export const ensureFounding = (foundation: Foundation): Promise<Founding> => foundation.once('founding', () => found(foundation));
+
+async function found(foundation: Foundation): Promise<Founding> {
   const { db } = foundation;
   await seedInstanceTypes(db);
   const founder = await ensurePerson(foundation, { user: founderName, project: founderProject, setting: 'founderKey' });
@@ -43,4 +46,3 @@ async function ensurePerson(
   await writeSetting(db, wanted.setting, key.accessKeyId);
   return { accessKeyId: key.accessKeyId, secret: key.secretAccessKey, projectId: project.id };
 }
-

@@ -6,15 +6,17 @@ import type { NetworkHost } from '../actors/network/host.ts';
 import { ensurePort, removePort } from '../actors/network/ports.ts';
 import { createMetadataServer } from '../api/metadata/server.ts';
 import { networkDriverOf } from '../config/settings.ts';
-import { createNetwork, listNetworks } from '../db/networks.ts';
+import { takeEpoch } from '../db/hosts.ts';
+import { claimHostAddress, createNetwork, listNetworks } from '../db/networks.ts';
 import type { NetworkDriver, NetworkSpec } from '../drivers/network/driver.ts';
 import { networkDrivers } from '../drivers/network/index.ts';
 import { networkProtocol } from '../messages/network.ts';
-import { reachable, type Foundation } from './foundation.ts';
+import { keep, serviceOf, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
 const reconcileIntervalMs = 30_000;
 const leaseSeconds = 3_600;
+const defaultNetwork = 'default';
 const ensureTimeoutMs = 60_000;
 
 export function createNetworkDriver(foundation: Foundation): NetworkDriver {
@@ -27,7 +29,18 @@ export function createNetworkDriver(foundation: Foundation): NetworkDriver {
 /** The networks that the database knows, as this host plumbs them. */
 export async function networkSpecs({ db, settings }: Foundation): Promise<NetworkSpec[]> {
   const rows = await listNetworks(db);
-  return rows.map(({ id, bridge, cidr, gateway, mtu }) => ({ id, bridge, cidr, gateway, mtu, dnsDomain: settings.dnsDomain, leaseSeconds }));
+  const { dnsDomain, flatInterface } = settings;
+  return rows.map(({ id, name, bridge, cidr, gateway, mtu }) => ({
+    id, bridge, cidr, gateway, mtu, dnsDomain, leaseSeconds, ...(name === defaultNetwork ? { flatInterface } : {}),
+  }));
+}
+
+/** On a network that joins hosts, this one has an address of its own. */
+async function claimHostAddresses({ db, settings, clock }: Foundation, networks: readonly NetworkSpec[]): Promise<NetworkSpec[]> {
+  return Promise.all(networks.map(async (network) => {
+    if (network.flatInterface === undefined) return network;
+    return { ...network, hostAddress: await claimHostAddress(db, { networkId: network.id, host: settings.host, now: clock.date() }) };
+  }));
 }
 
 /** Bridge, DHCP and rules are there when this resolves. */
@@ -36,9 +49,16 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
   const log = foundation.log.child({ role: 'network' });
   await driver.probe();
   const { networkManager: manager, fixedRange: cidr, bridge, mtu } = settings;
-  await createNetwork(db, { name: 'default', manager, cidr, bridge, mtu }, clock.date());
-  const networks = await networkSpecs(foundation);
-  const host: NetworkHost = { name: settings.host, db, clock, log, system, driver, networks, metadataPort: settings.metadataPort, reconcileIntervalMs };
+  await createNetwork(db, { name: defaultNetwork, manager, cidr, bridge, mtu }, clock.date());
+  const networks = await claimHostAddresses(foundation, await networkSpecs(foundation));
+  const tellHosts = (hosts: readonly string[], groupIds: readonly string[]): void => {
+    for (const name of hosts) {
+      transport.tell({ role: 'network', host: name }, networkProtocol, 'refreshFirewall', { groupIds: [...groupIds] })
+        .catch((error: unknown) => log.debug({ host: name, err: error }, 'a host was not told of changed groups'));
+    }
+  };
+  const { metadataPort } = settings;
+  const host: NetworkHost = { name: settings.host, db, clock, log, system, driver, networks, metadataPort, reconcileIntervalMs, tellHosts };
   let tree: NetworkTree | undefined;
   const ref = system.spawn(networkActor, 'network', { host, onTree: (next) => void (tree = next) });
   const ready = (): NetworkTree => {
@@ -46,14 +66,15 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
     return tree;
   };
   await system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: ensureTimeoutMs });
-  await transport.serve({ role: 'network', host: settings.host }, networkProtocol, {
+  const epoch = await takeEpoch(db, { host: settings.host, role: 'network' }, clock.date());
+  await keep(foundation, transport.serve({ role: 'network', host: settings.host }, networkProtocol, {
     ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
     async removePort({ instanceId }) {
       await removePort(host, ready(), instanceId);
       return {};
     },
     refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),
-  });
+  }, { service: serviceOf(foundation, epoch) }));
   await startMetadata(foundation, driver, networks);
 }
 
@@ -65,7 +86,7 @@ async function startMetadata(foundation: Foundation, driver: NetworkDriver, netw
     const tokenKey = await metadataTokenKey(paths.masterKey);
     const server = createMetadataServer({ db, clock, log, tokenKey, region: settings.region, dnsDomain: settings.dnsDomain });
     // Without plumbing there is no gateway to listen on: the service is still there to be asked on this machine.
-    const host = driver.info.plumbs ? network.gateway : reachable(settings.bind);
+    const host = driver.info.plumbs ? network.gateway : settings.bind.replace(/^(0\.0\.0\.0|::)$/, '127.0.0.1');
     await startListener(system, `metadata-${network.id}`, { server, host, port: settings.metadataPort });
   }
 }

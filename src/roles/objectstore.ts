@@ -8,7 +8,7 @@ import type { DiskDriver } from '../drivers/disk/driver.ts';
 import { openFilesystemStore } from '../drivers/objectstore/filesystem.ts';
 import type { ObjectStoreDriver } from '../drivers/objectstore/driver.ts';
 import { objectstoreProtocol } from '../messages/objectstore.ts';
-import type { Foundation } from './foundation.ts';
+import { keep, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
 const sweepIntervalMs = 5_000;
@@ -29,10 +29,11 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
     sweepReleased: { intervalMs: sweepReleasedIntervalMs, run: async () => void (await sweepReleased({ db, store, clock, log })) },
     sweepOrphans: { intervalMs: sweepOrphansIntervalMs, run: async () => void (await sweepBlobs({ db, store, clock, log })) },
   });
-  await transport.serve({ role: 'objectstore' }, objectstoreProtocol, {
+  await keep(foundation, transport.serve({ role: 'objectstore' }, objectstoreProtocol, {
     performOperation: ({ imageId }) => system.tell(ref, { type: 'work', imageId }),
-  });
+  }));
   const server = createS3Server({ db, store, clock, log, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }) });
+  foundation.drain.add('server', (graceMs) => server.close({ graceMs }));
   await startListener(system, 's3', { server, host: settings.bind, port: settings.s3Port });
   return store;
 }

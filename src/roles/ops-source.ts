@@ -2,12 +2,14 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ObservedRequest } from '../api/http/app.ts';
 import type { CloudStatus, Explanation, HealthCheck, OpsSource } from '../api/ops/source.ts';
-import { listHosts } from '../db/hosts.ts';
+import { listHosts, readSetting } from '../db/hosts.ts';
 import type { Operation } from '../db/operations.ts';
 import { overview, storyOf } from '../db/overview.ts';
 import type { HypervisorDriver } from '../drivers/hypervisor/driver.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Foundation } from './foundation.ts';
+
+const checkTimeoutMs = 5_000;
 
 export interface Metrics {
   readonly registry: Registry;
@@ -46,13 +48,17 @@ export function createMetrics({ system, transport }: Foundation): Metrics {
   };
 }
 
-export function createOpsSource(foundation: Foundation, metrics: Metrics, hypervisor: HypervisorDriver): OpsSource {
-  const { db, system, transport, cloudId } = foundation;
+export function createOpsSource(foundation: Foundation, metrics: Metrics, hypervisor: HypervisorDriver | undefined): OpsSource {
+  const { db, system, transport, directory, settings, cloudId } = foundation;
   return {
     registry: metrics.registry,
     health: () => Promise.all([
-      check('database', async () => void (await listHosts(db))),
-      check('hypervisor', async () => void (await hypervisor.list(cloudId))),
+      check(foundation, 'database', async () => void (await readSetting(db, 'cloudId'))),
+      ...(settings.redisUrl === undefined ? [] : [
+        check(foundation, 'mailboxes', async () => void (await transport.depths())),
+        check(foundation, 'directory', async () => void (await directory.lastSeen('scheduler'))),
+      ]),
+      ...(hypervisor === undefined ? [] : [check(foundation, 'hypervisor', async () => void (await hypervisor.list(cloudId)))]),
     ]),
     async status(): Promise<CloudStatus> {
       const [hosts, counts, letters] = await Promise.all([listHosts(db), overview(db), transport.deadLetters()]);
@@ -63,12 +69,18 @@ export function createOpsSource(foundation: Foundation, metrics: Metrics, hyperv
   };
 }
 
-async function check(name: string, work: () => Promise<void>): Promise<HealthCheck> {
+/** A part that hangs is not well either. */
+async function check({ clock }: Pick<Foundation, 'clock'>, name: string, work: () => Promise<void>): Promise<HealthCheck> {
+  const timedOut = new AbortController();
+  const late = clock.sleep(checkTimeoutMs, timedOut.signal).then(() => { throw new Error(`no answer for ${checkTimeoutMs / 1_000} s`); });
   try {
-    await work();
+    await Promise.race([work(), late]);
     return { name, ok: true };
   } catch (error) {
     return { name, ok: false, detail: messageOf(error) };
+  } finally {
+    late.catch(() => undefined);
+    timedOut.abort();
   }
 }
 

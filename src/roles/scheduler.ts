@@ -2,25 +2,25 @@
 import { schedulerActor } from '../actors/scheduler/actor.ts';
 import { policies } from '../actors/scheduler/policies/index.ts';
 import { schedulerProtocol } from '../messages/scheduler.ts';
-import type { Foundation } from './foundation.ts';
+import { keep, type Foundation } from './foundation.ts';
 
 const sweepIntervalMs = 5_000;
 const placementsMax = 3;
 
 export async function startScheduler(foundation: Foundation): Promise<void> {
-  const { settings, system, transport, db, clock, log } = foundation;
+  const { settings, system, transport, relay, db, clock, log } = foundation;
   const ref = system.spawn(schedulerActor, 'scheduler', {
     system,
     sweepIntervalMs,
     deps: {
-      db, transport, clock, placementsMax,
+      db, transport, relay, clock, placementsMax,
       log: log.child({ role: 'scheduler' }),
       policy: policies[settings.scheduler],
       overcommit: { cores: settings.coresRatio, memory: 1, disk: 1 },
       random: Math.random,
     },
   });
-  await transport.serve({ role: 'scheduler' }, schedulerProtocol, {
+  await keep(foundation, transport.serve({ role: 'scheduler' }, schedulerProtocol, {
     placeInstance: ({ instanceId }) => system.tell(ref, { type: 'place', instanceId }),
-  });
+  }));
 }

@@ -12,7 +12,6 @@ import { insertOperation } from '../db/operations.ts';
 import type { ObjectStoreDriver } from '../drivers/objectstore/driver.ts';
 import { SetupError } from '../lib/errors.ts';
 import { newId, newRequestId } from '../lib/ids.ts';
-import { objectstoreProtocol } from '../messages/objectstore.ts';
 import type { Foundation } from './foundation.ts';
 
 const bucket = 'novact-images';
@@ -35,9 +34,14 @@ export interface TinyImageDeps {
 
 /** After: the image of this build is available. Without a build on this machine nothing is registered, and that is said. */
 export async function ensureTinyImage(foundation: Foundation, deps: TinyImageDeps): Promise<void> {
-  const { db, settings } = foundation;
+  const { settings } = foundation;
   const digest = await buildDigest(settings.tinyImage);
   if (digest === undefined) return deps.onProgress(`${imageName}: no build in ${settings.tinyImage}; bin/bootstrap makes one`);
+  await foundation.once('tinyImage', () => registerBuild(foundation, deps, digest));
+}
+
+async function registerBuild(foundation: Foundation, deps: TinyImageDeps, digest: string): Promise<void> {
+  const { db } = foundation;
   const [knownDigest, knownId] = (await readSetting(db, 'tinyImage'))?.split(' ') ?? [];
   if (knownDigest === digest && knownId !== undefined && (await loadImage(db, knownId)) !== undefined) return;
   deps.onProgress(`registering ${imageName}`);
@@ -67,7 +71,7 @@ async function sha256Of(path: string): Promise<string> {
 }
 
 async function register(foundation: Foundation, deps: TinyImageDeps, part: Part, ids: Partial<Record<Part['type'], string>>): Promise<string> {
-  const { db, clock, transport } = foundation;
+  const { db, clock, relay } = foundation;
   const { projectId, store } = deps;
   const key = `${imageName}/${part.file}`;
   const blob = await store.write(createReadStream(join(foundation.settings.tinyImage, part.file)));
@@ -76,18 +80,18 @@ async function register(foundation: Foundation, deps: TinyImageDeps, part: Part,
     metadata: {}, checksums: {}, projectId, acl: 'private', modifiedAt: clock.date(),
   });
   const imageId = newId(part.prefix);
-  const operationId = await db.transaction(async (tx) => {
+  await db.transaction(async (tx) => {
     await insertImage(tx, {
       id: imageId, projectId, name: part.name, description: 'busybox and dropbear on Debian\'s kernel; log in as root', type: part.type,
       location: `${bucket}/${key}`, isPublic: true, kernelId: part.type === 'machine' ? (ids.kernel ?? null) : null,
       ramdiskId: part.type === 'machine' ? (ids.ramdisk ?? null) : null,
     }, clock.date());
-    return insertOperation(tx, {
+    await insertOperation(tx, {
       kind: 'image.register', resourceId: imageId, projectId, userId: 'novact', requestId: newRequestId(), input: { bucket, key }, owner: 'objectstore',
       deadline: new Date(clock.now() + registerMs),
     }, clock.date());
   });
-  await transport.tell({ role: 'objectstore' }, objectstoreProtocol, 'performOperation', { imageId, operationId });
+  relay.kick();
   await untilAvailable(foundation, imageId);
   return imageId;
 }
