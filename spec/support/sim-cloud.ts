@@ -5,6 +5,7 @@ import { networkActor, type NetworkMessage, type NetworkTree } from '../../src/a
 import { ensurePort, removePort } from '../../src/actors/network/ports.ts';
 import { computeActor, readConsole, type ComputeMessage } from '../../src/actors/compute/actor.ts';
 import type { ComputeHost, ComputeLimits } from '../../src/actors/compute/host.ts';
+import { startRelay } from '../../src/actors/operations/relay.ts';
 import type { Ref } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { schedulerActor } from '../../src/actors/scheduler/actor.ts';
@@ -27,7 +28,7 @@ import { computeProtocol } from '../../src/messages/compute.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
-import type { Transport } from '../../src/transport/transport.ts';
+import type { Relay, Transport } from '../../src/transport/transport.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
 export interface SimHost {
@@ -45,9 +46,9 @@ export interface SimCloud {
   readonly hosts: readonly SimHost[];
   readonly projectId: string;
   readonly imageId: string;
-  /** Writes a reservation with pending instances and their operations, as RunInstances does, and tells the scheduler. */
+  /** Writes a reservation with pending instances and their operations, as RunInstances does, which tells the scheduler. */
   launch(count: number, changes?: Partial<typeof instances.$inferInsert>): Promise<string[]>;
-  /** Writes a wish on an instance, and tells its host. */
+  /** Writes a wish on an instance, which tells its host. */
   wish(instanceId: string, kind: string, state: 'stopping' | 'shutting-down' | 'pending' | undefined, input?: Record<string, unknown>): Promise<void>;
   close(): Promise<void>;
 }
@@ -85,21 +86,25 @@ export async function createSimCloud(options: SimCloudOptions = {}): Promise<Sim
   const stops: (() => Promise<void>)[] = [];
   const hosts = await Promise.all((options.hosts ?? ['h1']).map((name) => createHost(name, database, transport, options, stops)));
   if (options.start !== false) await startScheduler(database, transport, stops);
-  const launch = (count: number, changes: Partial<typeof instances.$inferInsert> = {}) => launchIn({ database, transport, projectId, imageId }, count, changes);
+  // Without roles nobody relays: what is written stays in the outbox.
+  const relay = options.start === false ? { kick: () => undefined, accepts: () => true } : startClient(database, transport, stops);
+  const launch = async (count: number, changes: Partial<typeof instances.$inferInsert> = {}) => {
+    const launched = await launchIn({ database, projectId, imageId }, count, changes);
+    relay.kick();
+    return launched;
+  };
   return {
     database, transport, hosts, projectId, imageId, launch,
     async wish(instanceId, kind, state, input = {}) {
-      const operationId = await db.transaction(async (tx) => {
+      await db.transaction(async (tx) => {
         if (state !== undefined) await tx.update(instances).set({ state, stateChangedAt: clock.date() }).where(eq(instances.id, instanceId));
         const owner = await hostOf(tx, instanceId);
-        return insertOperation(tx, {
+        await insertOperation(tx, {
           kind, resourceId: instanceId, projectId, userId: 'u', requestId: 'wish', input, owner: owner === null ? 'scheduler' : `compute@${owner}`,
           deadline: new Date(clock.now() + 60_000),
         }, clock.date());
       });
-      const host = await hostOf(db, instanceId);
-      if (host === null) await transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId, operationId });
-      else await transport.tell({ role: 'compute', host }, computeProtocol, 'performOperation', { instanceId, operationId });
+      relay.kick();
     },
     async close() {
       for (const stop of stops.toReversed()) await stop();
@@ -119,11 +124,12 @@ async function createHost(
   const imageSource = createFakeImageSource({ clock, put: files.put, delayMs: 1 });
   const hypervisor: HypervisorDriver = createSimHypervisor({ clock, world, bootDelayMs: 5, shutdownDelayMs: 5, ...options.sim?.(name) });
   const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
+  const relay = startRelay({ db, transport, clock, log, system });
   const { cores = 16, memoryMiB = 65_536 } = options;
   await reportHost(db, { name, zone: 'nova', hypervisor: 'sim', cores, memoryMiB, diskGiB: 1_000, bootId: 'boot' }, clock.date());
   const epoch = await takeEpoch(db, { host: name, role: 'compute' }, clock.date());
   const compute: ComputeHost = {
-    name, cloudId, db, clock, log, system, transport, hypervisor, files, imageSource, disk: memoryDisk(files), owner: { name: `compute@${name}`, epoch },
+    name, cloudId, db, clock, log, system, transport, relay, hypervisor, files, imageSource, disk: memoryDisk(files), owner: { name: `compute@${name}`, epoch },
     paths: { instances: '/instances', images: '/images' },
     limits: {
       shutdownMs: 300, rebootMs: 300, imageFetchMs: 5_000, imageCacheBytesMax: 10_000, terminatedVisibleMs: 3_600_000, reconcileIntervalMs: 30_000,
@@ -179,10 +185,17 @@ async function startScheduler({ db }: TestDatabase, transport: Transport, stops:
   const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
   const ref = system.spawn(schedulerActor, 'scheduler', {
     system, sweepIntervalMs: 30_000,
-    deps: { db, transport, clock, log, policy: policies.simple, overcommit: { cores: 1, memory: 1, disk: 1 }, random: Math.random, placementsMax: 3 },
+    deps: { db, transport, relay: startRelay({ db, transport, clock, log, system }), clock, log, policy: policies.simple, overcommit: { cores: 1, memory: 1, disk: 1 }, random: Math.random, placementsMax: 3 },
   });
   await transport.serve({ role: 'scheduler' }, schedulerProtocol, { placeInstance: ({ instanceId }) => system.tell(ref, { type: 'place', instanceId }) });
   stops.push(() => system.stop(5_000));
+}
+
+/** The process that clients talk to: it writes rows and relays. */
+function startClient({ db }: TestDatabase, transport: Transport, stops: (() => Promise<void>)[]): Relay {
+  const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
+  stops.push(() => system.stop(5_000));
+  return startRelay({ db, transport, clock, log, system });
 }
 
 async function hostOf(db: Queryable, instanceId: string): Promise<string | null> {
@@ -192,17 +205,16 @@ async function hostOf(db: Queryable, instanceId: string): Promise<string | null>
 
 interface LaunchIn {
   readonly database: TestDatabase;
-  readonly transport: Transport;
   readonly projectId: string;
   readonly imageId: string;
 }
 
 async function launchIn(
-  { database: { db }, transport, projectId, imageId }: LaunchIn, count: number, changes: Partial<typeof instances.$inferInsert>,
+  { database: { db }, projectId, imageId }: LaunchIn, count: number, changes: Partial<typeof instances.$inferInsert>,
 ): Promise<string[]> {
   const now = clock.date();
   const reservationId = newId('r');
-  const made = await db.transaction(async (tx) => {
+  return db.transaction(async (tx) => {
     await tx.insert(reservations).values({ id: reservationId, projectId, userId: 'u', requestDigest: '', createdAt: now });
     return Promise.all(Array.from({ length: count }, async (_, launchIndex) => {
       const id = newId('i');
@@ -210,14 +222,12 @@ async function launchIn(
         id, reservationId, projectId, userId: 'u', launchIndex, imageId, instanceType: 'm1.tiny', cores: 1, memoryMiB: 512, rootGiB: 1, architecture: 'x86_64',
         rootDeviceName: '/dev/vda', state: 'pending', stateChangedAt: now, zone: 'nova', mac: newMac(), launchedAt: now, ...changes,
       });
-      const operationId = await insertOperation(tx, {
+      await insertOperation(tx, {
         kind: 'instance.run', resourceId: id, projectId, userId: 'u', requestId: 'launch', owner: 'scheduler', deadline: new Date(clock.now() + 60_000),
       }, now);
-      return { id, operationId };
+      return id;
     }));
   });
-  for (const { id, operationId } of made) await transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId: id, operationId });
-  return made.map(({ id }) => id);
 }
 
 export async function stateOf(cloud: SimCloud, instanceId: string): Promise<typeof instances.$inferSelect | undefined> {

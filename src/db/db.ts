@@ -10,3 +10,10 @@ export type Tx = Parameters<Parameters<Db['transaction']>[0]>[0];
 
 /** Either: what queries take. */
 export type Queryable = Db | Tx;
+
+/** Runs the work in the transaction that is given, or in one of its own: no savepoint is made for what stands or falls with the whole. */
+export function inTransaction<T>(db: Queryable, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return isTransaction(db) ? work(db) : db.transaction(work);
+}
+
+const isTransaction = (db: Queryable): db is Tx => 'rollback' in db;

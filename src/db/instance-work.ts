@@ -5,13 +5,14 @@ import { claimRoom, releaseRoom, type Claim, type Overcommit } from './hosts.ts'
 import type { Db, Queryable, Tx } from './db.ts';
 import { images } from './schema/images.ts';
 import { instances, reservations, tags, type InstanceState } from './schema/all.ts';
-import { operations } from './schema/operations.ts';
-import { finishOperation, unfinishedOperations } from './operations.ts';
+import { finishOperation, forgetOperationsOf, handOperation, unfinishedOperations } from './operations.ts';
 
 export type Instance = typeof instances.$inferSelect;
 export type Image = typeof images.$inferSelect;
 
-export const instanceKinds = ['instance.run', 'instance.start', 'instance.stop', 'instance.reboot', 'instance.terminate'] as const;
+export const instanceKinds = [
+  'instance.run', 'instance.start', 'instance.stop', 'instance.reboot', 'instance.terminate', 'instance.migrate', 'instance.leave',
+] as const;
 export type InstanceOperationKind = (typeof instanceKinds)[number];
 
 export async function loadInstance(db: Queryable, id: string): Promise<Instance | undefined> {
@@ -28,7 +29,8 @@ export function claimOf(instance: Pick<Instance, 'cores' | 'memoryMiB' | 'rootGi
   return { cores: instance.cores, memoryMiB: instance.memoryMiB, diskGiB: Math.max(instance.rootGiB, Math.ceil(imageBytes / 2 ** 30)) };
 }
 
-async function claimOfRow(db: Queryable, instance: Instance): Promise<Claim> {
+/** As `claimOf`, with the image looked up. */
+export async function claimOfRow(db: Queryable, instance: Instance): Promise<Claim> {
   const [image] = await imagesOf(db, [instance.imageId]);
   return claimOf(instance, image?.virtualSizeBytes ?? 0);
 }
@@ -42,8 +44,7 @@ export function placeInstance(db: Db, place: { instance: Instance; operationId: 
     if (locked === undefined) return false;
     if (!(await claimRoom(tx, host, await claimOfRow(tx, locked), place.overcommit))) return false;
     await tx.update(instances).set({ host, fence: locked.fence + 1, placements: locked.placements + 1 }).where(eq(instances.id, instance.id));
-    await tx.update(operations).set({ owner: `compute@${host}`, epoch: 0, state: 'waiting', steps: [], error: null, updatedAt: place.now })
-      .where(eq(operations.id, place.operationId));
+    await handOperation(tx, place.operationId, { owner: `compute@${host}`, error: null }, place.now);
     return true;
   });
 }
@@ -82,9 +83,11 @@ export async function endInstance(tx: Tx, instance: Instance, reason: { code: st
   const [locked] = await tx.select().from(instances).where(eq(instances.id, instance.id)).for('update');
   if (locked === undefined || locked.state === 'terminated') return;
   if (locked.host !== null) await releaseRoom(tx, locked.host, await claimOfRow(tx, locked));
+  if (locked.migratingTo !== null) await releaseRoom(tx, locked.migratingTo, await claimOfRow(tx, locked));
   await tx.update(instances)
     .set({
       state: 'terminated',
+      migratingTo: null,
       stateChangedAt: now,
       stateDeadline: null,
       terminatedAt: now,
@@ -118,8 +121,7 @@ export function leaveHost(db: Db, leave: { instance: Instance; operationId: stri
     if (locked === undefined || locked.state !== 'pending' || locked.host === null) return false;
     await releaseRoom(tx, locked.host, await claimOfRow(tx, locked));
     await tx.update(instances).set({ host: null, failedHosts: [...new Set([...locked.failedHosts, locked.host])] }).where(eq(instances.id, locked.id));
-    await tx.update(operations).set({ owner: 'scheduler', epoch: 0, state: 'waiting', steps: [], error: leave.error, updatedAt: leave.now })
-      .where(eq(operations.id, leave.operationId));
+    await handOperation(tx, leave.operationId, { owner: 'scheduler', error: leave.error }, leave.now);
     return true;
   });
 }
@@ -146,7 +148,7 @@ export function purgeTerminated(db: Db, before: Date): Promise<string[]> {
     const ids = gone.map((row) => row.id);
     if (ids.length === 0) return ids;
     await tx.delete(tags).where(inArray(tags.resourceId, ids));
-    await tx.delete(operations).where(inArray(operations.resourceId, ids));
+    await forgetOperationsOf(tx, ids, before);
     const others = tx.select({ id: instances.id }).from(instances).where(eq(instances.reservationId, reservations.id));
     await tx.delete(reservations).where(and(inArray(reservations.id, [...new Set(gone.map((row) => row.reservationId))]), notExists(others)));
     return ids;
@@ -156,7 +158,7 @@ export function purgeTerminated(db: Db, before: Date): Promise<string[]> {
 /** Images that instances of a host stand on: never evicted from its cache. */
 export async function imagesInUse(db: Queryable, host: string): Promise<Set<string>> {
   const rows = await db.select({ imageId: instances.imageId, kernelId: instances.kernelId, ramdiskId: instances.ramdiskId }).from(instances)
-    .where(and(eq(instances.host, host), notInArray(instances.state, ['terminated'])));
+    .where(and(or(eq(instances.host, host), eq(instances.migratingTo, host)), notInArray(instances.state, ['terminated'])));
   return new Set(rows.flatMap((row) => [row.imageId, row.kernelId, row.ramdiskId]).filter((id) => id !== null));
 }
 

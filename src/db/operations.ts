@@ -1,9 +1,11 @@
 // The queries of durable operations. Whoever performs one holds it by (owner, epoch): a process of an earlier start changes nothing.
-import { and, asc, eq, getTableColumns, inArray, lte, sql } from 'drizzle-orm';
-import type { Queryable } from './db.ts';
-import { instances } from './schema/instances.ts';
-import { operations, type OperationState, type StepRecord } from './schema/operations.ts';
+import { and, asc, eq, getTableColumns, inArray, lte, sql, type SQL } from 'drizzle-orm';
 import { newId } from '../lib/ids.ts';
+import { announceEnd, announceWork } from '../messages/announcements.ts';
+import { inTransaction, type Queryable, type Tx } from './db.ts';
+import { insertOutbox } from './outbox.ts';
+import { instances } from './schema/instances.ts';
+import { operations, type DurableReplyTo, type OperationState, type StepRecord } from './schema/operations.ts';
 
 export type Operation = typeof operations.$inferSelect;
 
@@ -24,13 +26,36 @@ export interface NewOperation {
   /** `compute@host1`, `scheduler`, `objectstore`; null while nobody is known. */
   readonly owner: string | null;
   readonly deadline: Date;
+  /** Who is told when it has ended. */
+  readonly replyTo?: DurableReplyTo;
 }
 
-/** Written in the transaction that changes the resource. Returns the id, for the message that follows the commit. */
-export async function insertOperation(tx: Queryable, operation: NewOperation, now: Date): Promise<string> {
-  const id = newId('op');
-  await tx.insert(operations).values({ ...operation, id, input: operation.input ?? {}, state: 'waiting', createdAt: now, updatedAt: now });
+/** Written in the transaction that changes the resource, with the message that tells the owner. Returns the id. */
+export async function insertOperation(db: Queryable, operation: NewOperation, now: Date): Promise<string> {
+  const [id] = await insertOperations(db, [operation], now);
+  if (id === undefined) throw new Error('no operation was inserted');
   return id;
+}
+
+/** Several at once, in this order. */
+export async function insertOperations(db: Queryable, wished: readonly NewOperation[], now: Date): Promise<string[]> {
+  if (wished.length === 0) return [];
+  const rows = wished.map((operation) => (
+    { ...operation, id: newId('op'), input: operation.input ?? {}, state: 'waiting' as const, createdAt: now, updatedAt: now }
+  ));
+  await inTransaction(db, async (tx) => {
+    await tx.insert(operations).values(rows);
+    await insertOutbox(tx, rows.flatMap(({ owner, ...row }) => (owner === null ? [] : [announceWork({ ...row, owner })])), now);
+  });
+  return rows.map(({ id }) => id);
+}
+
+/** Gives an operation to another owner, from its beginning, and tells that one. In the transaction that gives the resource away. */
+export async function handOperation(tx: Tx, id: string, to: { owner: string; error: string | null }, now: Date): Promise<void> {
+  const rows = await tx.update(operations).set({ ...to, epoch: 0, state: 'waiting', steps: [], updatedAt: now })
+    .where(and(eq(operations.id, id), inArray(operations.state, [...unfinished])))
+    .returning({ id: operations.id, kind: operations.kind, resourceId: operations.resourceId, requestId: operations.requestId });
+  await insertOutbox(tx, rows.map((row) => announceWork({ ...row, owner: to.owner })), now);
 }
 
 /** The operations of a resource that are not finished, first things first. */
@@ -72,18 +97,39 @@ const resourceEnds = (db: Queryable) => sql<boolean>`exists (${db.select({ one: 
 /** `ending`: it is held, but the user has ended the resource meanwhile, so that nothing more is to be made of it. `lost`: this process must not go on. */
 export type Hold = 'held' | 'ending' | 'lost';
 
+/** Taken by this process. `replyTo` as it was taken: with null, an end takes no transaction of its own. */
+export interface HeldOperation {
+  readonly id: string;
+  readonly owner: string;
+  readonly epoch: number;
+  readonly replyTo?: DurableReplyTo | null;
+}
+
 /** Records progress, if this process still holds the operation. */
 export async function recordProgress(
   db: Queryable,
-  held: { id: string; owner: string; epoch: number },
+  held: HeldOperation,
   changes: { state?: OperationState; steps?: StepRecord[]; error?: string | null; owner?: string | null },
   now: Date,
 ): Promise<Hold> {
-  const [row] = await db.update(operations).set({ ...changes, updatedAt: now })
-    .where(and(eq(operations.id, held.id), eq(operations.owner, held.owner), eq(operations.epoch, held.epoch), inArray(operations.state, [...unfinished])))
-    .returning({ isEnding: resourceEnds(db) });
-  if (row === undefined) return 'lost';
-  return row.isEnding ? 'ending' : 'held';
+  const record = async (tx: Queryable): Promise<Hold> => {
+    const [row] = await tx.update(operations).set({ ...changes, updatedAt: now })
+      .where(and(eq(operations.id, held.id), eq(operations.owner, held.owner), eq(operations.epoch, held.epoch), inArray(operations.state, [...unfinished])))
+      .returning({ ...endingColumns, isEnding: resourceEnds(tx) });
+    if (row === undefined) return 'lost';
+    await tellEnded(tx, [row], now);
+    return row.isEnding ? 'ending' : 'held';
+  };
+  return isEnd(changes.state) && held.replyTo !== null ? inTransaction(db, record) : record(db);
+}
+
+const endingColumns = { id: operations.id, state: operations.state, requestId: operations.requestId, replyTo: operations.replyTo };
+
+const isEnd = (state: OperationState | undefined): state is 'done' | 'failed' => state === 'done' || state === 'failed';
+
+/** Whoever asked to be told of an end is, in the transaction that ends. */
+async function tellEnded(tx: Queryable, rows: readonly Pick<Operation, keyof typeof endingColumns>[], now: Date): Promise<void> {
+  await insertOutbox(tx, rows.flatMap(({ replyTo, state, ...row }) => (replyTo !== null && isEnd(state) ? [announceEnd({ ...row, state }, replyTo)] : [])), now);
 }
 
 /** The latest operations of a resource, newest first: for `novact explain`. */
@@ -91,10 +137,22 @@ export function operationsOf(db: Queryable, resourceId: string, limit: number): 
   return db.select().from(operations).where(eq(operations.resourceId, resourceId)).orderBy(sql`${operations.sequence} desc`).limit(limit);
 }
 
-/** Ends an operation outside a flow, in the transaction that settles its resource. */
-export async function finishOperation(tx: Queryable, id: string, ending: { state: 'done' | 'failed'; error?: string }, now: Date): Promise<void> {
-  await tx.update(operations).set({ state: ending.state, error: ending.error ?? null, updatedAt: now })
-    .where(and(eq(operations.id, id), inArray(operations.state, [...unfinished])));
+/** Ends an operation outside a flow, in the transaction that settles its resource, if there is one. */
+export function finishOperation(db: Queryable, id: string, ending: { state: 'done' | 'failed'; error?: string }, now: Date): Promise<void> {
+  return inTransaction(db, (tx) => endOperations(tx, eq(operations.id, id), ending, now));
+}
+
+async function endOperations(tx: Tx, which: SQL, ending: { state: 'done' | 'failed'; error?: string }, now: Date): Promise<void> {
+  const rows = await tx.update(operations).set({ state: ending.state, error: ending.error ?? null, updatedAt: now })
+    .where(and(which, inArray(operations.state, [...unfinished]))).returning(endingColumns);
+  await tellEnded(tx, rows, now);
+}
+
+/** Forgets all operations of resources that are gone. Whoever waits for one is told that it failed. */
+export async function forgetOperationsOf(tx: Tx, resourceIds: readonly string[], now: Date): Promise<void> {
+  const which = inArray(operations.resourceId, [...resourceIds]);
+  await endOperations(tx, which, { state: 'failed', error: 'the resource is gone' }, now);
+  await tx.delete(operations).where(which);
 }
 
 /** Puts a failed operation back to its beginning, for another try by the same owner. */

@@ -4,7 +4,7 @@ import { and, eq, ne, sql } from 'drizzle-orm';
 import { newMac } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
-import { insertOperation, type NewOperation } from './operations.ts';
+import { insertOperations, type NewOperation } from './operations.ts';
 import { instances, instanceSecurityGroups, instanceTypes, reservations } from './schema/instances.ts';
 import { hosts } from './schema/hosts.ts';
 import { holdGroups } from './security-groups.ts';
@@ -40,7 +40,7 @@ export interface Launch {
 }
 
 export type LaunchResult =
-  | { readonly outcome: 'launched'; readonly reservationId: string; readonly launched: readonly { instanceId: string; operationId: string }[] }
+  | { readonly outcome: 'launched'; readonly reservationId: string }
   /** The token was used before, with the same request: nothing is done again. */
   | { readonly outcome: 'repeated'; readonly reservationId: string }
   | { readonly outcome: 'mismatch' }
@@ -62,11 +62,8 @@ export function launchInstances(db: Db, launch: Launch): Promise<LaunchResult> {
     const ids = await insertInstances(tx, launch, Math.min(room, launch.countMax));
     await tx.insert(instanceSecurityGroups).values(ids.flatMap((instanceId) => held.map((group) => ({ instanceId, groupId: group.id }))));
     await insertTags(tx, { projectId: reservation.projectId, resourceType: 'instance', resourceIds: ids, tags: launch.tags });
-    const launched: { instanceId: string; operationId: string }[] = [];
-    for (const instanceId of ids) {
-      launched.push({ instanceId, operationId: await insertOperation(tx, { ...launch.operation, resourceId: instanceId }, reservation.createdAt) });
-    }
-    return { outcome: 'launched', reservationId: reservation.id, launched };
+    await insertOperations(tx, ids.map((resourceId) => ({ ...launch.operation, resourceId })), reservation.createdAt);
+    return { outcome: 'launched', reservationId: reservation.id };
   });
 }
 

@@ -7,7 +7,7 @@ import type { HypervisorDriver } from '../../drivers/hypervisor/driver.ts';
 import type { ImageSource } from '../../drivers/image-source/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
-import type { Transport } from '../../transport/transport.ts';
+import type { Relay, Transport } from '../../transport/transport.ts';
 import type { Owner } from '../operations/perform-operation.ts';
 import type { ActorSystem } from '../runtime/actor.ts';
 
@@ -19,6 +19,8 @@ export interface ComputeHost {
   readonly log: Log;
   readonly system: ActorSystem;
   readonly transport: Transport;
+  /** Kicked after a commit that gave work to another. */
+  readonly relay: Relay;
   readonly hypervisor: HypervisorDriver;
   readonly disk: DiskDriver;
   readonly files: FilesDriver;

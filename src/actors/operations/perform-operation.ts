@@ -1,9 +1,10 @@
 // Performs one durable operation by its flow: takes it for this start of the owner, keeps its journal in the database, and says how it ended.
 import type { Db } from '../../db/db.ts';
-import { recordProgress, takeOperation, type Operation } from '../../db/operations.ts';
+import { recordProgress, takeOperation, type HeldOperation, type Operation } from '../../db/operations.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { runFlow, type Flow, type FlowJournal } from '../../lib/flow.ts';
 import type { Log } from '../../lib/log.ts';
+import type { Relay } from '../../transport/transport.ts';
 
 /** Who performs: a role on a host, in one of its starts. */
 export interface Owner {
@@ -17,6 +18,8 @@ export interface Performance<Context> {
   readonly clock: Clock;
   readonly log: Log;
   readonly owner: Owner;
+  /** Kicked when somebody is told of the end. */
+  readonly relay?: Relay;
   readonly operation: Operation;
   readonly flow: Flow<Context>;
   readonly context: Context;
@@ -37,7 +40,7 @@ export async function performOperation<Context>(performance: Performance<Context
   const { db, clock, owner, operation } = performance;
   const taken = await takeOperation(db, { id: operation.id, owner: owner.name, epoch: owner.epoch, firstStep: performance.flow.steps[0]?.name, now: clock.date() });
   if (taken === undefined) return 'lost';
-  const held = { id: taken.id, owner: owner.name, epoch: owner.epoch };
+  const held: HeldOperation = { id: taken.id, owner: owner.name, epoch: owner.epoch, replyTo: taken.replyTo };
   const log = performance.log.child({ operation: taken.id, kind: taken.kind, resource: taken.resourceId, requestId: taken.requestId });
   const startedAt = clock.now();
   if (taken.attempts > attemptsMax) {
@@ -49,6 +52,7 @@ export async function performOperation<Context>(performance: Performance<Context
     giveUp: () => (clock.now() > taken.deadline.getTime() ? 'not done within its time' : taken.isEnding ? performance.whenEnding : undefined),
   });
   if (result.done) {
+    if (taken.replyTo !== null) performance.relay?.kick();
     log.info({ ms: clock.now() - startedAt }, 'operation done');
     return 'done';
   }
@@ -56,13 +60,14 @@ export async function performOperation<Context>(performance: Performance<Context
   return fail(performance, held, result.error);
 }
 
-async function fail<Context>(performance: Performance<Context>, held: { id: string; owner: string; epoch: number }, error: string): Promise<Ending> {
+async function fail<Context>(performance: Performance<Context>, held: HeldOperation, error: string): Promise<Ending> {
   if (await performance.onFailed(error)) return 'handedOn';
   await recordProgress(performance.db, held, { state: 'failed', error }, performance.clock.date());
+  if (held.replyTo !== null) performance.relay?.kick();
   return 'failed';
 }
 
-function journalOf<Context>(performance: Performance<Context>, taken: Operation, held: { id: string; owner: string; epoch: number }): FlowJournal {
+function journalOf<Context>(performance: Performance<Context>, taken: Operation, held: HeldOperation): FlowJournal {
   return {
     state: taken.state === 'undoing' ? 'undoing' : 'running',
     records: taken.steps,

@@ -5,13 +5,14 @@ import { endUnplaced, loadInstance, placeInstance as claimPlace, type Instance }
 import { unfinishedOperations, type Operation } from '../../db/operations.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
-import { computeProtocol } from '../../messages/compute.ts';
-import type { Transport } from '../../transport/transport.ts';
+import type { Relay, Transport } from '../../transport/transport.ts';
 import type { Policy } from './policies/policy.ts';
 
 export interface SchedulerDeps {
   readonly db: Db;
   readonly transport: Transport;
+  /** Kicked when an instance was given to a host. */
+  readonly relay: Relay;
   readonly clock: Clock;
   readonly log: Log;
   readonly policy: Policy;
@@ -46,8 +47,7 @@ async function place(deps: SchedulerDeps, instance: Instance, run: Operation): P
     const placed = await claimPlace(deps.db, { instance, operationId: run.id, host: host.name, overcommit: deps.overcommit, now: deps.clock.date() });
     if (!placed) continue;
     deps.log.info({ instance: instance.id, host: host.name, requestId: run.requestId }, 'instance placed');
-    const body = { instanceId: instance.id, operationId: run.id };
-    await deps.transport.tell({ role: 'compute', host: host.name }, computeProtocol, 'performOperation', body, { requestId: run.requestId });
+    deps.relay.kick();
     return;
   }
   const tried = instance.failedHosts.length > 0;

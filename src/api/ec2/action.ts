@@ -8,7 +8,7 @@ import type { Db } from '../../db/db.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { ApiError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
-import type { Transport } from '../../transport/transport.ts';
+import type { Relay, Transport } from '../../transport/transport.ts';
 import type { ErrorCode } from './errors.ts';
 
 export type { Permission };
@@ -32,6 +32,8 @@ export type OutputOf<Name extends ActionName> = CommandClass<Name> extends new (
 export interface Services {
   readonly db: Db;
   readonly transport: Transport;
+  /** Kicked after every commit that left work for an owner. */
+  readonly relay: Relay;
   readonly clock: Clock;
   readonly log: Log;
   readonly region: string;

@@ -1,13 +1,18 @@
-// What an action says to owners after its transaction. The database holds the truth and owners sweep it, so a message that cannot be
-// sent is logged and is no error of the client's.
+// What an action says to others beside its transaction. Work for owners is told by the outbox, in the transaction itself; only hints are sent
+// from here, and only the bound on what waits is looked at.
 import { messageOf } from '../../lib/errors.ts';
-import type { Call } from './action.ts';
+import { fail, type Call } from './action.ts';
 
-/** Sends, and never throws. */
-export async function notifyAfterCommit(call: Pick<Call, 'log' | 'requestId'>, send: () => Promise<unknown>): Promise<void> {
+/** Before anything is written that the mailbox's owner is to do: refused while what waits for it is at its bound. */
+export function admitWork(call: Pick<Call, 'relay'>, mailbox: string): void {
+  if (!call.relay.accepts(mailbox)) fail('ServiceUnavailable', 'The request has failed due to a temporary failure of the server. Please try again.');
+}
+
+/** Sends a hint, and never throws: whoever it was for finds the truth in the database by himself. */
+export async function sendHint(call: Pick<Call, 'log' | 'requestId'>, send: () => Promise<unknown>): Promise<void> {
   try {
     await send();
   } catch (error) {
-    call.log.warn({ requestId: call.requestId, error: messageOf(error) }, 'an owner could not be told and will find the work itself');
+    call.log.warn({ requestId: call.requestId, error: messageOf(error) }, 'a hint could not be sent');
   }
 }

@@ -6,11 +6,10 @@ import {
 import { tagsOf, type TagText } from '../../../db/tags.ts';
 import { groupBy } from '../../../lib/group-by.ts';
 import { newId } from '../../../lib/ids.ts';
-import { objectstoreProtocol } from '../../../messages/objectstore.ts';
 import { action, fail, type Call, type Filters } from '../action.ts';
 import { checkForm, describe } from '../describe.ts';
 import { imageForm, imageNotFound, ownedImage } from '../image-access.ts';
-import { notifyAfterCommit } from '../notify.ts';
+import { admitWork } from '../notify.ts';
 import { tagsFor } from '../tag-specifications.ts';
 import { showImage } from '../show-image.ts';
 import { imageAttributeActions } from './image-attributes.ts';
@@ -73,6 +72,7 @@ const register = action({
     const name = input.Name === undefined || input.Name === '' ? undefined : checkName(input.Name);
     const row = { ...emptyRow(call, type), location, ...(await propertiesOf(call, input, type)), name: name ?? nameOf(location) };
     const at = await readableObject(call, location);
+    admitWork(call, 'objectstore');
     const { principal } = call;
     const result = await insertImage(call.db, {
       row,
@@ -84,7 +84,7 @@ const register = action({
       },
     });
     if (result.outcome === 'duplicate') return call.fail('InvalidAMIName.Duplicate', `AMI name ${row.name} is already in use by AMI ${result.usedBy}`);
-    await tellObjectstore(call, row.id, result.operationId);
+    call.relay.kick();
     return { ImageId: row.id };
   },
 });
@@ -102,7 +102,7 @@ const deregister = action({
       owner: 'objectstore', deadline: new Date(call.clock.now() + registerTimeoutMs),
     }, call.clock.date());
     if (operationId === undefined) return call.fail('InvalidAMIID.Unavailable', `The image ID '${image.id}' is no longer available`);
-    await tellObjectstore(call, image.id, operationId);
+    call.relay.kick();
     return { Return: true };
   },
 });
@@ -251,7 +251,3 @@ function checkName(name: string): string {
 
 /** A name of the location, for clients that give none. */
 const nameOf = (location: string): string => location.replaceAll(/[^\w ()[\]./'@-]/g, '-').slice(0, 128).padEnd(3, '-');
-
-const tellObjectstore = (call: Call, imageId: string, operationId: string): Promise<void> =>
-  notifyAfterCommit(call, () =>
-    call.transport.tell({ role: 'objectstore' }, objectstoreProtocol, 'performOperation', { imageId, operationId }, { requestId: call.requestId }));

@@ -6,7 +6,7 @@ import { action, fail, type Call, type InputOf, type OutputOf } from '../action.
 import { checkForm, doesNotExist } from '../describe.ts';
 import { instanceForm } from '../instance-filters.ts';
 import { checkShutdownBehavior, checkUserData } from '../launch-request.ts';
-import { notifyAfterCommit } from '../notify.ts';
+import { sendHint } from '../notify.ts';
 import { groupIdsOf } from './run-instances.ts';
 
 type Described = OutputOf<'DescribeInstanceAttribute'>;
@@ -153,6 +153,6 @@ async function changeGroups(call: Call, id: string, ids: readonly string[]): Pro
   const result = await replaceGroups(call.db, { projectId, id }, groupIds);
   if (result.outcome === 'absent') return failNotFound(id);
   if (result.outcome === 'groupGone') return fail('InvalidGroup.NotFound', 'A security group of the request was deleted meanwhile');
-  await notifyAfterCommit(call, () =>
+  await sendHint(call, () =>
     call.transport.fanOut('network', networkProtocol, 'refreshFirewall', { groupIds: [...result.touched] }, { requestId: call.requestId }));
 }

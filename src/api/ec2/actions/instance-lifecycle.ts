@@ -2,13 +2,11 @@
 // transaction. An instance that is on its way to what is asked, or there, is left alone.
 import { transitionInstances, type InstanceRow, type Transition, type Transitioned } from '../../../db/instances.ts';
 import type { NewOperation } from '../../../db/operations.ts';
-import { computeProtocol } from '../../../messages/compute.ts';
-import { schedulerProtocol } from '../../../messages/scheduler.ts';
 import { action, fail, type Call } from '../action.ts';
 import { checkForm, doesNotExist } from '../describe.ts';
 import { instanceForm } from '../instance-filters.ts';
 import { showState, userShutdown } from '../instance-states.ts';
-import { notifyAfterCommit } from '../notify.ts';
+import { admitWork } from '../notify.ts';
 
 const roles = ['projectmanager', 'sysadmin'] as const;
 const operationTimeoutMs = 5 * 60_000;
@@ -59,7 +57,10 @@ const reboot = action({
   async handle(call, input) {
     await transition(call, input.InstanceIds, (row) => {
       if (row.state !== 'running') return failState(row, 'rebooted');
-      return { operation: operationOf(call, row, 'instance.reboot') };
+      const operation = operationOf(call, row, 'instance.reboot');
+      // The one wish that no state bounds: it can be repeated for ever.
+      if (operation.owner !== null) admitWork(call, operation.owner);
+      return { operation };
     });
     return {};
   },
@@ -120,18 +121,8 @@ async function transition(call: Call, ids: readonly string[] | undefined, each: 
     { projectId: call.principal.projectId, ids, now: call.clock.date() },
     { each, missing: (missing) => fail('InvalidInstanceID.NotFound', doesNotExist('instance ID')(missing)) },
   );
-  for (const { after, operation } of changed) if (operation !== undefined) await tellOwner(call, after, operation.id);
+  if (changed.some(({ operation }) => operation !== undefined)) call.relay.kick();
   return changed;
-}
-
-function tellOwner(call: Call, row: InstanceRow, operationId: string): Promise<void> {
-  const body = { instanceId: row.id, operationId };
-  const options = { requestId: call.requestId };
-  const { host } = row;
-  return notifyAfterCommit(call, () =>
-    (host === null
-      ? call.transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', body, options)
-      : call.transport.tell({ role: 'compute', host }, computeProtocol, 'performOperation', body, options)));
 }
 
 const showChange = ({ before, after }: Transitioned) => ({

@@ -7,7 +7,6 @@ import { findByToken, findInstanceType, launchInstances, zoneHasHosts, type Inst
   type NewInstance } from '../../../db/reservations.ts';
 import { ensureDefaultGroup, findGroup } from '../../../db/security-groups.ts';
 import { newId } from '../../../lib/ids.ts';
-import { schedulerProtocol } from '../../../messages/scheduler.ts';
 import { action, fail, type Call, type OutputOf } from '../action.ts';
 import { checkForm, idForm } from '../describe.ts';
 import { imageNotFound, visibleImage, imageForm } from '../image-access.ts';
@@ -15,7 +14,7 @@ import {
   checkClientToken, checkCounts, checkShutdownBehavior, checkUserData, groupsAsked, launchTags, refuseUnsupported, requestDigest, rootSizeAsked,
     type LaunchInput,
 } from '../launch-request.ts';
-import { notifyAfterCommit } from '../notify.ts';
+import { admitWork } from '../notify.ts';
 import { showReservation } from '../show-instance.ts';
 
 export const launchTimeoutMs = 10 * 60_000;
@@ -40,6 +39,7 @@ export const runInstances = action({
     };
     const earlier = await findByToken(call.db, reservation);
     if (earlier !== undefined) return answer(call, earlier);
+    admitWork(call, 'scheduler');
     refuseUnsupported(input);
     const counts = checkCounts(input);
     const tags = launchTags(input);
@@ -70,12 +70,7 @@ async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunIn
     'Arguments on this idempotent request are inconsistent with arguments used in previous request(s).');
   if (result.outcome === 'groupGone') return fail('InvalidGroup.NotFound', 'A security group of the request was deleted meanwhile');
   if (result.outcome === 'overQuota') return fail('InstanceLimitExceeded', 'You have requested more instances than your current instance limit allows.');
-  if (result.outcome === 'launched') {
-    for (const { instanceId, operationId } of result.launched) {
-      await notifyAfterCommit(call, () =>
-        call.transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', { instanceId, operationId }, { requestId: call.requestId }));
-    }
-  }
+  if (result.outcome === 'launched') call.relay.kick();
   const launched = await loadInstances(call.db, call.principal.projectId, { reservationId: result.reservationId });
   return showReservation(call, launched);
 }

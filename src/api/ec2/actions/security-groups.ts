@@ -11,7 +11,7 @@ import { networkProtocol } from '../../../messages/network.ts';
 import { action, fail, type Call, type Filters } from '../action.ts';
 import { describe, doesNotExist, idForm } from '../describe.ts';
 import { readRules, ruleKey, ruleText, showPermissions, showRule, type GivenGroup } from '../permissions.ts';
-import { notifyAfterCommit } from '../notify.ts';
+import { sendHint } from '../notify.ts';
 import { tagsFor } from '../tag-specifications.ts';
 
 /** Nova's table gives these to netadmin alone. */
@@ -296,7 +296,7 @@ function pickById(present: readonly SecurityGroupRule[], ids: readonly string[])
 }
 
 const tellFirewalls = (call: Call, groupId: string): Promise<void> =>
-  notifyAfterCommit(call, () => call.transport.fanOut('network', networkProtocol, 'refreshFirewall', { groupIds: [groupId] }, { requestId: call.requestId }));
+  sendHint(call, () => call.transport.fanOut('network', networkProtocol, 'refreshFirewall', { groupIds: [groupId] }, { requestId: call.requestId }));
 
 /** EC2-Classic's rule: ASCII, at most 255 characters. */
 function checkText(text: string | undefined, parameter: string): string {
