@@ -1,7 +1,6 @@
 // Performs an operation on an instance of this host, and settles the row when it fails: the next host, or a lasting state with its reason.
 import { endInstance, leaveHost, loadInstance, settle, type Instance, type InstanceOperationKind } from '../../db/instance-work.ts';
 import { finishOperation, restartOperation, type Operation } from '../../db/operations.ts';
-import { schedulerProtocol } from '../../messages/scheduler.ts';
 import type { Flow } from '../../lib/flow.ts';
 import { performOperation } from '../operations/perform-operation.ts';
 import type { InstanceContext } from './flows/instance-context.ts';
@@ -34,7 +33,7 @@ export async function performInstanceOperation(deps: PerformDeps, operation: Ope
     return;
   }
   await performOperation({
-    db: host.db, clock: host.clock, log: host.log, owner: host.owner, operation, flow,
+    db: host.db, clock: host.clock, log: host.log, owner: host.owner, relay: host.relay, operation, flow,
     context: { host, instance, requestId: operation.requestId, input: operation.input, fetchImage: deps.fetchImage, ...signals },
     signal: signals.signal,
     ...(operation.kind === 'instance.terminate' ? {} : { whenEnding: 'the user ended the instance' }),
@@ -65,8 +64,7 @@ async function afterFailure(host: ComputeHost, instance: Instance, operation: Op
 async function afterFailedRun(host: ComputeHost, instance: Instance, operation: Operation, error: string): Promise<boolean> {
   if (!(await leaveHost(host.db, { instance, operationId: operation.id, error, now: host.clock.date() }))) return false;
   host.log.warn({ instance: instance.id, host: host.name, error }, 'instance leaves this host');
-  const body = { instanceId: instance.id, operationId: operation.id };
-  await host.transport.tell({ role: 'scheduler' }, schedulerProtocol, 'placeInstance', body, { requestId: operation.requestId });
+  host.relay.kick();
   return true;
 }
 
