@@ -1,10 +1,13 @@
 // Hosts, what they can carry, and the processes that act for them.
-import { bigint, boolean, integer, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { sql } from 'drizzle-orm';
+import { bigint, boolean, doublePrecision, index, integer, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
 
 /** A machine that runs guests. Claims are taken by the scheduler in one statement and given back with the instance. */
 export const hosts = pgTable('hosts', {
   name: text('name').primaryKey(),
+  /** Where it stands when hosts are drawn by lot: from 0 to 1. */
+  lot: doublePrecision('lot').notNull().default(sql`random()`),
   zone: text('zone').notNull(),
   enabled: boolean('enabled').notNull().default(true),
   hypervisor: text('hypervisor').notNull(),
@@ -23,7 +26,11 @@ export const hosts = pgTable('hosts', {
   /** Why it was disabled, in words: `drained by joe`. */
   disabledReason: text('disabled_reason'),
   updatedAt: instant('updated_at').notNull(),
-});
+}, (table) => [
+  // What placements read: the first few of these, however many hosts there are.
+  index('hosts_by_load').on(table.zone, table.claimedCores, table.claimedMemoryMiB, table.name).where(sql`${table.enabled} and ${table.downSince} is null`),
+  index('hosts_by_lot').on(table.zone, table.lot).where(sql`${table.enabled} and ${table.downSince} is null`),
+]);
 
 /** A role on a host. Each start takes a new epoch; who writes with an old one is refused. */
 export const services = pgTable(

@@ -1,0 +1,3 @@
+ALTER TABLE "hosts" ADD COLUMN "lot" double precision DEFAULT random() NOT NULL;--> statement-breakpoint
+CREATE INDEX "hosts_by_load" ON "hosts" USING btree ("zone","claimed_cores","claimed_memory_mib","name") WHERE "hosts"."enabled" and "hosts"."down_since" is null;--> statement-breakpoint
+CREATE INDEX "hosts_by_lot" ON "hosts" USING btree ("zone","lot") WHERE "hosts"."enabled" and "hosts"."down_since" is null;
