@@ -65,6 +65,17 @@ export function networkDriverSuite(name: string, make: () => Promise<NetworkHarn
       expect(await harness.served(network)).toEqual([`${host(2).mac} ${host(2).address}`]);
     });
 
+    it('neighbours are not served, and what is not well-formed of a joined network is refused', async () => {
+      await driver.ensureNetwork(network, [host(2)], [{ address: host(3).address, hostname: 'i-3' }]);
+      expect(await harness.served(network)).toEqual([`${host(2).mac} ${host(2).address}`]);
+      await expect(driver.ensureNetwork(network, [], [{ address: host(3).address, hostname: 'a b' }])).rejects.toMatchObject({ name: 'DriverError' });
+      for (const wrong of [{ flatInterface: 'a b' }, { flatInterface: 'up0', hostAddress: 'x' }]) {
+        const spec = { ...network, ...wrong };
+        await expect(driver.ensureNetwork(spec, [])).rejects.toMatchObject({ name: 'DriverError' });
+        await expect(driver.applyFirewall({ ...firewall(2), networks: [spec] })).rejects.toMatchObject({ name: 'DriverError' });
+      }
+    });
+
     it('ending a lease that is not there is no error', async () => {
       await driver.ensureNetwork(network, [host(2)]);
       await driver.releaseLease(network, host(2));

@@ -1,6 +1,6 @@
 // Networks, their addresses, and what a host must make real of them: the DHCP entries and ports of its instances, with the rules of
 // their security groups resolved to addresses.
-import { and, asc, eq, inArray, ne, or, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNotNull, ne, or, sql, type SQL } from 'drizzle-orm';
 import ipaddr from 'ipaddr.js';
 import { SetupError } from '../lib/errors.ts';
 import { newId, tapName } from '../lib/ids.ts';
@@ -74,9 +74,12 @@ export async function deleteNetwork(db: Queryable, networkId: string): Promise<v
   await db.delete(networks).where(eq(networks.id, networkId));
 }
 
+/** Rules of other hosts may name a freed address until their next look at the database: so long nobody else gets it, while there are others. */
+const quarantineMs = 60_000;
+
 /**
- * Gives an instance the lowest free address, in one statement that never waits for another instance's claim. An instance that has one keeps
- * it. Undefined: the network is full. Of two claims for one instance at the same moment, the later one answers with what the first got; inside
+ * Gives an instance the lowest free address, in one statement that never waits for another instance's claim; addresses that were freed just
+ * now come last. An instance that has one keeps it. Undefined: the network is full. Of two claims for one instance at the same moment, the later one answers with what the first got; inside
  * a transaction it fails instead, as that one has lost its ground.
  */
 export async function claimAddress(db: Queryable, claim: { networkId: string; instanceId: string; now: Date }): Promise<{ address: string } | undefined> {
@@ -96,26 +99,44 @@ const isUniqueViolation = (error: unknown): boolean => {
 async function claimOnce(db: Queryable, claim: { networkId: string; instanceId: string; now: Date }): Promise<{ address: string } | undefined> {
   const { networkId, instanceId, now } = claim;
   const held = sql`${fixedAddresses.networkId} = ${networkId} and ${fixedAddresses.instanceId} = ${instanceId}`;
-  const lowestFree = sql`
+  const lowestFree = (condition: SQL) => sql`
     select ${fixedAddresses.address} from ${fixedAddresses}
-    where ${fixedAddresses.networkId} = ${networkId} and ${fixedAddresses.instanceId} is null and not ${fixedAddresses.reserved}
+    where ${fixedAddresses.networkId} = ${networkId} and ${fixedAddresses.instanceId} is null and not ${fixedAddresses.reserved} ${condition}
     order by ${fixedAddresses.position} limit 1 for update skip locked`;
+  const before = sql.param(new Date(now.getTime() - quarantineMs), fixedAddresses.claimedAt);
+  const rested = lowestFree(sql`and (${fixedAddresses.claimedAt} is null or ${fixedAddresses.claimedAt} < ${before})`);
   const [row] = await db.update(fixedAddresses)
-    .set({ instanceId, claimedAt: sql`coalesce(${fixedAddresses.claimedAt}, ${sql.param(now, fixedAddresses.claimedAt)})` })
+    .set({
+      instanceId,
+      // An address that is held keeps the time of its claim; a free one has that of its freeing.
+      claimedAt: sql`case when ${fixedAddresses.instanceId} is null then ${sql.param(now, fixedAddresses.claimedAt)} else ${fixedAddresses.claimedAt} end`,
+    })
     .where(and(
       eq(fixedAddresses.networkId, networkId),
-      sql`${fixedAddresses.address} = coalesce((select ${fixedAddresses.address} from ${fixedAddresses} where ${held} limit 1), (${lowestFree}))`,
+      sql`${fixedAddresses.address} = coalesce((select ${fixedAddresses.address} from ${fixedAddresses} where ${held} limit 1), (${rested}), (${lowestFree(sql``)}))`,
     ))
     .returning({ address: fixedAddresses.address });
   return row;
 }
 
 /** After: the instance has no address. Returns those that it had. */
-export async function releaseAddress(db: Queryable, instanceId: string): Promise<string[]> {
-  const rows = await db.update(fixedAddresses).set({ instanceId: null, claimedAt: null }).where(eq(fixedAddresses.instanceId, instanceId))
+export async function releaseAddress(db: Queryable, instanceId: string, now: Date): Promise<string[]> {
+  const rows = await db.update(fixedAddresses).set({ instanceId: null, claimedAt: now }).where(eq(fixedAddresses.instanceId, instanceId))
     .returning({ address: fixedAddresses.address });
   return rows.map((row) => row.address);
 }
+
+/** The holder of a host's own address on a network: no instance has such an id. */
+const hostHolder = (host: string): string => `host ${host}`;
+
+/** The address by which a host speaks with guests of other hosts; it keeps the one it has. Undefined: the network is full. */
+export async function claimHostAddress(db: Queryable, claim: { networkId: string; host: string; now: Date }): Promise<string | undefined> {
+  const { networkId, host, now } = claim;
+  return (await claimAddress(db, { networkId, instanceId: hostHolder(host), now }))?.address;
+}
+
+/** For a host that is taken out of the cloud. */
+export const releaseHostAddress = (db: Queryable, host: string, now: Date): Promise<string[]> => releaseAddress(db, hostHolder(host), now);
 
 /** The addresses of these instances, by instance. */
 export async function addressesOfInstances(db: Queryable, instanceIds: readonly string[]): Promise<Map<string, string>> {
@@ -169,6 +190,13 @@ export interface NetworkMember {
 export async function dhcpHostsOfNetwork(db: Queryable, where: { host: string; networkId: string }): Promise<NetworkMember[]> {
   const rows = await selectPorts(db).where(and(livesOn(where.host), eq(networks.id, where.networkId))).orderBy(asc(fixedAddresses.position));
   return rows.map((row) => ({ mac: row.mac, address: row.address, hostname: row.instanceId }));
+}
+
+/** The instances of a network on other hosts. */
+export async function neighboursOfNetwork(db: Queryable, where: { host: string; networkId: string }): Promise<Omit<NetworkMember, 'mac'>[]> {
+  const elsewhere = and(eq(networks.id, where.networkId), isNotNull(instances.host), ne(instances.host, where.host), ne(instances.state, 'terminated'));
+  const rows = await selectPorts(db).where(elsewhere).orderBy(asc(fixedAddresses.position));
+  return rows.map((row) => ({ address: row.address, hostname: row.instanceId }));
 }
 
 export type RuleProtocol = 'tcp' | 'udp' | 'icmp' | '-1' | `${number}`;
@@ -247,4 +275,18 @@ export async function hostsOfGroups(db: Queryable, groupIds: readonly string[]):
     .innerJoin(instances, eq(instances.id, instanceSecurityGroups.instanceId))
     .where(or(inArray(instanceSecurityGroups.groupId, [...groupIds]), inArray(instanceSecurityGroups.groupId, naming)));
   return rows.flatMap((row) => row.host ?? []);
+}
+
+/**
+ * The groups of an instance that rules name as a source, and the hosts of those whom such rules protect: their rules change when the instance
+ * gets an address or loses it.
+ */
+export async function hostsNamingGroupsOf(db: Queryable, instanceId: string): Promise<{ hosts: string[]; groupIds: string[] }> {
+  const own = db.select({ id: instanceSecurityGroups.groupId }).from(instanceSecurityGroups).where(eq(instanceSecurityGroups.instanceId, instanceId));
+  const rows = await db.selectDistinct({ host: instances.host, groupId: securityGroupRules.sourceGroupId }).from(securityGroupRules)
+    .innerJoin(instanceSecurityGroups, eq(instanceSecurityGroups.groupId, securityGroupRules.groupId))
+    .innerJoin(instances, eq(instances.id, instanceSecurityGroups.instanceId))
+    .where(and(inArray(securityGroupRules.sourceGroupId, own), isNotNull(instances.host), ne(instances.state, 'terminated')));
+  const unique = (values: readonly (string | null)[]): string[] => [...new Set(values.flatMap((value) => value ?? []))];
+  return { hosts: unique(rows.map((row) => row.host)), groupIds: unique(rows.map((row) => row.groupId)) };
 }

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { eq, sql } from 'drizzle-orm';
 import {
-  addressesOfInstances, claimAddress, createNetwork, deleteNetwork, dhcpHostsOfNetwork, hostsOfGroups, listNetworks, portOfInstance, portsOfHost, releaseAddress,
+  addressesOfInstances, claimAddress, claimHostAddress, createNetwork, deleteNetwork, dhcpHostsOfNetwork, hostsNamingGroupsOf, hostsOfGroups,
+  listNetworks, neighboursOfNetwork, portOfInstance, portsOfHost, releaseAddress, releaseHostAddress,
 } from '../../../src/db/networks.ts';
 import { instances, instanceSecurityGroups, securityGroupRules, securityGroups } from '../../../src/db/schema/instances.ts';
 import { fixedAddresses } from '../../../src/db/schema/networks.ts';
@@ -58,15 +59,31 @@ describe('claiming an address', () => {
     networkId = (await createNetwork(db, { ...wanted, cidr: '10.1.0.0/25' }, now)).id;
   });
 
-  it('gives the lowest free one, the same to the same instance, and a released one again', async () => {
+  it('gives the lowest free one, the same to the same instance', async () => {
     const { db } = database;
     const claim = (instanceId: string) => claimAddress(db, { networkId, instanceId, now });
     expect(await claim('i-1')).toEqual({ address: '10.1.0.2' });
     expect(await claim('i-2')).toEqual({ address: '10.1.0.3' });
     expect(await claim('i-1')).toEqual({ address: '10.1.0.2' });
-    expect(await releaseAddress(db, 'i-1')).toEqual(['10.1.0.2']);
-    expect(await releaseAddress(db, 'i-1')).toEqual([]);
-    expect(await claim('i-3')).toEqual({ address: '10.1.0.2' });
+    expect(await releaseAddress(db, 'i-1', now)).toEqual(['10.1.0.2']);
+    expect(await releaseAddress(db, 'i-1', now)).toEqual([]);
+  });
+
+  it('gives a freed one to another only after a minute, while there are others', async () => {
+    const { db } = database;
+    const claim = (instanceId: string, afterMs: number) => claimAddress(db, { networkId, instanceId, now: new Date(now.getTime() + afterMs) });
+    await claim('i-1', 0);
+    await releaseAddress(db, 'i-1', new Date(now.getTime() + 1_000));
+    expect(await claim('i-2', 60_999)).toEqual({ address: '10.1.0.3' });
+    expect(await claim('i-3', 61_001)).toEqual({ address: '10.1.0.2' });
+  });
+
+  it('gives a host an address of its own, and takes it back', async () => {
+    const { db } = database;
+    const own = await claimHostAddress(db, { networkId, host: 'one', now });
+    expect(await claimHostAddress(db, { networkId, host: 'one', now })).toBe(own);
+    expect(await claimHostAddress(db, { networkId, host: 'two', now })).not.toBe(own);
+    expect(await releaseHostAddress(db, 'one', now)).toEqual([own]);
   });
 
   it('by a hundred at once gives a hundred addresses, and nothing when the network is full', async () => {
@@ -76,7 +93,7 @@ describe('claiming an address', () => {
     for (let n = 100; n < 125; n += 1) expect(await claimAddress(db, { networkId, instanceId: `i-${n}`, now })).toBeDefined();
     expect(await claimAddress(db, { networkId, instanceId: 'i-last', now })).toBeUndefined();
     expect(await claimAddress(db, { networkId, instanceId: 'i-7', now })).toEqual(claims[7]);
-    await releaseAddress(db, 'i-50');
+    await releaseAddress(db, 'i-50', now);
     expect(await claimAddress(db, { networkId, instanceId: 'i-last', now })).toEqual(claims[50]);
   });
 
@@ -161,6 +178,21 @@ describe('what a host makes real', () => {
     expect((await hostsOfGroups(database.db, ['sg-peers'])).toSorted()).toEqual(['one', 'two']);
     expect(await hostsOfGroups(database.db, ['sg-empty'])).toEqual(['one']);
     expect(await hostsOfGroups(database.db, ['sg-none'])).toEqual([]);
+  });
+
+  it('an instance that comes or goes concerns the hosts of those whose rules name a group of it', async () => {
+    const of = async (id: string) => {
+      const { hosts, groupIds } = await hostsNamingGroupsOf(database.db, id);
+      return { hosts: hosts.toSorted(), groupIds };
+    };
+    expect(await of('i-a')).toEqual({ hosts: ['one', 'two'], groupIds: ['sg-peers'] });
+    expect(await of('i-c')).toEqual({ hosts: [], groupIds: [] });
+  });
+
+  it('neighbours are the instances of other hosts', async () => {
+    expect(await neighboursOfNetwork(database.db, { host: 'two', networkId: cloud.network.id })).toEqual([
+      { address: '10.2.0.3', hostname: 'i-c' }, { address: '10.2.0.9', hostname: 'i-a' },
+    ]);
   });
 
   it('two hundred ports with groups take one look', async () => {

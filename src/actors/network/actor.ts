@@ -1,6 +1,7 @@
 // The tree of a network host: /networks (bridge and DHCP of each, ensured from the database) and /firewall (all rules of the host, rendered
 // whole and applied atomically by this one owner).
-import { dhcpHostsOfNetwork, portsOfHost } from '../../db/networks.ts';
+import { dhcpHostsOfNetwork, neighboursOfNetwork, portsOfHost } from '../../db/networks.ts';
+import type { NetworkSpec } from '../../drivers/network/driver.ts';
 import type { ActorDefinition, Ref, ReplyTo } from '../runtime/actor.ts';
 import { defineEnsurer, ensured, nextTicket, type EnsureMessage } from './coalesce.ts';
 import type { NetworkHost } from './host.ts';
@@ -33,9 +34,7 @@ export const networkActor: ActorDefinition<State, NetworkMessage, NetworkArgs> =
   init(context, { host, onTree }) {
     const networks = new Map(host.networks.map((network) => [
       network.id,
-      context.spawn(defineEnsurer('bridge', host.reconcileIntervalMs, async () => {
-        await host.driver.ensureNetwork(network, await dhcpHostsOfNetwork(host.db, { host: host.name, networkId: network.id }));
-      }), network.id, undefined),
+      context.spawn(defineEnsurer('bridge', host.reconcileIntervalMs, () => ensureNetwork(host, network)), network.id, undefined),
     ]));
     const firewall = context.spawn(defineEnsurer('firewall', host.reconcileIntervalMs, () => applyFirewall(host)), 'firewall', undefined);
     onTree({ networks, firewall });
@@ -45,13 +44,19 @@ export const networkActor: ActorDefinition<State, NetworkMessage, NetworkArgs> =
   handle(state, message) {
     if (message.type === 'ensureAll') return ensureAll(state, message.replyTo);
     // A network whose server died is ensured even if a run has just begun: that one may have seen it alive.
-    const ref = message.type === 'refreshFirewall' ? state.firewall : state.networks.get(message.networkId);
-    if (ref !== undefined) state.host.system.tell(ref, { type: 'ensure', ticket: nextTicket() });
+    if (message.type === 'dhcpDied') return ensureSoon(state, state.networks.get(message.networkId));
+    ensureSoon(state, state.firewall);
+    // Who may speak with one another wants names, too.
+    for (const network of state.host.networks) if (network.flatInterface !== undefined) ensureSoon(state, state.networks.get(network.id));
   },
   onError: () => 'resume',
   onChildFailed: () => 'restart',
   onStop: (state) => state.unsubscribe(),
 };
+
+function ensureSoon({ host }: State, ref: Ref<EnsureMessage> | undefined): void {
+  if (ref !== undefined) host.system.tell(ref, { type: 'ensure', ticket: nextTicket() });
+}
 
 /** The rules first: a bridge without them would be open for a moment. */
 async function ensureAll({ host, networks, firewall }: State, replyTo: ReplyTo<null> | undefined): Promise<void> {
@@ -61,6 +66,14 @@ async function ensureAll({ host, networks, firewall }: State, replyTo: ReplyTo<n
   } catch (error) {
     replyTo?.fail(error);
   }
+}
+
+async function ensureNetwork(host: NetworkHost, network: NetworkSpec): Promise<void> {
+  const where = { host: host.name, networkId: network.id };
+  const [hosts, neighbours] = await Promise.all([
+    dhcpHostsOfNetwork(host.db, where), network.flatInterface === undefined ? [] : neighboursOfNetwork(host.db, where),
+  ]);
+  await host.driver.ensureNetwork(network, hosts, neighbours);
 }
 
 async function applyFirewall(host: NetworkHost): Promise<void> {

@@ -14,6 +14,8 @@ export interface NetworkHost {
   readonly driver: NetworkDriver;
   /** The networks of this host. */
   readonly networks: readonly NetworkSpec[];
+  /** Tells the network roles of these hosts that members of these groups came or went. Never fails: a hint, hosts also look by themselves. */
+  readonly tellHosts?: (hosts: readonly string[], groupIds: readonly string[]) => void;
   readonly metadataPort: number;
   readonly reconcileIntervalMs: number;
 }

@@ -1,5 +1,5 @@
 // Puts an instance on its network, and takes it off. The database says what should be; bridge, DHCP and rules of this host follow from it.
-import { claimAddress, portOfInstance, releaseAddress } from '../../db/networks.ts';
+import { claimAddress, hostsNamingGroupsOf, portOfInstance, releaseAddress } from '../../db/networks.ts';
 import { DriverError } from '../../lib/errors.ts';
 import { ensured } from './coalesce.ts';
 import type { NetworkTree } from './actor.ts';
@@ -18,7 +18,7 @@ export async function ensurePort(host: NetworkHost, tree: NetworkTree, instanceI
   if (network === undefined) throw new DriverError('unsupported', `host ${host.name} has no network`);
   const claimed = await claimAddress(host.db, { networkId: network.id, instanceId, now: host.clock.date() });
   if (claimed === undefined) throw new DriverError('failed', `no free address in ${network.cidr}`);
-  await ensureBoth(host, tree, network.id);
+  await Promise.all([ensureBoth(host, tree, network.id), tellOthers(host, instanceId)]);
   const port = await portOfInstance(host.db, instanceId);
   if (port === undefined) throw new DriverError('notFound', `the instance ${instanceId} has no port`);
   return { bridge: network.bridge, tap: port.tap, mac: port.mac, address: port.address };
@@ -31,11 +31,23 @@ export async function removePort(host: NetworkHost, tree: NetworkTree, instanceI
   const network = host.networks.find((candidate) => candidate.id === port.networkId);
   // The lease ends before the address is free: a new owner must not meet the old lease.
   if (network !== undefined) await host.driver.releaseLease(network, { mac: port.mac, address: port.address, hostname: instanceId });
-  await releaseAddress(host.db, instanceId);
-  if (network !== undefined) await ensureBoth(host, tree, network.id);
+  await releaseAddress(host.db, instanceId, host.clock.date());
+  await Promise.all([network === undefined ? null : ensureBoth(host, tree, network.id), tellOthers(host, instanceId)]);
 }
 
 async function ensureBoth(host: NetworkHost, tree: NetworkTree, networkId: string): Promise<void> {
   const bridge = tree.networks.get(networkId);
   await Promise.all([bridge === undefined ? null : ensured(host, bridge), ensured(host, tree.firewall)]);
+}
+
+/** Hosts whose rules name a group of the instance hear of it at once; only on joined networks can they have met it at all. */
+async function tellOthers(host: NetworkHost, instanceId: string): Promise<void> {
+  if (host.tellHosts === undefined || !host.networks.some((network) => network.flatInterface !== undefined)) return;
+  try {
+    const { hosts, groupIds } = await hostsNamingGroupsOf(host.db, instanceId);
+    const others = hosts.filter((name) => name !== host.name);
+    if (others.length > 0) host.tellHosts(others, groupIds);
+  } catch (error) {
+    host.log.warn({ instanceId, err: error }, 'other hosts were not told of a member that came or went');
+  }
 }

@@ -22,6 +22,7 @@ export const fixedAddresses = pgTable(
     position: integer('position').notNull(),
     reserved: boolean('reserved').notNull().default(false),
     instanceId: text('instance_id'),
+    /** Of an address that nobody has: when it was freed. Null: it was never claimed. */
     claimedAt: instant('claimed_at'),
   },
   (table) => [

@@ -17,6 +17,13 @@ export interface NetworkSpec {
   readonly dnsDomain: string;
   readonly mtu: number;
   readonly leaseSeconds: number;
+  /**
+   * The interface by which the bridges of all hosts are joined. The gateway has the same address and the same MAC on each of them and stays
+   * local, as do DHCP and metadata: no host is needed by another's guests. Undefined: guests of this host only.
+   */
+  readonly flatInterface?: string | undefined;
+  /** This host's own address on a joined network, by which it speaks with guests of other hosts. Undefined: it does not. */
+  readonly hostAddress?: string | undefined;
 }
 
 export interface DhcpHost {
@@ -25,6 +32,9 @@ export interface DhcpHost {
   /** The instance id. */
   readonly hostname: string;
 }
+
+/** An instance of the network on another host: known by name, served there. */
+export type Neighbour = Pick<DhcpHost, 'address' | 'hostname'>;
 
 export interface IngressRule {
   /** `-1`: all protocols. Numbers as text otherwise for others than these. */
@@ -60,9 +70,10 @@ export interface NetworkDriver {
   probe(): Promise<void>;
   /**
    * After: the bridge is up with the gateway's address, forwarding is on, and exactly one DHCP and DNS server serves just these
-   * hosts on it. An unchanged one is adopted, not restarted.
+   * hosts on it; the names of the neighbours resolve too. An unchanged server is adopted, not restarted. With a `flatInterface`, that is
+   * part of the bridge; one that is missing, carries an address or belongs to another bridge is refused with the remedy.
    */
-  ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[]): Promise<void>;
+  ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[], neighbours?: readonly Neighbour[]): Promise<void>;
   /** Ends leases at once, so that the address can be used again. No error if there is none. */
   releaseLease(network: NetworkSpec, host: DhcpHost): Promise<void>;
   /** After: novact's rules are exactly these, applied atomically; rules of others are as they were. Open connections go on. */

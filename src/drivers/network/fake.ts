@@ -1,14 +1,21 @@
 // A network in memory: what was ensured can be looked at, and its DHCP server can be made to die. It refuses what the real one refuses,
 // by the same checks, so that a wish that could not be rendered does not pass here either.
 import { DriverError } from '../../lib/errors.ts';
-import type { DhcpHost, FirewallSpec, NetworkDriver, NetworkSpec } from './driver.ts';
-import { dnsmasqArguments, dnsmasqFiles, renderDhcpHosts } from './linux/dnsmasq.ts';
-import { checkAddress, checkLinkName, checkMac } from './linux/names.ts';
+import type { DhcpHost, FirewallSpec, Neighbour, NetworkDriver, NetworkSpec } from './driver.ts';
+import { dnsmasqArguments, dnsmasqFiles, renderDhcpHosts, renderNames } from './linux/dnsmasq.ts';
+import { checkAddress, checkJoined, checkLinkName, checkMac } from './linux/names.ts';
 import { renderFirewall } from './linux/nft.ts';
+
+export interface FakeServedNetwork {
+  readonly network: NetworkSpec;
+  readonly hosts: readonly DhcpHost[];
+  readonly neighbours: readonly Neighbour[];
+  readonly dhcpAlive: boolean;
+}
 
 export interface FakeNetworkHost {
   /** By network id: what is served. */
-  readonly networks: ReadonlyMap<string, { readonly network: NetworkSpec; readonly hosts: readonly DhcpHost[]; readonly dhcpAlive: boolean }>;
+  readonly networks: ReadonlyMap<string, FakeServedNetwork>;
   /** Undefined: no rules. */
   readonly firewall: FirewallSpec | undefined;
   /** The addresses whose leases were ended, in order. */
@@ -26,7 +33,7 @@ export interface FakeNetwork extends NetworkDriver {
 type Listener = Parameters<NetworkDriver['subscribe']>[0];
 
 export function createFakeNetwork(): FakeNetwork {
-  const networks = new Map<string, { network: NetworkSpec; hosts: readonly DhcpHost[]; dhcpAlive: boolean }>();
+  const networks = new Map<string, FakeServedNetwork>();
   const released: string[] = [];
   const listeners = new Set<Listener>();
   const failures = new Map<string, Error>();
@@ -47,11 +54,10 @@ export function createFakeNetwork(): FakeNetwork {
       },
     },
     probe: async () => undefined,
-    async ensureNetwork(network, hosts) {
+    async ensureNetwork(network, hosts, neighbours = []) {
       mayFail('ensureNetwork');
-      dnsmasqArguments(network, dnsmasqFiles('/', network.bridge));
-      renderDhcpHosts(hosts);
-      networks.set(network.id, { network, hosts: [...hosts], dhcpAlive: true });
+      checkWish(network, hosts, neighbours);
+      networks.set(network.id, { network, hosts: [...hosts], neighbours: [...neighbours], dhcpAlive: true });
     },
     async releaseLease(network, host) {
       mayFail('releaseLease');
@@ -79,11 +85,18 @@ export function createFakeNetwork(): FakeNetwork {
     killDhcp(networkId) {
       const entry = networks.get(networkId);
       if (entry === undefined) throw new DriverError('notFound', `no network ${networkId}`);
-      entry.dhcpAlive = false;
+      networks.set(networkId, { ...entry, dhcpAlive: false });
       for (const listener of listeners) listener({ type: 'dhcpDied', networkId });
     },
     failNext(method, error) {
       failures.set(method, error);
     },
   };
+}
+
+function checkWish(network: NetworkSpec, hosts: readonly DhcpHost[], neighbours: readonly Neighbour[]): void {
+  checkJoined(network);
+  dnsmasqArguments(network, dnsmasqFiles('/', network.bridge));
+  renderDhcpHosts(hosts);
+  renderNames([...hosts, ...neighbours]);
 }

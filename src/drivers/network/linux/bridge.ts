@@ -7,13 +7,16 @@ import type { NetworkSpec } from '../driver.ts';
 import { checkAddress, checkInteger, checkLinkName, parseIPv4Cidr } from './names.ts';
 import { readSwitch, writeSwitch } from './uplink.ts';
 
-interface Link {
+export interface Link {
   readonly address: string;
   readonly mtu: number;
   readonly flags: readonly string[];
   readonly ifalias?: string;
+  readonly link_type?: string;
+  /** The bridge that it is part of. */
+  readonly master?: string;
   readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: { readonly nf_call_iptables?: number; readonly forward_delay?: number } };
-  readonly addr_info?: readonly { readonly family: string; readonly local: string; readonly prefixlen: number }[];
+  readonly addr_info?: readonly { readonly family: string; readonly local: string; readonly prefixlen: number; readonly scope?: string }[];
 }
 
 const aliasPrefix = 'novact ';
@@ -24,7 +27,7 @@ export function bridgeMac(networkId: string): string {
   return ['02', '16', '3f', digest.slice(0, 2), digest.slice(2, 4), digest.slice(4, 6)].join(':');
 }
 
-async function readLink(run: Run, name: string): Promise<Link | undefined> {
+export async function readLink(run: Run, name: string): Promise<Link | undefined> {
   const { code, stdout } = await run('ip', ['-j', '-d', 'address', 'show', 'dev', name], { okCodes: [0, 1] });
   if (code !== 0) return undefined;
   return (JSON.parse(stdout) as Link[])[0];
@@ -43,7 +46,8 @@ export async function ensureBridge(run: Run, network: NetworkSpec): Promise<{ cr
   if (found?.ifalias !== alias) await run('ip', ['link', 'set', 'dev', name, 'alias', alias]);
   if (found !== undefined) await mendLink(run, name, { found, mac, mtu });
   await quietIPv6(run, name);
-  await ensureOnlyAddress(run, name, { found, address: checkAddress(network.gateway), prefix });
+  const own = network.hostAddress === undefined ? [] : [{ local: checkAddress(network.hostAddress), prefixlen: 32 }];
+  await ensureOnlyAddresses(run, name, { found, wanted: [{ local: checkAddress(network.gateway), prefixlen: prefix }, ...own] });
   if (!found?.flags.includes('UP')) await run('ip', ['link', 'set', 'dev', name, 'up']);
   return { created: found === undefined };
 }
@@ -82,11 +86,22 @@ async function quietIPv6(run: Run, bridge: string): Promise<void> {
   }
 }
 
-async function ensureOnlyAddress(run: Run, name: string, wanted: { found: Link | undefined; address: string; prefix: number }): Promise<void> {
-  const held = (wanted.found?.addr_info ?? []).filter((entry) => entry.family === 'inet');
-  const isWanted = (entry: { local: string; prefixlen: number }) => entry.local === wanted.address && entry.prefixlen === wanted.prefix;
+interface Held {
+  readonly local: string;
+  readonly prefixlen: number;
+}
+
+/** In this order: the kernel and dnsmasq take the first for the gateway. */
+async function ensureOnlyAddresses(run: Run, name: string, { found, wanted }: { found: Link | undefined; wanted: readonly Held[] }): Promise<void> {
+  const text = (entry: Held): string => `${entry.local}/${entry.prefixlen}`;
+  const held = (found?.addr_info ?? []).filter((entry) => entry.family === 'inet').map(text);
+  const texts = wanted.map(text);
+  const firstWrong = texts.findIndex((entry, index) => held.filter((one) => texts.includes(one))[index] !== entry);
+  const right = firstWrong === -1 ? texts : texts.slice(0, firstWrong);
   for (const entry of held) {
-    if (!isWanted(entry)) await run('ip', ['address', 'delete', `${entry.local}/${entry.prefixlen}`, 'dev', name]);
+    if (!right.includes(entry)) await run('ip', ['address', 'delete', entry, 'dev', name]);
   }
-  if (!held.some(isWanted)) await run('ip', ['address', 'add', `${wanted.address}/${wanted.prefix}`, 'dev', name]);
+  for (const entry of texts) {
+    if (!right.includes(entry)) await run('ip', ['address', 'add', entry, 'dev', name]);
+  }
 }

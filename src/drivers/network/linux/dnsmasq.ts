@@ -5,12 +5,14 @@ import { dirname, join } from 'node:path';
 import type { Clock } from '../../../lib/clock.ts';
 import { DriverError } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
-import type { DhcpHost, NetworkSpec } from '../driver.ts';
+import type { DhcpHost, Neighbour, NetworkSpec } from '../driver.ts';
 import { addressNumber, checkAddress, checkDomain, checkHostName, checkInteger, checkLinkName, checkMac, parseIPv4Cidr } from './names.ts';
 import { argumentsOf, endProcess, findProcesses, signalProcess, type FoundProcess } from './processes.ts';
 
 export interface DnsmasqFiles {
   readonly directory: string;
+  /** Which interface was made part of the bridge by us. */
+  readonly fabric: string;
   readonly hosts: string;
   readonly names: string;
   readonly leases: string;
@@ -20,7 +22,7 @@ export interface DnsmasqFiles {
 export function dnsmasqFiles(stateDirectory: string, bridge: string): DnsmasqFiles {
   const directory = join(stateDirectory, checkLinkName(bridge));
   const file = (name: string): string => join(directory, name);
-  return { directory, hosts: file('dhcp-hosts'), names: file('names'), leases: file('leases'), pid: file('dnsmasq.pid') };
+  return { directory, fabric: file('flat-interface'), hosts: file('dhcp-hosts'), names: file('names'), leases: file('leases'), pid: file('dnsmasq.pid') };
 }
 
 /** The whole command line; a running server with another one is started anew. */
@@ -52,10 +54,10 @@ export const renderDhcpHosts = (hosts: readonly DhcpHost[]): string =>
   byAddress(hosts).map((host) => `${checkMac(host.mac)},${checkAddress(host.address)},${checkHostName(host.hostname)}\n`).join('');
 
 /** An /etc/hosts of the network, so that a name answers before its guest has a lease. */
-export const renderNames = (hosts: readonly DhcpHost[]): string =>
+export const renderNames = (hosts: readonly Neighbour[]): string =>
   byAddress(hosts).map((host) => `${checkAddress(host.address)} ${checkHostName(host.hostname)}\n`).join('');
 
-const byAddress = (hosts: readonly DhcpHost[]): DhcpHost[] => hosts.toSorted((a, b) => addressNumber(a.address) - addressNumber(b.address));
+const byAddress = <T extends Neighbour>(hosts: readonly T[]): T[] => hosts.toSorted((a, b) => addressNumber(a.address) - addressNumber(b.address));
 
 /** All servers, of any start of novact, that were given this pid file; there should be one. */
 export const findServers = (files: DnsmasqFiles): Promise<FoundProcess[]> => findProcesses((args) => isServer(args, `--pid-file=${files.pid}`));
@@ -67,6 +69,8 @@ export const serverLives = async (pid: number, files: DnsmasqFiles): Promise<boo
 export interface EnsureServer {
   readonly network: NetworkSpec;
   readonly hosts: readonly DhcpHost[];
+  /** Instances on other hosts: their names resolve, their DHCP is none of ours. */
+  readonly neighbours: readonly Neighbour[];
   readonly files: DnsmasqFiles;
   /** Start anew even if the running server looks right: its bridge is another one now. */
   readonly anew: boolean;
@@ -76,7 +80,7 @@ export interface EnsureServer {
 export async function ensureServer(wanted: EnsureServer, tools: { run: Run; clock: Clock }): Promise<number> {
   const { files, network } = wanted;
   const args = dnsmasqArguments(network, files);
-  const [hosts, names] = [renderDhcpHosts(wanted.hosts), renderNames(wanted.hosts)];
+  const [hosts, names] = [renderDhcpHosts(wanted.hosts), renderNames([...wanted.hosts, ...wanted.neighbours])];
   await mkdir(files.directory, { recursive: true, mode: 0o755 });
   await checkReachable(files.directory);
   const changed = [await replaceFile(files.hosts, hosts), await replaceFile(files.names, names)].includes(true);

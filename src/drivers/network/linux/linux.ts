@@ -6,10 +6,11 @@ import type { Clock, Timer } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { Log } from '../../../lib/log.ts';
-import type { DhcpHost, FirewallSpec, NetworkDriver, NetworkSpec } from '../driver.ts';
+import type { DhcpHost, FirewallSpec, Neighbour, NetworkDriver, NetworkSpec } from '../driver.ts';
 import { ensureBridge, removeBridge } from './bridge.ts';
 import { dnsmasqFiles, ensureServer, serverLives, stopServers, type DnsmasqFiles } from './dnsmasq.ts';
-import { checkAddress, checkLinkName, checkMac } from './names.ts';
+import { ensureFabric } from './fabric.ts';
+import { checkAddress, checkJoined, checkLinkName, checkMac } from './names.ts';
 import { renderFirewall, renderRemoval, tableName } from './nft.ts';
 import { ensureBridgedFiltering, ensureForwarding, foreignDropNotices, matchesBridges, restoreForwarding } from './uplink.ts';
 
@@ -46,14 +47,16 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
   const watch = createWatch({ clock, log, everyMs: settings.watchMs ?? 300 });
   const firewall = createFirewall(settings);
 
-  async function ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[]): Promise<void> {
+  async function ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[], neighbours: readonly Neighbour[]): Promise<void> {
+    checkJoined(network);
     const files = dnsmasqFiles(directory, network.bridge);
     await mkdir(directory, { recursive: true, mode: 0o755 });
     await Promise.all([ensureBridgedFiltering(run), ensureForwarding(run, directory)]);
     const { created } = await ensureBridge(run, network);
+    await ensureFabric(run, network, files.fabric);
     // Watching stops for the moment in which a server that is replaced has ended.
     const watched = watch.pause(files.pid);
-    const pid = await ensureServer({ network, hosts, files, anew: created }, { run, clock }).catch((error: unknown) => {
+    const pid = await ensureServer({ network, hosts, neighbours, files, anew: created }, { run, clock }).catch((error: unknown) => {
       if (watched !== undefined) watch.add(watched);
       throw error;
     });
@@ -81,7 +84,7 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
   return {
     info: { name: 'linux', plumbs: true },
     probe: () => probe(run),
-    ensureNetwork: (network, hosts) => inTurn(network.bridge, () => ensureNetwork(network, hosts)),
+    ensureNetwork: (network, hosts, neighbours = []) => inTurn(network.bridge, () => ensureNetwork(network, hosts, neighbours)),
     releaseLease: (network, host) => inTurn(network.bridge, () => releaseLease(network, host)),
     applyFirewall: (wanted) => inTurn('firewall ', () => firewall.apply(wanted)),
     subscribe: watch.subscribe,

@@ -33,6 +33,12 @@ export const checkHostName = (name: string): string => (hostNamePattern.test(nam
 export const checkDomain = (domain: string): string =>
   domain.length <= 200 && domain.split('.').every((label) => hostNamePattern.test(label)) ? domain : refuse('a domain name', domain);
 
+/** What joins a network with other hosts. */
+export function checkJoined({ flatInterface, hostAddress }: { readonly flatInterface?: string | undefined; readonly hostAddress?: string | undefined }): void {
+  if (flatInterface !== undefined) checkLinkName(flatInterface);
+  if (hostAddress !== undefined) checkAddress(hostAddress);
+}
+
 export const checkInteger = (value: number, limits: { kind: string; min: number; max: number }): number =>
   Number.isInteger(value) && value >= limits.min && value <= limits.max ? value : refuse(limits.kind, value);
 

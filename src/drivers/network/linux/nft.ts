@@ -2,7 +2,8 @@
 // wishes give equal texts. The size of the rules grows with distinct groups, not with ports: what belongs to a port is an element of a set.
 import { DriverError } from '../../../lib/errors.ts';
 import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../driver.ts';
-import { addressNumber, checkAddress, checkInteger, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
+import { fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross } from './nft-fabric.ts';
+import { addressNumber, checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
 
 /** What a firewall's text depends on besides the wish. */
 export interface NftContext {
@@ -19,6 +20,7 @@ export function renderFirewall(firewall: FirewallSpec, context: NftContext): str
   const networks = sortedUnique(firewall.networks.map(checkNetwork), (network) => network.bridge, 'bridge');
   const ports = sortedUnique(firewall.ports.map((port) => checkPort(port, networks)), (port) => port.tap, 'tap');
   sortedUnique(ports, (port) => `${port.bridge} ${port.address}`, 'address');
+  sortedUnique(joinedNetworks(networks), (joined) => joined.flatInterface, 'flat interface');
   checkInteger(firewall.metadataPort, { kind: 'a port', min: 1, max: 65_535 });
   const head = ['inet', 'bridge'].map((family) => `table ${family} ${tableName}\ndelete table ${family} ${tableName}\n`).join('');
   return head + renderInet({ networks, ports, metadataPort: firewall.metadataPort }, context.uplink) + renderBridge(networks, ports, context);
@@ -30,6 +32,7 @@ export const renderRemoval = (): string => ['inet', 'bridge'].map((family) => `t
 function checkNetwork(network: NetworkSpec): NetworkSpec {
   checkLinkName(network.bridge);
   checkAddress(network.gateway);
+  checkJoined(network);
   return { ...network, cidr: cidrText(parseIPv4Cidr(network.cidr)) };
 }
 
@@ -54,6 +57,7 @@ function renderInet(firewall: FirewallSpec, uplink: string | undefined): string 
   const { chains, chainOf } = ingressChains(ports);
   const guests = ports.map((port) => `"${port.bridge}" . ${port.address} : goto ${chainOf.get(port.tap) ?? 'closed'}`);
   const inside = collapseCidrs(networks.map((network) => parseIPv4Cidr(network.cidr))).map(cidrText);
+  const joined = joinedNetworks(networks);
   const leaves = uplink === undefined ? 'oifname != @bridges' : `oifname "${checkLinkName(uplink)}"`;
   return table('inet', [
     set('bridges', 'type ifname', networks.map((network) => `"${network.bridge}"`)),
@@ -67,6 +71,7 @@ function renderInet(firewall: FirewallSpec, uplink: string | undefined): string 
     ]),
     chain('postrouting', [
       'type nat hook postrouting priority srcnat; policy accept;',
+      ...sourceAcross(joined),
       ...(inside.length === 0 ? [] : [`ip saddr ${anyOf(inside)} ip daddr != ${anyOf(inside)} ${leaves} masquerade`]),
     ]),
     chain('input', inputRules(metadataPort)),
@@ -76,6 +81,7 @@ function renderInet(firewall: FirewallSpec, uplink: string | undefined): string 
       'ct state established,related accept',
       'ct state invalid drop',
       'oifname . ip daddr vmap @guests',
+      ...forwardAcross(joined),
       'oifname @bridges drop',
     ]),
     chain('output', [
@@ -84,6 +90,7 @@ function renderInet(firewall: FirewallSpec, uplink: string | undefined): string 
       'ct state established,related accept',
       'udp sport 67 udp dport 68 accept',
       'oifname . ip daddr vmap @guests',
+      ...outputAcross(joined),
       'drop',
     ]),
   ]);
@@ -160,25 +167,32 @@ function renderIcmp(rule: IngressRule): string {
 
 /**
  * Anti-spoofing where a frame enters: whoever comes in by a port speaks with its own MAC and address or not at all. Only ARP and IPv4 pass;
- * DHCP answers come from the host alone. Interfaces of our bridges (where the kernel cannot match them: named as ours) that are not, not yet
- * or not any more wished for are refused likewise.
+ * DHCP answers come from the host alone. Where a frame leaves: a guest gets what is for its own MAC and address, never what is for another.
+ * Interfaces of our bridges (where the kernel cannot match them: named as ours) that are not, not yet or not any more wished for are
+ * deaf and mute.
  */
 function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec[], context: NftContext): string {
   const bridges = anyOf(networks.map((network) => `"${network.bridge}"`));
-  const strangers = context.matchesBridges && networks.length > 0 ? `meta ibrname ${bridges} goto from_guest` : 'iifname "nv*" goto from_guest';
+  const matches = context.matchesBridges && networks.length > 0;
   const byAddress = ports.toSorted((a, b) => addressNumber(a.address) - addressNumber(b.address));
+  const fabric = fabricRules(joinedNetworks(networks), byAddress);
+  const hasFabric = fabric.chains.length > 0;
   return table('bridge', [
     set('taps', 'type ifname', ports.map((port) => `"${port.tap}"`)),
     set('macs', 'type ifname . ether_addr', ports.map((port) => `"${port.tap}" . ${port.mac}`)),
     set('addresses', 'type ifname . ipv4_addr', byAddress.map((port) => `"${port.tap}" . ${port.address}`)),
+    ...fabric.sets.map(({ name, type, elements }) => set(name, type, elements)),
+    ...fabric.chains.map(({ name, rules }) => chain(name, rules)),
     chain('prerouting', [
       'type filter hook prerouting priority -200; policy accept;',
+      ...(hasFabric ? ['iifname @fabrics goto from_fabric'] : []),
       'iifname @taps goto from_guest',
-      strangers,
+      matches ? `meta ibrname ${bridges} goto from_guest` : 'iifname "nv*" goto from_guest',
     ]),
     chain('from_guest', [
       'iifname . ether saddr != @macs drop',
       'ether type arp goto arp_from_guest',
+      ...(hasFabric ? ['ether type 0x8035 accept'] : []),
       'ether type != ip drop',
       'ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept',
       'iifname . ip saddr != @addresses drop',
@@ -188,6 +202,19 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
       'iifname . arp saddr ether != @macs drop',
       'arp operation request arp saddr ip 0.0.0.0 accept',
       'iifname . arp saddr ip != @addresses drop',
+    ]),
+    chain('postrouting', [
+      'type filter hook postrouting priority -200; policy accept;',
+      ...(hasFabric ? ['oifname @fabrics goto to_fabric'] : []),
+      'oifname @taps goto to_guest',
+      matches ? `meta obrname ${bridges} drop` : 'oifname "nv*" drop',
+    ]),
+    chain('to_guest', [
+      'ether type arp accept',
+      'ether type != ip drop',
+      'udp sport 67 udp dport 68 accept',
+      'oifname . ether daddr != @macs drop',
+      'oifname . ip daddr != @addresses drop',
     ]),
   ]);
 }
