@@ -2,6 +2,7 @@
 import { sql } from 'drizzle-orm';
 import { Parser } from 'xml2js';
 import type { Principal } from '../../src/auth/principal.ts';
+import { relayBatch } from '../../src/db/outbox.ts';
 import { images } from '../../src/db/schema/all.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { computeProtocol } from '../../src/messages/compute.ts';
@@ -86,8 +87,9 @@ export async function createEc2Lab(options: Parameters<typeof createEc2World>[0]
     throw new Error(`${String(at(root, 'Errors', 'Error', 'Code'))}: ${String(at(root, 'Errors', 'Error', 'Message'))}`);
   }
 
-  // Mailboxes are emptied in the background, and quickly.
+  // What calls left in the outbox is sent here; mailboxes are emptied in the background, and quickly.
   async function told(): Promise<Told[]> {
+    await relayBatch(world.db, { countMax: 1_000, except: [] }, (messages) => transport.deliver(messages));
     for (;;) {
       const depths = await transport.depths();
       if (depths.every((depth) => depth.waiting === 0 && depth.inHand === 0)) return seen.splice(0);
