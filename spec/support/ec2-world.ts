@@ -64,7 +64,10 @@ export async function createEc2World(options: { clock?: Clock; actions?: readonl
   let current: Principal = ann;
   const dispatcherFor = (authenticate: Authenticate) => createDispatcher({
     actions: options.actions ?? allActions,
-    services: { db, transport, relay: { kick: () => undefined, accepts: () => true }, clock, log: silentLog, region: 'nova', zone: 'nova', dnsDomain: 'novact.internal', endpoint: 'http://127.0.0.1:8773' },
+    services: {
+      db, transport, relay: { kick: () => undefined, accepts: () => true }, clock, log: silentLog, region: 'nova', zone: 'nova', dnsDomain: 'novact.internal',
+      endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20,
+    },
     authenticate,
   });
   const dispatcher = dispatcherFor(async () => current);

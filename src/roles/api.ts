@@ -16,7 +16,7 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
     authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect),
     services: {
       db, transport, relay, clock, log, region: settings.region, zone: settings.zone, dnsDomain: settings.dnsDomain,
-      endpoint: endpointsOf(settings).ec2,
+      endpoint: endpointsOf(settings).ec2, instancesPerProjectMax: settings.instancesPerProjectMax,
     },
   });
   const server = createEc2Server({ dispatcher, log, clock, observe: options.observe });

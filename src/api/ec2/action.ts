@@ -42,6 +42,8 @@ export interface Services {
   readonly dnsDomain: string;
   /** Base of the endpoints as clients reach them: `http://127.0.0.1:8773`. */
   readonly endpoint: string;
+  /** The quota of a project. */
+  readonly instancesPerProjectMax: number;
 }
 
 /** One call of one client. */

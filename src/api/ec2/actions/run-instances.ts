@@ -18,7 +18,6 @@ import { admitWork } from '../notify.ts';
 import { showReservation } from '../show-instance.ts';
 
 export const launchTimeoutMs = 10 * 60_000;
-export const instancesPerProjectMax = 20;
 const typeDefault = 'm1.small';
 const groupsPerInstanceMax = 16;
 
@@ -51,7 +50,7 @@ export const runInstances = action({
       groupIds,
       tags,
       ...counts,
-      quota: instancesPerProjectMax,
+      quota: call.instancesPerProjectMax,
       newInstanceId: () => newId('i'),
       operation: {
         kind: 'instance.run', projectId, userId, requestId: call.requestId, owner: 'scheduler', deadline: new Date(call.clock.now() + launchTimeoutMs),
@@ -59,7 +58,7 @@ export const runInstances = action({
     });
     if (result.outcome === 'overQuota') {
       return call.fail('InstanceLimitExceeded',
-        `You have requested more instances (${counts.countMin}) than your current instance limit of ${instancesPerProjectMax} allows.`);
+        `You have requested more instances (${counts.countMin}) than your current instance limit of ${call.instancesPerProjectMax} allows.`);
     }
     return answer(call, result);
   },
