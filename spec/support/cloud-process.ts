@@ -1,14 +1,15 @@
 // The real product as a user starts it: `bin/novact up` as a process of its own, inside a test host's network namespace, with a state
 // folder of its own. What real clients are told to do, they are told with the files that it wrote.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { createWriteStream, readdirSync, statSync } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
 import type { Run } from '../../src/lib/exec.ts';
 import { afterEach } from 'vitest';
 import { up, type TestHost } from './host.ts';
 import { waitFor } from './patience.ts';
+import { productCommand, withoutNovact } from './product-command.ts';
 
 export interface CloudProcessOptions {
   /** Default `postgres`: the private cluster. */
@@ -46,7 +47,6 @@ export interface CloudProcess {
   down(): Promise<void>;
 }
 
-const root = resolve(import.meta.dirname, '../..');
 const readyTimeoutMs = 120_000;
 const stopTimeoutMs = 60_000;
 
@@ -109,7 +109,7 @@ class Cloud implements CloudProcess {
 
   async start(): Promise<number> {
     if (this.#child !== undefined) throw new Error('it runs already');
-    const [command, ...args] = [...productCommand(), 'up'];
+    const [command, ...args] = [...productCommand().command, 'up'];
     const startedAt = performance.now();
     const child = spawn('ip', ['netns', 'exec', this.host.namespace, command, ...args], {
       cwd: this.folder, env: { ...withoutNovact(process.env), ...this.#settings }, stdio: ['ignore', 'pipe', 'pipe'], detached: true,
@@ -144,7 +144,7 @@ class Cloud implements CloudProcess {
   }
 
   async novact(...args: readonly string[]): Promise<string> {
-    const [command, ...rest] = [...productCommand(), ...args];
+    const [command, ...rest] = [...productCommand().command, ...args];
     return (await this.host.run(command, rest, { cwd: this.folder, env: this.#settings, timeoutMs: 60_000 })).stdout;
   }
 
@@ -198,25 +198,6 @@ function untilReady(child: ChildProcess, output: NodeJS.WritableStream): Promise
     });
   });
 }
-
-/** What a user calls; straight from src when dist is older, so that a spec never passes on yesterday's code. */
-function productCommand(): [string, ...string[]] {
-  const chosen = process.env['NOVACT_SPEC_COMMAND'];
-  if (chosen !== undefined) return [chosen];
-  if (isBuilt()) return [join(root, 'bin/novact')];
-  // Not the command `tsx`, which would run node as a child that outlives its own SIGKILL.
-  return [process.execPath, '--import', join(root, 'node_modules/tsx/dist/loader.mjs'), join(root, 'spec/support/novact-from-source.mts')];
-}
-
-function isBuilt(): boolean {
-  const built = statSync(join(root, 'dist/.sources'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  const entries = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true });
-  return entries.every((entry) => !entry.isFile() || statSync(join(entry.parentPath, entry.name)).mtimeMs <= built);
-}
-
-/** Settings of whoever runs the specs must not reach the cloud under test. */
-const withoutNovact = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
-  Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('NOVACT_')));
 
 /** As a POSIX shell would read it. */
 function parseNovarc(text: string): Record<string, string> {
