@@ -10,7 +10,7 @@ export type TestDatabase = OpenDatabase;
 
 export async function createTestDatabase(): Promise<TestDatabase> {
   const server = process.env['NOVACT_SPEC_DATABASE_URL'];
-  if (server === undefined) return openDatabase('pglite:memory', { pglite: await PGlite.create({ loadDataDir: await migratedPglite() }) });
+  if (server === undefined) return openDatabase('pglite:memory', { pglite: await createPglite() });
   const name = `spec_${randomBytes(6).toString('hex')}`;
   const admin = connectPostgres(server, 1);
   await admin.unsafe(`create database ${name}`);
@@ -26,6 +26,9 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     },
   };
 }
+
+/** A migrated PGlite in memory. */
+export const createPglite = async (): Promise<PGlite> => PGlite.create({ loadDataDir: await migratedPglite() });
 
 const root = resolve(import.meta.dirname, '../..');
 

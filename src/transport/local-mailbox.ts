@@ -100,6 +100,16 @@ export class LocalMailbox {
     return true;
   }
 
+  /** Forgets what waits, also what waits for its next try. */
+  empty(): void {
+    for (const lane of this.#lanes.values()) while (lane.entries.shift() !== undefined);
+    for (let lane = this.#ready.shift(); lane !== undefined; lane = this.#ready.shift()) {
+      lane.ready = false;
+      if (lane.key !== undefined) this.#lanes.delete(lane.key);
+    }
+    this.#waiting = 0;
+  }
+
   attach(consumer: Consumer): void {
     this.#takers.set(consumer, new Taker(consumer));
     this.#schedule();

@@ -26,10 +26,21 @@ export interface LocalProcess {
   killed(): void;
 }
 
+/** Carries messages and replies to where they go. A simulation's loses, doubles and delays them, as hosts and networks do. */
+export interface Courier {
+  /**
+   * `arrive` puts it into the mailbox and is called never, once or several times, now or later; false: the mailbox is full. What this returns or
+   * throws is what the sender learns.
+   */
+  carry(letter: { readonly to: string; readonly kind: 'message' | 'reply' }, arrive: () => boolean): boolean;
+}
+
 export interface LocalMediumOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly maxima?: Partial<LocalMaxima> | undefined;
+  /** Default: everything arrives at once. */
+  readonly courier?: Courier | undefined;
 }
 
 export const createLocalMedium = (options: LocalMediumOptions): LocalMedium => new LocalMedium(options);
@@ -42,8 +53,10 @@ export class LocalMedium {
   readonly #processes = new Map<string, LocalProcess>();
   readonly #hosts = new Map<Role, Set<string>>();
   readonly #deadLetters: DeadLetter[] = [];
+  readonly #courier: Courier;
 
   constructor(options: LocalMediumOptions) {
+    this.#courier = options.courier ?? { carry: (_letter, arrive) => arrive() };
     this.#clock = options.clock;
     this.#log = options.log;
     this.#maxima = { ...localMaximaDefault, ...options.maxima };
@@ -74,9 +87,22 @@ export class LocalMedium {
     return mailbox;
   }
 
+  /** Puts a message into a mailbox, in its own time. False when the mailbox is full. */
+  post(mailbox: string, text: string, key: string | undefined): boolean {
+    return this.#courier.carry({ to: mailbox, kind: 'message' }, () => this.mailbox(mailbox).put(text, key));
+  }
+
+  /** As FLUSHALL: what waits is gone; what is in hand goes on. */
+  empty(): void {
+    for (const mailbox of this.#mailboxes.values()) mailbox.empty();
+  }
+
   /** A reply to a process that is gone is nobody's any more. */
   reply(processName: string, text: string): void {
-    this.#processes.get(processName)?.reply(text);
+    this.#courier.carry({ to: processName, kind: 'reply' }, () => {
+      this.#processes.get(processName)?.reply(text);
+      return true;
+    });
   }
 
   announce(role: Role, host: string): void {
