@@ -4,8 +4,9 @@
 #   host-up.sh kill NAME DIR    ends its libvirtd only (SIGKILL); guests go on
 #   host-up.sh down NAME DIR    destroys its guests, stops its daemon, deletes its namespaces and DIR
 # GUEST_USER (default root): whom QEMU runs as; with another user libvirt relabels the disks, as on a stock Debian.
+# CERTIFICATES: a folder with ca-cert.pem, {server,client}-{cert,key}.pem: libvirtd also listens with TLS, and QEMU migrates with it.
 set -euo pipefail
-cmd=$1 name=$2 dir=$3 user=${GUEST_USER:-root}
+cmd=$1 name=$2 dir=$3 user=${GUEST_USER:-root} certificates=${CERTIFICATES:-}
 # kill -0 also succeeds on a zombie that nobody has reaped.
 alive() { [ -s "$1" ] && grep -q '^State:.[^ZX]' "/proc/$(cat "$1")/status" 2>/dev/null; }
 stopped() { for _ in $(seq "$2"); do alive "$1" || return 0; sleep 0.05; done; return 1; }
@@ -19,6 +20,11 @@ configure() {
   cat > "$dir/etc/libvirt/libvirtd.conf" <<C
 auth_unix_rw = "none"
 log_outputs = "3:file:$dir/log/libvirtd.log"
+host_uuid = "$(echo "$name" | md5sum | sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}).*/\1-\2-\3-\4-\5/')"
+listen_tls = $([ -z "$certificates" ] && echo 0 || echo 1)
+ca_file = "$certificates/ca-cert.pem"
+cert_file = "$certificates/server-cert.pem"
+key_file = "$certificates/server-key.pem"
 C
   cat > "$dir/etc/libvirt/qemu.conf" <<C
 user = "$user"
@@ -29,6 +35,7 @@ security_driver = "none"
 cgroup_controllers = [ ]
 namespaces = [ ]
 stdio_handler = "file"
+$([ -z "$certificates" ] || printf 'migrate_tls_x509_cert_dir = "%s"\nmigrate_tls_x509_verify = 1\n' "$certificates")
 C
   # A known QEMU need not be probed for seconds at the first domain. The copy of a finished test host serves the next one.
   [ -d "$dir/cache/qemu/capabilities" ] || cp -a "${CAPABILITIES_CACHE:-/var/cache/libvirt}"/. "$dir/cache/" 2>/dev/null || true
@@ -48,7 +55,7 @@ start() {
       else mount -t cgroup2 cgroup2 /sys/fs/cgroup; fi
     fi 2>/dev/null
     # Dead emulators fall to the nearest reaper. PID 1 of a container may be slow at it, and libvirt waits for a zombie to vanish.
-    exec perl -e 'syscall(157, 36, 1, 0, 0, 0); fork or exec @ARGV; 1 while wait > 0' libvirtd -p $pid" </dev/null >"$dir/log/libvirtd.out" 2>&1 &
+    exec perl -e 'syscall(157, 36, 1, 0, 0, 0); fork or exec @ARGV; 1 while wait > 0' libvirtd ${certificates:+-l} -p $pid" </dev/null >"$dir/log/libvirtd.out" 2>&1 &
   for _ in $(seq 400); do [ -S "$sock" ] && return 0; sleep 0.05; done
   cat "$dir/log/libvirtd.out" "$dir/log/libvirtd.log" >&2
   return 1

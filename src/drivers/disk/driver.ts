@@ -18,8 +18,29 @@ export interface DiskDriver {
    * it is: it has the guest's data.
    */
   ensureOverlay(overlay: { path: string; base: string; baseFormat: 'raw' | 'qcow2'; sizeBytes: number }): Promise<void>;
+  /** After: the overlay, which came from another host, names that base; nothing else of it changes. `base` has the content that it was made on. */
+  ensureBase(overlay: { path: string; base: string; baseFormat: 'raw' | 'qcow2' }): Promise<void>;
   /** The files that an overlay chain stands on, itself first. */
   chain(path: string): Promise<readonly string[]>;
   /** After: `directory` is a copy of the tree in a raw ext image, made without mounting it. For containers. */
   ensureTree(image: { path: string; format: 'raw' | 'qcow2'; directory: string }): Promise<void>;
+}
+
+/** A file of an instance on another host: who may have it is decided there, for this one move only. */
+export interface RemoteFile {
+  /** Of the host that has it, as this one reaches it. */
+  readonly address: string;
+  readonly instanceId: string;
+  /** The operation that moves the instance. */
+  readonly operationId: string;
+  /** The host that fetches. */
+  readonly target: string;
+  readonly name: 'root.qcow2' | 'console.log';
+}
+
+/** How files come from host to host. Errors: DriverError `notFound`, `failed` (a wrong checksum says so), `timeout`, `unsupported`. */
+export interface DiskTransfer {
+  readonly info: { readonly name: string };
+  /** After: `path` holds the file, complete and verified. A broken transfer is resumed; nothing half stays under that name. */
+  fetch(file: RemoteFile, path: string, signal: AbortSignal): Promise<void>;
 }

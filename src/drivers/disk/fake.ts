@@ -15,7 +15,7 @@ interface FakeOverlay {
 }
 
 export function createFakeDisk(): DiskDriver {
-  return { info: { name: 'fake' }, inspect, ensureOverlay, chain, ensureTree };
+  return { info: { name: 'fake' }, inspect, ensureOverlay, ensureBase, chain, ensureTree };
 }
 
 async function inspect(path: string, limits: { virtualSizeBytesMax: number }): Promise<DiskInspection> {
@@ -32,6 +32,13 @@ async function ensureOverlay(overlay: { path: string; base: string; baseFormat: 
   const baseBytes = overlay.baseFormat === 'raw' ? sizeBytes : (headerOf(bytes)?.virtualSizeBytes ?? sizeBytes);
   if (overlay.sizeBytes < baseBytes) throw new DriverError('failed', `a disk of ${overlay.sizeBytes} bytes is smaller than its image, which has ${baseBytes}`);
   await writeFile(overlay.path, JSON.stringify({ mark: overlayMark, base, sizeBytes: overlay.sizeBytes } satisfies FakeOverlay));
+}
+
+async function ensureBase(overlay: { path: string; base: string }): Promise<void> {
+  const known = await readOverlay(overlay.path);
+  if (known === undefined) throw new DriverError('failed', `${overlay.path} is not an overlay`);
+  await mustExist(overlay.base);
+  await writeFile(overlay.path, JSON.stringify({ ...known, base: resolve(overlay.base) } satisfies FakeOverlay));
 }
 
 async function chain(path: string): Promise<readonly string[]> {

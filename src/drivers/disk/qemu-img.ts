@@ -72,6 +72,17 @@ class QemuImg implements DiskDriver {
     }
   }
 
+  async ensureBase({ path, base, baseFormat }: { path: string; base: string; baseFormat: 'raw' | 'qcow2' }): Promise<void> {
+    const wanted = resolve(base);
+    await mustExist(wanted);
+    const header = headerOf((await readStart(path)).bytes);
+    if (header?.backingFile === undefined) throw new DriverError('failed', `${path} is not an overlay`);
+    if (header.backingFile === wanted && header.backingFormat === baseFormat) return;
+    // Only the name is changed: the contents of both bases are the same.
+    await this.#qemuImg(['rebase', '-q', '-u', '-f', 'qcow2', '-b', wanted, '-F', baseFormat, path], infoSecondsMax);
+    await syncPath(path);
+  }
+
   async chain(path: string): Promise<readonly string[]> {
     const files: string[] = [];
     let next: string | undefined = resolve(path);

@@ -18,6 +18,8 @@ export interface FilesDriver {
   exists(path: string): Promise<boolean>;
   /** Marks as used now. No error if it is gone. */
   touch(path: string): Promise<void>;
+  /** After: what was at `from` is at `to`, in one step and durably. Not an error if it is there already and `from` is gone. */
+  rename(from: string, to: string): Promise<void>;
   /** Free bytes of the file system that holds the path. */
   freeBytes(path: string): Promise<number>;
 }

@@ -1,6 +1,6 @@
 // Files of this machine.
-import { mkdir, readdir, rm, stat, statfs, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, open, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError, messageOf } from '../../lib/errors.ts';
 import type { FileEntry, FilesDriver } from './driver.ts';
@@ -13,6 +13,11 @@ export function createLocalFiles({ clock }: { clock: Clock }): FilesDriver {
     list: (directory) => attempt(`list ${directory}`, () => entriesOf(directory)),
     exists: async (path) => (await missingAsUndefined(() => stat(path))) !== undefined,
     touch: (path) => attempt(`touch ${path}`, async () => void (await missingAsUndefined(() => utimes(path, clock.date(), clock.date())))),
+    rename: (from, to) => attempt(`rename ${from}`, async () => {
+      if ((await missingAsUndefined(() => stat(from))) === undefined && (await missingAsUndefined(() => stat(to))) !== undefined) return;
+      await rename(from, to);
+      await syncFolder(dirname(to));
+    }),
     freeBytes: (path) => attempt(`measure ${path}`, async () => {
       const { bavail, bsize } = await statfs(path);
       return bavail * bsize;
@@ -27,6 +32,15 @@ async function entriesOf(directory: string): Promise<FileEntry[]> {
     return found === undefined ? [] : [{ name, sizeBytes: found.blocks * 512, usedAt: found.mtime }];
   }));
   return entries.flat();
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
 }
 
 async function missingAsUndefined<T>(work: () => Promise<T>): Promise<T | undefined> {

@@ -1,5 +1,6 @@
 // Folders in memory, for simulated hosts: remembers names, keeps no content.
 import type { Clock } from '../../lib/clock.ts';
+import { DriverError } from '../../lib/errors.ts';
 import type { FilesDriver } from './driver.ts';
 
 export interface MemoryFiles extends FilesDriver {
@@ -27,6 +28,14 @@ export function createMemoryFiles({ clock }: { clock: Clock }): MemoryFiles {
     async touch(path) {
       const file = files.get(path);
       if (file !== undefined) file.usedAt = clock.date();
+    },
+    async rename(from, to) {
+      if (under(from).length === 0 && under(to).length > 0) return;
+      if (under(from).length === 0) throw new DriverError('failed', `could not rename ${from}: it is not there`);
+      for (const name of under(from)) {
+        files.set(`${to}${name.slice(from.length)}`, files.get(name) ?? { sizeBytes: 0, usedAt: clock.date() });
+        files.delete(name);
+      }
     },
     freeBytes: async () => 2 ** 50,
     paths: () => [...files.keys()].toSorted(),

@@ -10,6 +10,10 @@ export interface HypervisorInfo {
   readonly bootsKernels: boolean;
   /** What was chosen and why, for the start-up banner: `TCG: a probe guest did not boot under /dev/kvm within 10 s`. */
   readonly notice: string | undefined;
+  /** Can running guests be moved to another host? Then the driver has a `migrator`. */
+  readonly liveMigration: boolean;
+  /** Why not, in words for an operator; undefined when they can. */
+  readonly liveMigrationNotice: string | undefined;
 }
 
 export interface HostCapacity {
@@ -64,9 +68,36 @@ export type HypervisorEvent =
   | { readonly type: 'connected' }
   | { readonly type: 'disconnected'; readonly error: string };
 
+/** How a running guest is moved. */
+export interface LiveMove {
+  readonly instanceId: string;
+  /** The hypervisor of the destination, as this one connects to it: `qemu+tls://10.0.0.2/system`. */
+  readonly uri: string;
+  /** Where the guest's memory and disks are sent; undefined: the hypervisors agree on it. */
+  readonly address: string | undefined;
+  /** Paths here and what they are there: folders and files that the domain names. */
+  readonly paths: readonly (readonly [from: string, to: string])[];
+  /** True: both hosts see the same disks. False: they are copied into those that were made ready there. */
+  readonly disksShared: boolean;
+  readonly timeoutMs: number;
+  readonly onProgress: (progress: { readonly bytesTotal: number; readonly bytesLeft: number }) => void;
+}
+
+/** A rare ability: guests that go on running while they change their host. */
+export interface LiveMigrator {
+  /**
+   * After: the guest runs there, and here there is no such domain. Joins a move that is under way. When it throws, the guest runs where it ran,
+   * or, if the connection broke at the last moment, there: look at both. An aborted signal cancels the move and throws.
+   * Errors: `notFound` (no such domain: it may have gone over), `busy` (it is not running), `unsupported`, `timeout`, `failed`.
+   */
+  migrate(move: LiveMove, signal: AbortSignal): Promise<void>;
+}
+
 /** Errors: DriverError `notFound` (no such domain), `busy`, `unsupported`, `timeout`, `failed`. Every method has a deadline of its own. */
 export interface HypervisorDriver {
   readonly info: HypervisorInfo;
+  /** Undefined when `info.liveMigration` is false. */
+  readonly migrator: LiveMigrator | undefined;
   capacity(): Promise<HostCapacity>;
   /** All domains of this cloud, running or not. */
   list(cloudId: string): Promise<readonly DomainStatus[]>;

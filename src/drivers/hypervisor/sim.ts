@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
 import {
   consoleBytesMax, type DomainSpec, type DomainState, type DomainStatus, type HostCapacity, type HypervisorDriver, type HypervisorEvent, type HypervisorInfo,
+  type LiveMigrator, type LiveMove,
 } from './driver.ts';
 
 export interface SimOptions {
@@ -19,6 +20,10 @@ export interface SimOptions {
   readonly failSpawnOn?: (spec: DomainSpec) => string | undefined;
   /** Guests that ignore wishes: neither power off nor reboot. */
   readonly deaf?: (instanceId: string) => boolean;
+  /** The machines that guests can be moved to while they run, by URI. */
+  readonly peers?: (uri: string) => SimWorld | undefined;
+  /** How long such a move takes. */
+  readonly migrateDelayMs?: number;
 }
 
 interface SimDomain {
@@ -31,6 +36,7 @@ interface SimDomain {
 
 const bootDelayMsDefault = 200;
 const shutdownDelayMsDefault = 100;
+const migrateDelayMsDefault = 100;
 const capacityDefault: HostCapacity = { cores: 16, memoryMiB: 65_536 };
 
 /** The machine under the sim driver. Specs do to it what happens behind novact's back. */
@@ -93,7 +99,11 @@ export function createSimHypervisor(options: SimOptions): HypervisorDriver {
 }
 
 class SimHypervisor implements HypervisorDriver {
-  readonly info: HypervisorInfo = { name: 'sim', kind: 'sim', bootsKernels: true, notice: 'sim: guests exist in memory only; nothing boots' };
+  readonly info: HypervisorInfo = {
+    name: 'sim', kind: 'sim', bootsKernels: true, notice: 'sim: guests exist in memory only; nothing boots',
+    liveMigration: true, liveMigrationNotice: undefined,
+  };
+  readonly migrator: LiveMigrator = { migrate: (move, signal) => this.#migrate(move, signal) };
   readonly #options: SimOptions;
   readonly #world: SimWorld;
   readonly #own = new Set<(event: HypervisorEvent) => void>();
@@ -192,6 +202,27 @@ class SimHypervisor implements HypervisorDriver {
   async close(): Promise<void> {
     this.#closed = true;
     for (const listener of this.#own) this.#world.listeners.delete(listener);
+  }
+
+  /** Until the last moment it runs here; then, in one step, there. */
+  async #migrate({ instanceId, uri, timeoutMs, onProgress }: LiveMove, signal: AbortSignal): Promise<void> {
+    const attempted = 'migrate';
+    this.#domain(instanceId, attempted);
+    const delayMs = this.#options.migrateDelayMs ?? migrateDelayMsDefault;
+    onProgress({ bytesTotal: 1, bytesLeft: 1 });
+    await this.#options.clock.sleep(Math.min(delayMs, timeoutMs), signal).catch((cause: unknown) => {
+      throw new DriverError('failed', `migrate ${instanceId}: cancelled`, { cause });
+    });
+    if (delayMs > timeoutMs) throw new DriverError('timeout', `migrate ${instanceId}: not done after ${timeoutMs} ms`);
+    const domain = this.#domain(instanceId, attempted);
+    if (domain.state !== 'running') throw new DriverError('busy', `migrate ${instanceId}: it is not running`);
+    const peer = this.#options.peers?.(uri);
+    if (peer === undefined || !peer.reachable) throw new DriverError('failed', `migrate ${instanceId}: nobody answers at ${uri}`);
+    for (const timer of domain.timers.splice(0)) timer.cancel();
+    this.#world.domains.delete(instanceId);
+    peer.domains.set(instanceId, domain);
+    this.#world.emit({ type: 'domain', instanceId });
+    peer.emit({ type: 'domain', instanceId });
   }
 
   #boot(domain: SimDomain): void {

@@ -5,9 +5,12 @@ import { totalmem } from 'node:os';
 import type { Clock } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Log } from '../../../lib/log.ts';
-import type { DomainSpec, DomainState, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo } from '../driver.ts';
+import type {
+  DomainSpec, DomainState, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo, LiveMigrator,
+} from '../driver.ts';
 import { ConsoleRecorder, parseMetadata } from './console-recorder.ts';
 import { readConsole, trimConsole } from './console.ts';
+import { createMigrator } from './migrate.ts';
 import { probeKvm } from './probe.ts';
 import {
   askBy, create, defineXml, destroy, domainStates, getMetadata, getState, libvirtCodes, listAll, lookupByName, nodeInfo, reboot, reset, resume, shutdown, undefine,
@@ -40,6 +43,13 @@ const deadlinesMs = { read: 10_000, define: 30_000, start: 90_000, stop: 60_000,
 const connectTimeoutMsDefault = 10_000;
 const probeTimeoutMsDefault = 10_000;
 
+/** Why some guests stay where they are while they run. */
+const noMigration: Record<'lxc' | 'xen' | 'qemu', string> = {
+  lxc: 'a running container lives in its host\'s kernel, and libvirt cannot move it',
+  xen: 'moving running Xen guests is not built yet',
+  qemu: '',
+};
+
 /** QEMU domains may have more to forget than their XML; the LXC driver knows no such flags. Managed save, snapshots, NVRAM. */
 const undefineEverything = 1 | 2 | 4;
 
@@ -66,12 +76,17 @@ class LibvirtHypervisor implements HypervisorDriver {
   readonly #listeners = new Set<(event: HypervisorEvent) => void>();
   /** By uuid. A domain's cloud changes only by a new definition, which is an event. */
   readonly #clouds = new Map<string, string>();
+  readonly migrator: LiveMigrator | undefined;
   #info: HypervisorInfo;
 
   constructor(options: LibvirtOptions, uri: LibvirtUri) {
     this.#options = options;
     this.#uri = uri;
-    this.#info = { name: 'libvirt', kind: uri.kind, bootsKernels: uri.kind !== 'lxc', notice: undefined };
+    const liveMigration = uri.kind === 'qemu';
+    this.#info = {
+      name: 'libvirt', kind: uri.kind, bootsKernels: uri.kind !== 'lxc', notice: undefined,
+      liveMigration, liveMigrationNotice: liveMigration ? undefined : noMigration[uri.kind],
+    };
     this.#recorder = uri.kind === 'qemu' ? undefined : new ConsoleRecorder(() => this.#session, options.log);
     this.#session = new Session({
       uri, log: options.log, clock: options.clock, connectTimeoutMs: options.connectTimeoutMs ?? connectTimeoutMsDefault,
@@ -79,6 +94,7 @@ class LibvirtHypervisor implements HypervisorDriver {
       onConnected: () => this.#onConnected(),
       onDisconnected: (error) => this.#emit({ type: 'disconnected', error: error.message }),
     });
+    this.migrator = liveMigration ? createMigrator({ uri, session: this.#session, clock: options.clock, log: options.log }) : undefined;
   }
 
   get info(): HypervisorInfo {

@@ -80,6 +80,34 @@ export const getState = (handle: DomainHandle) =>
 export const getMetadata = (handle: DomainHandle, namespace: string) =>
   procedure('read the metadata', 265, withDomain(handle).uint(2).optionalText(namespace).uint(0), text);
 
+/** Fit for another host: without what only this one knows (aliases, terminals, labels). */
+export const getMigratableXml = (handle: DomainHandle) => procedure('read the definition', 14, withDomain(handle).uint(8), text);
+
+/** VIR_DOMAIN_JOB_*: what is done to a domain for a longer time. */
+export const jobTypes = { none: 0, bounded: 1, unbounded: 2 } as const;
+
+/** Times first; then the amounts of all that is moved, in bytes. */
+export const getJobInfo = (handle: DomainHandle) =>
+  procedure('read the job', 163, withDomain(handle), (reader) => {
+    const type = reader.int();
+    reader.ulong();
+    reader.ulong();
+    const bytesTotal = Number(reader.ulong());
+    reader.ulong();
+    return { type, bytesTotal, bytesLeft: Number(reader.ulong()) };
+  });
+
+export const abortJob = (handle: DomainHandle) => procedure('abort the job', 164, withDomain(handle), nothing);
+
+/** VIR_MIGRATE_*. */
+export const migrateFlags = {
+  live: 1, peerToPeer: 2, tunnelled: 4, persistThere: 8, undefineHere: 16, copyOverlays: 128, abortOnError: 4096, autoConverge: 8192, tls: 1 << 16,
+} as const;
+
+/** The daemon connects to the other one itself, and answers when the guest has gone over. */
+export const migratePeerToPeer = (handle: DomainHandle, move: { uri: string; parameters: Readonly<Record<string, string>>; flags: number }) =>
+  procedure('migrate', 305, withDomain(handle).optionalText(move.uri).textParameters(move.parameters).uint(0).uint(move.flags), nothing);
+
 /** Both directions then flow as stream packets under the call's serial number. */
 export const openConsole = (handle: DomainHandle) =>
   procedure('open the console', openConsoleNumber, withDomain(handle).optionalText(undefined).uint(0), nothing);

@@ -13,6 +13,9 @@ export interface DomainHandle {
 /** No text, list or body of ours is longer; libvirt's own limit for one packet is 32 MiB. */
 const lengthMax = 32 * 1024 * 1024;
 
+/** VIR_TYPED_PARAM_STRING. */
+const typedText = 7;
+
 export class XdrWriter {
   readonly #parts: Buffer[] = [];
 
@@ -39,6 +42,14 @@ export class XdrWriter {
 
   domain(domain: DomainHandle): this {
     return this.text(domain.name).fixed(domain.uuid).uint(domain.id);
+  }
+
+  /** Typed parameters, all of them texts. */
+  textParameters(parameters: Readonly<Record<string, string>>): this {
+    const entries = Object.entries(parameters);
+    this.uint(entries.length);
+    for (const [name, value] of entries) this.text(name).uint(typedText).text(value);
+    return this;
   }
 
   bytes(): Buffer {
