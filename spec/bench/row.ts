@@ -20,5 +20,7 @@ export interface Target {
 
 export const atMost = (value: number, max: number, unit: string): Target => ({ text: `≤ ${max} ${unit}`, met: value <= max });
 
+export const atLeast = (value: number, min: number, unit: string): Target => ({ text: `≥ ${min} ${unit}`, met: value >= min });
+
 /** The lower one of the two in the middle. */
 export const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)] ?? Number.NaN;

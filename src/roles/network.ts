@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { networkActor, type NetworkMessage, type NetworkTree } from '../actors/network/actor.ts';
 import type { NetworkHost } from '../actors/network/host.ts';
 import { ensurePort, removePort } from '../actors/network/ports.ts';
+import { createTeller } from '../actors/network/teller.ts';
 import { createMetadataServer } from '../api/metadata/server.ts';
 import { networkDriverOf } from '../config/settings.ts';
 import { takeEpoch } from '../db/hosts.ts';
@@ -43,20 +44,24 @@ async function claimHostAddresses({ db, settings, clock }: Foundation, networks:
   }));
 }
 
+/** The networks of the cloud, the one of the settings among them. */
+export async function ensureDefaultNetwork(foundation: Foundation): Promise<NetworkSpec[]> {
+  const { networkManager: manager, fixedRange: cidr, bridge, mtu } = foundation.settings;
+  await createNetwork(foundation.db, { name: defaultNetwork, manager, cidr, bridge, mtu }, foundation.clock.date());
+  return networkSpecs(foundation);
+}
+
 /** Bridge, DHCP and rules are there when this resolves. */
 export async function startNetwork(foundation: Foundation, driver: NetworkDriver): Promise<void> {
   const { settings, system, transport, db, clock } = foundation;
   const log = foundation.log.child({ role: 'network' });
   await driver.probe();
-  const { networkManager: manager, fixedRange: cidr, bridge, mtu } = settings;
-  await createNetwork(db, { name: defaultNetwork, manager, cidr, bridge, mtu }, clock.date());
-  const networks = await claimHostAddresses(foundation, await networkSpecs(foundation));
-  const tellHosts = (hosts: readonly string[], groupIds: readonly string[]): void => {
-    for (const name of hosts) {
-      transport.tell({ role: 'network', host: name }, networkProtocol, 'refreshFirewall', { groupIds: [...groupIds] })
-        .catch((error: unknown) => log.debug({ host: name, err: error }, 'a host was not told of changed groups'));
-    }
-  };
+  const networks = await claimHostAddresses(foundation, await ensureDefaultNetwork(foundation));
+  const tellHosts = createTeller({
+    clock,
+    tell: (name, groupIds) => void transport.tell({ role: 'network', host: name }, networkProtocol, 'refreshFirewall', { groupIds: [...groupIds] })
+      .catch((error: unknown) => log.debug({ host: name, err: error }, 'a host was not told of changed groups')),
+  });
   const { metadataPort } = settings;
   const host: NetworkHost = { name: settings.host, db, clock, log, system, driver, networks, metadataPort, reconcileIntervalMs, tellHosts };
   let tree: NetworkTree | undefined;

@@ -13,6 +13,7 @@ import { startObjectstore } from './objectstore.ts';
 import type { Metrics } from './ops-source.ts';
 import { requireBuilt } from './names.ts';
 import { startScheduler } from './scheduler.ts';
+import { isFarm, startSimComputes, startSimNetworks } from './sim-farm.ts';
 import { ensureTinyImage } from './tiny-image.ts';
 
 export interface RoleOptions {
@@ -56,6 +57,7 @@ export async function startRoles(foundation: Foundation, roles: readonly RoleNam
 
 async function openNetwork({ foundation, closers, onProgress }: Stage): Promise<void> {
   const { settings } = foundation;
+  if (isFarm(foundation)) return startSimNetworks(foundation);
   const driver = createNetworkDriver(foundation);
   closers.push(() => driver.close());
   onProgress(`network: ${networkDriverOf(settings) === 'fake' ? 'not plumbed (fake)' : `${settings.bridge} with ${settings.fixedRange}`}`);
@@ -70,6 +72,11 @@ async function openObjectstore({ foundation, founding, onProgress }: Stage): Pro
 
 async function openCompute({ foundation, founding, closers, onProgress }: Stage): Promise<StartedRoles> {
   const { settings } = foundation;
+  if (isFarm(foundation)) {
+    onProgress(`sim: ${settings.simHosts} hosts, ${settings.host}-1 to ${settings.host}-${settings.simHosts}`);
+    await startSimComputes(foundation);
+    return {};
+  }
   if (settings.redisUrl !== undefined && settings.s3Url === undefined) onProgress('images are fetched from this machine: other hosts need NOVACT_S3_URL');
   const hypervisor = await openHypervisor(foundation, onProgress);
   closers.push(() => hypervisor.close());
