@@ -2,7 +2,7 @@
 import { CommanderError } from 'commander';
 import type { RoleName } from '../config/options.ts';
 import { createOutput, exitCodes, reportFailure } from './output.ts';
-import { createProgram, createRoleProgram, type ProgramContext } from './program.ts';
+import { createProgram, createRoleProgram, overrideExits, type ProgramContext } from './program.ts';
 import { Interrupted } from './up.ts';
 
 /** With a role, what `bin/novact-ROLE` does. */
@@ -28,12 +28,6 @@ export async function main(argv: readonly string[], role?: RoleName): Promise<vo
   }
   // What is still open (a keep-alive connection, a driver's timer) must not hold back a command that is done.
   process.stdout.write('', () => process.exit(code));
-}
-
-/** commander ends the process by itself otherwise, with codes of its own. */
-function overrideExits(command: ReturnType<typeof createProgram>): void {
-  command.exitOverride();
-  for (const child of command.commands) overrideExits(child);
 }
 
 /** A second signal does not wait for a clean end. */

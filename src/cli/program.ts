@@ -11,9 +11,10 @@ import { requireBuilt } from '../roles/names.ts';
 import type { PurgeCloud, StartCloud } from './cloud.ts';
 import { purge, stopRunning } from './down.ts';
 import { examineHost } from './host-checks.ts';
+import { createManageProgram, expandWords, type AnyManageCommand } from './manage.ts';
 import { connectOps } from './ops-client.ts';
 import { exitCodes, NotRunning, type Output } from './output.ts';
-import { settingRows, showActors, showChecks, showExplanation, showStatus } from './show.ts';
+import { settingRows, showActors, showChecks, showExplanation, showProcesses, statusJson } from './show.ts';
 import { tryGuest } from './try.ts';
 import { up } from './up.ts';
 import { version } from './version.ts';
@@ -23,10 +24,19 @@ export interface ProgramContext {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly directory: string;
   /** The composition root, loaded only by the commands that need it. */
-  readonly root: () => Promise<{ startCloud: StartCloud; purgeCloud: PurgeCloud }>;
+  readonly root: () => Promise<{ startCloud: StartCloud; purgeCloud: PurgeCloud; manageCommands: readonly AnyManageCommand[] }>;
   readonly ended: () => Promise<string>;
   /** What the process ends with. */
   readonly setExitCode: (code: number) => void;
+}
+
+function withSettings(made: Command, taken: readonly OptionName[], shown: readonly OptionName[] | 'all'): Command {
+  made.option('--config <file>', 'settings file; default: novact.toml here, else /etc/novact/novact.toml');
+  for (const optionName of taken) {
+    const option = new Option(`${flagName(optionName)} <value>`, optionOf(optionName).text);
+    made.addOption(shown === 'all' || shown.includes(optionName) ? option : option.hideHelp());
+  }
+  return made;
 }
 
 type Flags = Readonly<Record<string, unknown>>;
@@ -47,6 +57,7 @@ export function createProgram(context: ProgramContext): Command {
   addDoctor(program, context);
   addTry(program, context);
   addExplain(program, context);
+  addManage(program, context);
   addConfig(program, context);
   addFile(program, context, 'novarc', 'print the shell exports for clients: . <(novact novarc)');
   addFile(program, context, 's3cfg', 'print the configuration for s3cmd');
@@ -59,12 +70,7 @@ function command(parent: Command, name: string, text: string, shown: readonly Op
 }
 
 function takesSettings(made: Command, text: string, shown: readonly OptionName[] | 'all'): Command {
-  made.description(text).option('--config <file>', 'settings file; default: novact.toml here, else /etc/novact/novact.toml');
-  for (const optionName of optionNames) {
-    const option = new Option(`${flagName(optionName)} <value>`, optionOf(optionName).text);
-    made.addOption(shown === 'all' || shown.includes(optionName) ? option : option.hideHelp());
-  }
-  return made.helpOption('-h, --help', 'print this help').addHelpText('after', exitCodeHelp);
+  return withSettings(made.description(text), optionNames, shown).helpOption('-h, --help', 'print this help').addHelpText('after', exitCodeHelp);
 }
 
 function load(flags: Flags, { environment, directory }: ProgramContext, role?: RoleName): LoadedSettings {
@@ -140,10 +146,10 @@ function addStatus(program: Command, context: ProgramContext): void {
         const rows = await ops.actors();
         return flags['json'] === true ? output.json(rows) : showActors(rows, output);
       }
-      const status = await ops.status();
-      if (flags['json'] === true) output.json(status);
-      else showStatus(status, output);
-      if (status.health?.some((check) => !check.ok) === true) context.setExitCode(exitCodes.failed);
+      const processes = await ops.processes();
+      if (flags['json'] === true) output.json(statusJson(processes));
+      else showProcesses(processes, output);
+      if (processes.some(({ answer }) => answer === undefined || answer.health?.some((check) => !check.ok))) context.setExitCode(exitCodes.failed);
     });
 }
 
@@ -183,6 +189,29 @@ function addExplain(program: Command, context: ProgramContext): void {
       if (flags['json'] === true) context.output.json(explanation);
       else showExplanation(explanation, context.output);
     });
+}
+
+function addManage(program: Command, context: ProgramContext): void {
+  program.command('manage').description('look after hosts, services, instances and messages: see novact manage --help').argument('[words...]')
+    .helpOption(false).allowUnknownOption().action(async (words: readonly string[]) => {
+      const { manageCommands } = await context.root();
+      const manage = createManageProgram({
+        output: context.output, commands: manageCommands, setExitCode: context.setExitCode,
+        withSettings: (made) => withSettings(made.addHelpText('after', exitCodeHelp), ['state', 'opsPort'], ['state', 'opsPort']),
+        perform: async (request, flags) => (await connectOps(load(pick(flags, ['state', 'opsPort', 'config']), context).settings)).manage(request),
+      });
+      overrideExits(manage);
+      if (words.length === 0) return manage.outputHelp();
+      await manage.parseAsync([...expandWords(words, manageCommands)], { from: 'user' });
+    });
+}
+
+const pick = (flags: Flags, names: readonly string[]): Flags => Object.fromEntries(Object.entries(flags).filter(([name]) => names.includes(name)));
+
+/** commander ends the process by itself otherwise, with codes of its own. */
+export function overrideExits(command: Command): void {
+  command.exitOverride();
+  for (const child of command.commands) overrideExits(child);
 }
 
 function addConfig(program: Command, context: ProgramContext): void {

@@ -3,10 +3,36 @@ import type { ActorRow, Explanation } from '../api/ops/source.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { environmentKey, optionNames, optionOf } from '../config/options.ts';
 import type { CheckResult } from './host-checks.ts';
-import type { StatusAnswer } from './ops-client.ts';
+import type { ProcessStatus, StatusAnswer } from './ops-client.ts';
 import type { Output } from './output.ts';
 
-export function showStatus(status: StatusAnswer, output: Output): void {
+/** One process: all about it. Several: a line for each, then what any of them knows of the cloud. */
+export function showProcesses(processes: readonly ProcessStatus[], output: Output): void {
+  const [first, ...others] = processes;
+  if (first?.answer !== undefined && others.length === 0) return showStatus(first.answer, output);
+  output.table(
+    ['ROLE', 'HOST', 'PROCESS', 'STATE', 'SINCE', 'RELEASE', 'OPS', 'HEALTH'],
+    processes.map(({ role, pid, opsPort, answer, error }) => [
+      role, answer?.host ?? '', pid, answer === undefined ? 'silent' : answer.isReady ? 'ready' : 'starting', answer?.since ?? '', answer?.version ?? '', opsPort,
+      error ?? healthText(answer?.health ?? []),
+    ]),
+  );
+  const knowing = processes.find(({ answer }) => answer?.hosts !== undefined)?.answer;
+  if (knowing !== undefined) showCloud(knowing, output);
+}
+
+const healthText = (checks: StatusAnswer['health'] & {}): string =>
+  checks.map((check) => (check.ok ? `${check.name} ok` : `${check.name} failing: ${check.detail ?? ''}`)).join(', ');
+
+/** The processes, and the cloud as one of them knows it: of a single process, its own answer with the cloud in it. */
+export function statusJson(processes: readonly ProcessStatus[]): unknown {
+  const [first, ...others] = processes;
+  if (first?.answer !== undefined && others.length === 0) return first.answer;
+  const { hosts, instances, images, operations, deadLetters } = processes.find(({ answer }) => answer?.hosts !== undefined)?.answer ?? {};
+  return { isReady: processes.every(({ answer }) => answer?.isReady === true), processes, hosts, instances, images, operations, deadLetters };
+}
+
+function showStatus(status: StatusAnswer, output: Output): void {
   const { tint } = output;
   const state = status.isReady ? tint('green', 'ready') : tint('yellow', 'starting');
   output.line(`${tint('bold', `novact ${status.version}`)}  ${state}  process ${status.pid} since ${status.since}`);
@@ -15,6 +41,10 @@ export function showStatus(status: StatusAnswer, output: Output): void {
   for (const check of status.health ?? []) {
     output.line(`  ${check.name.padEnd(10)}  ${check.ok ? tint('green', 'ok') : tint('red', `failing: ${check.detail ?? ''}`)}`);
   }
+  showCloud(status, output);
+}
+
+function showCloud(status: StatusAnswer, output: Output): void {
   if (status.hosts === undefined) return;
   output.line();
   output.table(

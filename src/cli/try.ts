@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { statePaths, type Settings } from '../config/settings.ts';
+import { endpointsOf, statePaths, type Settings } from '../config/settings.ts';
 import type { Clock } from '../lib/clock.ts';
 import { ApiError, DriverError, messageOf, SetupError } from '../lib/errors.ts';
 import type { Run } from '../lib/exec.ts';
@@ -39,15 +39,23 @@ interface Guest {
 const deadlineMs = { image: 60_000, running: 120_000, ssh: 120_000, terminated: 60_000 };
 const pollMs = 250;
 
+/** The API of this host, or the one that its settings name. */
+async function whereToTry(settings: Settings): Promise<{ endpoint: string; isSimulated: boolean }> {
+  const processes = await (await connectOps(settings)).processes();
+  if (!processes.every(({ answer }) => answer?.isReady === true)) throw new SetupError('novact is still starting', 'Wait until it says that it is ready.');
+  const api = processes.find(({ role }) => role === 'all' || role === 'api')?.answer;
+  const isSimulated = processes.some(({ answer }) => answer?.hypervisor === 'sim') || settings.hypervisor === 'sim';
+  return { endpoint: api?.endpoints?.['ec2'] ?? `${endpointsOf(settings).ec2}/`, isSimulated };
+}
+
 /** Throws what went wrong; the steps before it are on the screen, and what was made is put away. */
 export async function tryGuest(options: TryOptions): Promise<void> {
   const { settings, output, clock } = options;
-  const status = await (await connectOps(settings)).status();
-  if (!status.isReady || status.endpoints?.['ec2'] === undefined) throw new SetupError('novact is still starting', 'Wait for `novact is ready`.');
-  const ec2 = createEc2Client({ endpoint: status.endpoints['ec2'], region: settings.region, clock, ...(await ownKey(settings)) });
+  const { endpoint, isSimulated } = await whereToTry(settings);
+  const ec2 = createEc2Client({ endpoint, region: settings.region, clock, ...(await ownKey(settings)) });
   const folder = await mkdtemp(join(tmpdir(), 'novact-try-'));
   const trial: Trial = {
-    ...options, ec2, folder, name: `try-${randomBytes(4).toString('hex')}`, isSimulated: status.hypervisor === 'sim',
+    ...options, ec2, folder, name: `try-${randomBytes(4).toString('hex')}`, isSimulated,
     step: (text, work, shown) => step(options, text, work, shown),
   };
   const startedAt = clock.now();

@@ -1,6 +1,7 @@
 // What the ops server shows of this process: health, counts, the actor tree, the story of a resource, and metrics.
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ObservedRequest } from '../api/http/app.ts';
+import { createManage } from '../api/ops/perform-manage.ts';
 import type { CloudStatus, Explanation, HealthCheck, OpsSource } from '../api/ops/source.ts';
 import { listHosts, readSetting } from '../db/hosts.ts';
 import type { Operation } from '../db/operations.ts';
@@ -8,6 +9,7 @@ import { overview, storyOf } from '../db/overview.ts';
 import type { HypervisorDriver } from '../drivers/hypervisor/driver.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Foundation } from './foundation.ts';
+import { manageCommands } from './manage/index.ts';
 
 const checkTimeoutMs = 5_000;
 
@@ -66,6 +68,7 @@ export function createOpsSource(foundation: Foundation, metrics: Metrics, hyperv
     },
     actors: () => system.tree(),
     explain: (id) => explain(foundation, id),
+    manage: createManage(manageCommands, foundation),
   };
 }
 

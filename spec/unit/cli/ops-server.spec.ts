@@ -19,14 +19,15 @@ const source = (isWell = true): OpsSource => ({
   health: () => Promise.resolve([{ name: 'database', ok: isWell }]),
   status: () => Promise.resolve({ hosts: [], instances: { running: 1 }, images: {}, operations: {}, deadLetters: 0 }),
   actors: () => [],
+  manage: async ({ category }) => (category === 'host' ? { outcome: 'done', result: [1] } : { outcome: 'refused', message: 'no' }),
   explain: (id) => Promise.resolve(id === 'i-1' ? explained(id) : undefined),
 });
 
 async function start(current: OpsSource | undefined) {
   const server = await startOpsServer({ port: 0, token, log: silentLog, facts: () => ({ pid: 7 }), source: () => current });
   servers.push(server);
-  return async (path: string, headers: Record<string, string> = {}, method = 'GET') => {
-    const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { headers, method });
+  return async (path: string, headers: Record<string, string> = {}, method = 'GET', body?: string) => {
+    const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { headers, method, ...(body === undefined ? {} : { body }) });
     return { status: response.status, text: await response.text() };
   };
 }
@@ -59,6 +60,17 @@ describe('the ops server', () => {
 
   it('only reads', async () => {
     expect((await (await start(source()))('/status', allowed, 'POST')).status).toBe(405);
+  });
+
+  it('performs manage commands for the holder of the token, and only well-formed ones', async () => {
+    const get = await start(source());
+    const body = JSON.stringify({ category: 'host', verb: 'list', args: {} });
+    expect((await get('/manage', {}, 'POST', body)).status).toBe(401);
+    expect(JSON.parse((await get('/manage', allowed, 'POST', body)).text)).toEqual({ outcome: 'done', result: [1] });
+    for (const wrong of ['', '{', '{"category":1}', JSON.stringify({ category: 'x'.repeat(70_000), verb: 'y', args: {} })]) {
+      expect((await get('/manage', allowed, 'POST', wrong)).status).toBe(400);
+    }
+    expect((await (await start(undefined))('/manage', allowed, 'POST', body)).status).toBe(503);
   });
 
   it('says which setting to change when its port is taken', async () => {

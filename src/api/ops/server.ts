@@ -1,10 +1,11 @@
 // The ops server of a process: health and metrics for everyone on this machine, the inner pages (status, actors, explain) for whoever
-// can read the token in the state folder. It listens before the cloud is up, so that starting can be watched.
+// can read the token in the state folder, and so are the commands of `novact manage`. It listens before the cloud is up, so that starting can be watched.
 import { createServer, type Server } from 'node:http';
 import { timingSafeEqual } from 'node:crypto';
 import Koa, { type Context } from 'koa';
 import type { Log } from '../../lib/log.ts';
 import { SetupError } from '../../lib/errors.ts';
+import { manageRequest } from './perform-manage.ts';
 import type { OpsSource } from './source.ts';
 
 export interface OpsOptions {
@@ -74,6 +75,7 @@ async function health(context: Context, { source }: OpsOptions): Promise<void> {
 
 async function answer(context: Context, options: OpsOptions): Promise<void> {
   context.set('Cache-Control', 'no-store');
+  if (context.method === 'POST' && context.path === '/manage') return manage(context, options);
   if (context.method !== 'GET' && context.method !== 'HEAD') return refuse(context, 405, 'only GET is served here');
   const openHandler = Object.hasOwn(open, context.path) ? open[context.path] : undefined;
   if (openHandler !== undefined) return openHandler(context, options);
@@ -85,6 +87,36 @@ async function answer(context: Context, options: OpsOptions): Promise<void> {
   const explanation = await options.source()?.explain(id);
   if (explanation === undefined) return refuse(context, 404, `there is no ${id} here`);
   context.body = explanation;
+}
+
+const manageBytesMax = 64 * 1024;
+
+async function manage(context: Context, options: OpsOptions): Promise<void> {
+  if (!isAllowed(context, options.token)) return refuse(context, 401, 'the token of the state folder is needed (Authorization: Bearer …)');
+  const source = options.source();
+  if (source === undefined) return refuse(context, 503, 'it is starting');
+  const request = manageRequest.safeParse(await readJson(context));
+  if (!request.success) return refuse(context, 400, 'a category, a verb and args are needed, as JSON');
+  const { category, verb } = request.data;
+  const answer = await source.manage(request.data);
+  options.log.info({ category, verb, outcome: answer.outcome }, 'manage');
+  context.body = answer;
+}
+
+/** Undefined for what is too long or no JSON. */
+async function readJson(context: Context): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of context.req as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > manageBytesMax) return undefined;
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
+  } catch {
+    return undefined; // The caller says what is needed.
+  }
 }
 
 function refuse(context: Context, status: number, error: string): void {

@@ -1,5 +1,6 @@
 // What the ops server (and so `novact status` and `novact explain`) can ask a running process. The composition root fills it in.
 import type { Registry } from 'prom-client';
+import type { PerformManage } from './perform-manage.ts';
 
 /** One row of the printed actor tree, as the runtime gives it. */
 export interface ActorRow {
@@ -75,4 +76,6 @@ export interface OpsSource {
   actors(): readonly ActorRow[];
   /** Undefined: no such resource. */
   explain(id: string): Promise<Explanation | undefined>;
+  /** Performs a command of `novact manage`. */
+  readonly manage: PerformManage;
 }

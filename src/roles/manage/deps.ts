@@ -1,0 +1,5 @@
+// What the commands of `novact manage` work with.
+import type { Foundation } from '../foundation.ts';
+
+/** Of the process that performs the command. */
+export type ManageDeps = Pick<Foundation, 'db' | 'transport' | 'directory' | 'relay' | 'clock' | 'log' | 'settings'>;
