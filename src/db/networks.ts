@@ -1,6 +1,6 @@
 // Networks, their addresses, and what a host must make real of them: the DHCP entries and ports of its instances, with the rules of
 // their security groups resolved to addresses.
-import { and, asc, eq, inArray, isNotNull, ne, or, sql, type SQL } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNotNull, isNull, ne, or, sql, type SQL } from 'drizzle-orm';
 import ipaddr from 'ipaddr.js';
 import { SetupError } from '../lib/errors.ts';
 import { newId, tapName } from '../lib/ids.ts';
@@ -161,9 +161,12 @@ const portColumns = {
   bridge: networks.bridge,
   mac: instances.mac,
   address: fixedAddresses.address,
+  migratingTo: instances.migratingTo,
 };
 
-const withTap = (row: Omit<InstancePort, 'tap'>): InstancePort => ({ ...row, tap: tapName(row.instanceId) });
+type PortRow = Omit<InstancePort, 'tap'> & { readonly migratingTo: string | null };
+
+const withTap = ({ migratingTo: _notOfThePort, ...row }: PortRow): InstancePort => ({ ...row, tap: tapName(row.instanceId) });
 
 const selectPorts = (db: Queryable) =>
   db.select(portColumns).from(instances)
@@ -194,7 +197,8 @@ export async function dhcpHostsOfNetwork(db: Queryable, where: { host: string; n
 
 /** The instances of a network on other hosts. */
 export async function neighboursOfNetwork(db: Queryable, where: { host: string; networkId: string }): Promise<Omit<NetworkMember, 'mac'>[]> {
-  const elsewhere = and(eq(networks.id, where.networkId), isNotNull(instances.host), ne(instances.host, where.host), ne(instances.state, 'terminated'));
+  const notComing = or(isNull(instances.migratingTo), ne(instances.migratingTo, where.host));
+  const elsewhere = and(eq(networks.id, where.networkId), isNotNull(instances.host), ne(instances.host, where.host), notComing, ne(instances.state, 'terminated'));
   const rows = await selectPorts(db).where(elsewhere).orderBy(asc(fixedAddresses.position));
   return rows.map((row) => ({ address: row.address, hostname: row.instanceId }));
 }
@@ -209,6 +213,7 @@ export interface ResolvedRule {
 }
 
 export interface HostPort extends InstancePort {
+  readonly isMoving: boolean;
   readonly ingress: readonly ResolvedRule[];
 }
 
@@ -233,7 +238,7 @@ export async function portsOfHost(db: Queryable, host: string): Promise<HostPort
   const members = await membersOfGroups(db, rules.flatMap((rule) => rule.sourceGroupId ?? []));
   const byInstance = new Map<string, RuleRow[]>();
   for (const rule of rules) byInstance.set(rule.instanceId, [...(byInstance.get(rule.instanceId) ?? []), rule]);
-  return ports.map((port) => ({ ...withTap(port), ingress: resolveRules(byInstance.get(port.instanceId) ?? [], members) }));
+  return ports.map((port) => ({ ...withTap(port), isMoving: port.migratingTo !== null, ingress: resolveRules(byInstance.get(port.instanceId) ?? [], members) }));
 }
 
 interface RuleRow {

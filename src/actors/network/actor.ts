@@ -10,12 +10,17 @@ export type NetworkMessage =
   /** Answered when everything of this host is as the database says. */
   | { readonly type: 'ensureAll'; readonly replyTo?: ReplyTo<null> }
   | { readonly type: 'dhcpDied'; readonly networkId: string }
-  | { readonly type: 'refreshFirewall' };
+  /** A hint that groups changed: at once when it was quiet, otherwise once for all hints of a moment. */
+  | { readonly type: 'refreshFirewall' }
+  | { readonly type: 'refreshDue' };
 
 interface State extends NetworkTree {
   readonly host: NetworkHost;
   readonly unsubscribe: () => void;
+  readonly hints: { notBefore: number; waiting: boolean };
 }
+
+const hintIntervalMs = 250;
 
 /** The ensurers that ports are made with. */
 export interface NetworkTree {
@@ -39,20 +44,33 @@ export const networkActor: ActorDefinition<State, NetworkMessage, NetworkArgs> =
     const firewall = context.spawn(defineEnsurer('firewall', host.reconcileIntervalMs, () => applyFirewall(host)), 'firewall', undefined);
     onTree({ networks, firewall });
     const unsubscribe = host.driver.subscribe((event) => host.system.tell(context.self, event));
-    return { host, networks, firewall, unsubscribe };
+    return { host, networks, firewall, unsubscribe, hints: { notBefore: 0, waiting: false } };
   },
-  handle(state, message) {
+  handle(state, message, context) {
     if (message.type === 'ensureAll') return ensureAll(state, message.replyTo);
     // A network whose server died is ensured even if a run has just begun: that one may have seen it alive.
     if (message.type === 'dhcpDied') return ensureSoon(state, state.networks.get(message.networkId));
-    ensureSoon(state, state.firewall);
-    // Who may speak with one another wants names, too.
-    for (const network of state.host.networks) if (network.flatInterface !== undefined) ensureSoon(state, state.networks.get(network.id));
+    if (message.type === 'refreshDue') return refresh(state);
+    const { host, hints } = state;
+    if (hints.waiting) return;
+    const now = host.clock.now();
+    if (now >= hints.notBefore) return refresh(state);
+    hints.waiting = true;
+    context.after(hints.notBefore - now, { type: 'refreshDue' });
   },
   onError: () => 'resume',
   onChildFailed: () => 'restart',
   onStop: (state) => state.unsubscribe(),
 };
+
+function refresh(state: State): void {
+  const { host, hints } = state;
+  hints.waiting = false;
+  hints.notBefore = host.clock.now() + hintIntervalMs;
+  ensureSoon(state, state.firewall);
+  // Who may speak with one another wants names, too.
+  for (const network of host.networks) if (network.flatInterface !== undefined) ensureSoon(state, state.networks.get(network.id));
+}
 
 function ensureSoon({ host }: State, ref: Ref<EnsureMessage> | undefined): void {
   if (ref !== undefined) host.system.tell(ref, { type: 'ensure', ticket: nextTicket() });

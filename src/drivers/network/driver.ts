@@ -52,6 +52,8 @@ export interface PortSpec {
   readonly bridge: string;
   readonly mac: string;
   readonly address: string;
+  /** On its way from one host to another: its frames may come by a tap and from the other host at the same time. */
+  readonly isMoving?: boolean | undefined;
   /** Of all its groups together. Empty: nothing comes in. */
   readonly ingress: readonly IngressRule[];
 }

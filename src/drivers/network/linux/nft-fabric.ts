@@ -55,7 +55,7 @@ const moved = 'ether type 0x8035 accept';
 /** For the bridge family; empty without joined networks. */
 export function fabricRules(joined: readonly Joined[], ports: readonly PortSpec[]): BridgeRules {
   if (joined.length === 0) return { sets: [], chains: [] };
-  const local = joined.flatMap(({ bridge, flatInterface }) => ports.filter((port) => port.bridge === bridge).map((port) => ({ flatInterface, port })));
+  const local = joined.flatMap(({ bridge, flatInterface }) => ports.filter((port) => port.bridge === bridge && port.isMoving !== true).map((port) => ({ flatInterface, port })));
   return {
     sets: [
       { name: 'fabrics', type: 'type ifname', elements: joined.map(({ flatInterface }) => `"${flatInterface}"`) },
