@@ -95,11 +95,11 @@ describe('the objectstore', () => {
     const system = createActorSystem({ name: newId('op'), clock, log, onFatal: (error) => { throw error; } });
     await insertOperation(context.db, {
       kind: 'image.register', resourceId: context.image.id, projectId, userId: 'u', requestId: 'r', input: { ...context.input },
-      owner: `objectstore-${context.image.id}`,
+      owner: 'objectstore',
       deadline: new Date(clock.now() + 60_000),
     }, clock.date());
     system.spawn(objectstoreActor, 'objectstore', {
-      ...context, log, system, owner: { name: `objectstore-${context.image.id}`, epoch: 1 }, sweepIntervalMs: 60_000,
+      ...context, log, system, owner: { name: 'objectstore', epoch: 1 }, sweepIntervalMs: 60_000,
       sweepReleased: { intervalMs: 60_000, run: async () => undefined }, sweepOrphans: { intervalMs: 60_000, run: async () => undefined },
     });
     await eventually(async () => (await loadImage(context.db, context.image.id))?.state !== 'pending');

@@ -5,6 +5,7 @@ import { announceEnd, announceWork } from '../messages/announcements.ts';
 import { inTransaction, type Queryable, type Tx } from './db.ts';
 import { insertOutbox } from './outbox.ts';
 import { instances } from './schema/instances.ts';
+import { mayTake } from './owners.ts';
 import { operations, type DurableReplyTo, type OperationState, type StepRecord } from './schema/operations.ts';
 
 export type Operation = typeof operations.$inferSelect;
@@ -52,10 +53,18 @@ export async function insertOperations(db: Queryable, wished: readonly NewOperat
 
 /** Gives an operation to another owner, from its beginning, and tells that one. In the transaction that gives the resource away. */
 export async function handOperation(tx: Tx, id: string, to: { owner: string; error: string | null }, now: Date): Promise<void> {
-  const rows = await tx.update(operations).set({ ...to, epoch: 0, state: 'waiting', steps: [], updatedAt: now })
-    .where(and(eq(operations.id, id), inArray(operations.state, [...unfinished])))
-    .returning({ id: operations.id, kind: operations.kind, resourceId: operations.resourceId, requestId: operations.requestId });
-  await insertOutbox(tx, rows.map((row) => announceWork({ ...row, owner: to.owner })), now);
+  await handOperations(tx, [{ id, owner: to.owner }], { error: to.error }, now);
+}
+
+/** As `handOperation`, for several to an owner each, in two statements. */
+export async function handOperations(tx: Tx, given: readonly { id: string; owner: string }[], to: { error: string | null }, now: Date): Promise<void> {
+  if (given.length === 0) return;
+  const owners = sql.join(given.map(({ id, owner }) => sql`(${id}, ${owner})`), sql`, `);
+  const rows = await tx.update(operations).set({ owner: sql`given.owner`, error: to.error, epoch: 0, state: 'waiting', steps: [], updatedAt: now })
+    .from(sql`(values ${owners}) as given(id, owner)`)
+    .where(and(eq(operations.id, sql`given.id`), inArray(operations.state, [...unfinished])))
+    .returning({ id: operations.id, kind: operations.kind, resourceId: operations.resourceId, requestId: operations.requestId, owner: operations.owner });
+  await insertOutbox(tx, rows.flatMap(({ owner, ...row }) => (owner === null ? [] : [announceWork({ ...row, owner })])), now);
 }
 
 /** The operations of a resource that are not finished, first things first. */
@@ -85,10 +94,24 @@ export async function takeOperation(
       steps: sql`case when ${isNew} then ${JSON.stringify(begun)}::jsonb else ${operations.steps} end`,
       updatedAt: take.now,
     })
-    .where(and(eq(operations.id, take.id), eq(operations.owner, take.owner), lte(operations.epoch, take.epoch), inArray(operations.state, [...unfinished])))
+    .where(and(eq(operations.id, take.id), eq(operations.owner, take.owner), mayTake(db, take), inArray(operations.state, [...unfinished])))
     .returning({ ...getTableColumns(operations), isEnding: resourceEnds(db) });
   return row;
 }
+
+/** Keeps what is being worked on from other processes of a shared owner. False: it is lost to one already. */
+export async function renewHold(db: Queryable, held: HeldOperation, now: Date): Promise<boolean> {
+  const rows = await db.update(operations).set({ updatedAt: now }).where(isHeld(held)).returning({ id: operations.id });
+  return rows.length > 0;
+}
+
+/** Gives back unfinished what a process of a shared owner took, so that another need not wait until nobody renews it. */
+export async function releaseHold(db: Queryable, held: HeldOperation): Promise<void> {
+  await db.update(operations).set({ epoch: 0 }).where(isHeld(held));
+}
+
+const isHeld = (held: HeldOperation) =>
+  and(eq(operations.id, held.id), eq(operations.owner, held.owner), eq(operations.epoch, held.epoch), inArray(operations.state, [...unfinished]));
 
 /** True when the user has ended the instance that the operation is about. */
 const resourceEnds = (db: Queryable) => sql<boolean>`exists (${db.select({ one: sql`1` }).from(instances)
@@ -114,8 +137,7 @@ export async function recordProgress(
 ): Promise<Hold> {
   const record = async (tx: Queryable): Promise<Hold> => {
     const [row] = await tx.update(operations).set({ ...changes, updatedAt: now })
-      .where(and(eq(operations.id, held.id), eq(operations.owner, held.owner), eq(operations.epoch, held.epoch), inArray(operations.state, [...unfinished])))
-      .returning({ ...endingColumns, isEnding: resourceEnds(tx) });
+      .where(isHeld(held)).returning({ ...endingColumns, isEnding: resourceEnds(tx) });
     if (row === undefined) return 'lost';
     await tellEnded(tx, [row], now);
     return row.isEnding ? 'ending' : 'held';

@@ -1,6 +1,7 @@
 // Starts the compute role of this host: hypervisor, image cache, and the actors of its instances.
 import { join } from 'node:path';
 import { computeActor, readConsole } from '../actors/compute/actor.ts';
+import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
 import type { ComputeHost } from '../actors/compute/host.ts';
 import { signV4 } from '../auth/sign-v4.ts';
 import { confirmBoot, reportHost, takeEpoch } from '../db/hosts.ts';
@@ -21,7 +22,7 @@ const limits = {
   imageFetchMs: 9 * 60_000,
   terminatedVisibleMs: 3_600_000,
   reconcileIntervalMs: 30_000,
-  sweepIntervalMs: 5_000,
+  sweepIntervalMs: sweepIntervalMs.owned,
 };
 
 export interface ComputeDrivers {

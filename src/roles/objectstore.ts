@@ -1,9 +1,10 @@
 // Starts the objectstore of this process: the S3 server, and the actors that register images.
 import { objectstoreActor } from '../actors/objectstore/actor.ts';
+import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
 import { sweepBlobs, sweepReleased } from '../actors/objectstore/sweep-blobs.ts';
 import { createS3Server } from '../api/s3/server.ts';
 import { authenticateS3 } from '../auth/authenticate.ts';
-import { takeEpoch } from '../db/hosts.ts';
+import { enrol } from '../db/owners.ts';
 import type { DiskDriver } from '../drivers/disk/driver.ts';
 import { openFilesystemStore } from '../drivers/objectstore/filesystem.ts';
 import type { ObjectStoreDriver } from '../drivers/objectstore/driver.ts';
@@ -11,7 +12,6 @@ import { objectstoreProtocol } from '../messages/objectstore.ts';
 import { keep, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
-const sweepIntervalMs = 5_000;
 const sweepReleasedIntervalMs = 60_000;
 const sweepOrphansIntervalMs = 3_600_000;
 const inspectMs = 60_000;
@@ -21,9 +21,9 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
   const { settings, paths, system, transport, db, clock, auth } = foundation;
   const log = foundation.log.child({ role: 'objectstore' });
   const store = await openFilesystemStore({ folder: paths.objects });
-  const epoch = await takeEpoch(db, { host: settings.host, role: 'objectstore' }, clock.date());
+  const epoch = await enrol(db, 'objectstore', clock.date());
   const ref = system.spawn(objectstoreActor, 'objectstore', {
-    db, clock, log, system, store, disk, sweepIntervalMs,
+    db, clock, log, system, store, disk, sweepIntervalMs: sweepIntervalMs.shared,
     owner: { name: 'objectstore', epoch },
     limits: { virtualSizeBytesMax: settings.imageSizeGiBMax * 2 ** 30, bootFileBytesMax, inspectMs },
     sweepReleased: { intervalMs: sweepReleasedIntervalMs, run: async () => void (await sweepReleased({ db, store, clock, log })) },

@@ -1,6 +1,6 @@
 // The tree of a compute host: /instances (an actor each), /images (an actor each while fetching), a reconciler, a sweeper.
 import { defineResource, type ResourceMessage } from '../operations/resource-actor.ts';
-import { defineWorkSweeper } from '../operations/sweep-work.ts';
+import { defineWorkSweeper, unlessSuperseded } from '../operations/sweep-work.ts';
 import type { ActorContext, ActorDefinition, ActorSystem, Ref } from '../runtime/actor.ts';
 import { instanceDirectory, type ComputeHost } from './host.ts';
 import { imageActor, type FetchMessage } from './image-cache.ts';
@@ -43,7 +43,7 @@ export const computeActor: ActorDefinition<State, ComputeMessage, ComputeArgs> =
     const instances = context.spawn(folder(system, 'instances', instance, (id) => id), 'instances', undefined);
     const wake = (instanceId: string) => system.tell(context.self, { type: 'work', instanceId });
     const reconciler = context.spawn(reconcilerActor, 'reconciler', { ...args, wake });
-    context.spawn(defineWorkSweeper({ db: host.db, owner: host.owner.name, intervalMs: host.limits.sweepIntervalMs, wake }), 'sweeper', undefined);
+    context.spawn(defineWorkSweeper({ db: host.db, owner: host.owner, intervalMs: host.limits.sweepIntervalMs, wake }), 'sweeper', undefined);
     const unsubscribe = host.hypervisor.subscribe((event) => {
       if (event.type === 'connected') system.tell(context.self, { type: 'hypervisorChanged' });
       else if (event.type === 'domain') system.tell(context.self, { type: 'hypervisorChanged', instanceId: event.instanceId });
@@ -56,7 +56,7 @@ export const computeActor: ActorDefinition<State, ComputeMessage, ComputeArgs> =
     else system.tell(state.reconciler, { ...message, type: 'soon' });
   },
   onError: () => 'resume',
-  onChildFailed: () => 'restart',
+  onChildFailed: (_child, error) => unlessSuperseded(error),
   onStop: (state) => state.unsubscribe(),
 };
 

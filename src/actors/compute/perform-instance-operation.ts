@@ -2,7 +2,7 @@
 import { endInstance, leaveHost, loadInstance, settle, type Instance, type InstanceOperationKind } from '../../db/instance-work.ts';
 import { finishOperation, restartOperation, type Operation } from '../../db/operations.ts';
 import type { Flow } from '../../lib/flow.ts';
-import { performOperation } from '../operations/perform-operation.ts';
+import { performOperation, type Ending } from '../operations/perform-operation.ts';
 import type { InstanceContext } from './flows/instance-context.ts';
 import { rebootInstance } from './flows/reboot-instance.ts';
 import { runInstance } from './flows/run-instance.ts';
@@ -24,15 +24,15 @@ export interface PerformDeps {
   readonly fetchImage: (imageId: string) => Promise<string>;
 }
 
-export async function performInstanceOperation(deps: PerformDeps, operation: Operation, signals: { signal: AbortSignal; hurry: AbortSignal }): Promise<void> {
+export async function performInstanceOperation(deps: PerformDeps, operation: Operation, signals: { signal: AbortSignal; hurry: AbortSignal }): Promise<Ending> {
   const { host } = deps;
   const instance = await loadInstance(host.db, operation.resourceId);
   const flow = instanceFlows[operation.kind as InstanceOperationKind];
   if (instance === undefined || instance.host !== host.name || flow === undefined) {
     await finishOperation(host.db, operation.id, { state: 'failed', error: 'the instance is not on this host' }, host.clock.date());
-    return;
+    return 'failed';
   }
-  await performOperation({
+  return performOperation({
     db: host.db, clock: host.clock, log: host.log, owner: host.owner, relay: host.relay, operation, flow,
     context: { host, instance, requestId: operation.requestId, input: operation.input, fetchImage: deps.fetchImage, ...signals },
     signal: signals.signal,

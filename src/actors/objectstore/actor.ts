@@ -3,7 +3,7 @@ import { loadImage } from '../../db/image-work.ts';
 import { finishOperation, type Operation } from '../../db/operations.ts';
 import type { Log } from '../../lib/log.ts';
 import { defineResource } from '../operations/resource-actor.ts';
-import { performOperation, type Owner } from '../operations/perform-operation.ts';
+import { performOperation, type Ending, type Owner } from '../operations/perform-operation.ts';
 import { defineWorkSweeper } from '../operations/sweep-work.ts';
 import type { ActorDefinition, ActorSystem } from '../runtime/actor.ts';
 import { afterFailedImage, deregisterImage, registerImage, type ImageContext } from './register-image.ts';
@@ -38,7 +38,7 @@ export const objectstoreActor: ActorDefinition<State, ObjectstoreMessage, Object
       perform: (operation, { signal }) => performImageOperation(args, operation, signal),
     });
     const wake = (imageId: string) => system.tell(context.self, { type: 'work', imageId });
-    context.spawn(defineWorkSweeper({ db, owner: owner.name, intervalMs: args.sweepIntervalMs, wake }), 'sweeper', undefined);
+    context.spawn(defineWorkSweeper({ db, owner, intervalMs: args.sweepIntervalMs, wake }), 'sweeper', undefined);
     context.spawn(blobSweeper, 'released-blobs', args.sweepReleased);
     context.spawn(blobSweeper, 'orphan-blobs', args.sweepOrphans);
     return { image: image as State['image'], system };
@@ -50,15 +50,15 @@ export const objectstoreActor: ActorDefinition<State, ObjectstoreMessage, Object
   onChildFailed: () => 'restart',
 };
 
-async function performImageOperation(args: ObjectstoreArgs, operation: Operation, signal: AbortSignal): Promise<void> {
+async function performImageOperation(args: ObjectstoreArgs, operation: Operation, signal: AbortSignal): Promise<Ending> {
   const { db, clock, log, owner } = args;
   const image = await loadImage(db, operation.resourceId);
   const flow = operation.kind === 'image.register' ? registerImage : operation.kind === 'image.deregister' ? deregisterImage : undefined;
   if (image === undefined || flow === undefined) {
     await finishOperation(db, operation.id, { state: 'failed', error: `there is no image ${operation.resourceId} or no flow ${operation.kind}` }, clock.date());
-    return;
+    return 'failed';
   }
-  await performOperation({
+  return performOperation({
     db, clock, log, owner, operation, flow, signal,
     context: { ...args, image, input: operation.input },
     async onFailed(error) {

@@ -1,10 +1,12 @@
 // Performs one durable operation by its flow: takes it for this start of the owner, keeps its journal in the database, and says how it ended.
 import type { Db } from '../../db/db.ts';
-import { recordProgress, takeOperation, type HeldOperation, type Operation } from '../../db/operations.ts';
+import { recordProgress, releaseHold, takeOperation, type HeldOperation, type Operation, type TakenOperation } from '../../db/operations.ts';
+import { isShared } from '../../db/owners.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { runFlow, type Flow, type FlowJournal } from '../../lib/flow.ts';
+import { FlowInterrupted, runFlow, type Flow, type FlowJournal, type FlowResult } from '../../lib/flow.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Relay } from '../../transport/transport.ts';
+import { keepHold } from './hold.ts';
 
 /** Who performs: a role on a host, in one of its starts. */
 export interface Owner {
@@ -47,10 +49,7 @@ export async function performOperation<Context>(performance: Performance<Context
     log.error({ attempts: taken.attempts, error: taken.error }, 'operation given up');
     return fail(performance, held, `given up after ${attemptsMax} attempts: ${taken.error ?? 'unknown'}`);
   }
-  const result = await runFlow(performance.flow, performance.context, journalOf(performance, taken, held), {
-    signal: performance.signal,
-    giveUp: () => (clock.now() > taken.deadline.getTime() ? 'not done within its time' : taken.isEnding ? performance.whenEnding : undefined),
-  });
+  const result = await runHeld(performance, taken, held);
   if (result.done) {
     if (taken.replyTo !== null) performance.relay?.kick();
     log.info({ ms: clock.now() - startedAt }, 'operation done');
@@ -58,6 +57,23 @@ export async function performOperation<Context>(performance: Performance<Context
   }
   log.warn({ ms: clock.now() - startedAt, error: result.error }, 'operation failed');
   return fail(performance, held, result.error);
+}
+
+/** Other processes of a shared owner are kept off meanwhile, and may have what this one leaves in the middle. */
+async function runHeld<Context>(performance: Performance<Context>, taken: TakenOperation, held: HeldOperation): Promise<FlowResult> {
+  const { db, clock, owner, flow, context } = performance;
+  const hold = isShared(owner.name) ? keepHold(db, clock, held) : undefined;
+  const signal = hold === undefined ? performance.signal : AbortSignal.any([performance.signal, hold.lost]);
+  const giveUp = (): string | undefined =>
+    (clock.now() > taken.deadline.getTime() ? 'not done within its time' : taken.isEnding ? performance.whenEnding : undefined);
+  try {
+    return await runFlow(flow, context, journalOf(performance, taken, held), { signal, giveUp });
+  } catch (error) {
+    if (hold !== undefined && error instanceof FlowInterrupted) await releaseHold(db, held);
+    throw error;
+  } finally {
+    hold?.release();
+  }
 }
 
 async function fail<Context>(performance: Performance<Context>, held: HeldOperation, error: string): Promise<Ending> {

@@ -2,6 +2,7 @@
 // responsive: a later wish (terminate) can hurry the present work along.
 import type { Db } from '../../db/db.ts';
 import { unfinishedOperations, type Operation } from '../../db/operations.ts';
+import type { Ending } from './perform-operation.ts';
 import type { ActorContext, ActorDefinition, ActorSystem, Ref } from '../runtime/actor.ts';
 
 export type ResourceMessage = { readonly type: 'work' } | { readonly type: 'finished' };
@@ -16,7 +17,7 @@ export interface ResourceKind {
   /** `compute@host1`: operations of other owners are not touched. */
   readonly owner: string;
   /** Performs one operation to its end. `hurry` is aborted when a later operation waits that makes patience pointless. */
-  readonly perform: (operation: Operation, signals: { signal: AbortSignal; hurry: AbortSignal }) => Promise<void>;
+  readonly perform: (operation: Operation, signals: { signal: AbortSignal; hurry: AbortSignal }) => Promise<Ending>;
   /** Operation kinds that hurry the present one. */
   readonly urgent: readonly string[];
 }
@@ -85,6 +86,8 @@ function defineWorker(kind: ResourceKind): ActorDefinition<WorkerArgs, WorkerMes
 async function performAll(kind: ResourceKind, state: WorkerArgs, signal: AbortSignal): Promise<void> {
   for (const operation of await unfinishedOperations(kind.db, state.resourceId)) {
     if (signal.aborted) return;
-    if (operation.owner === kind.owner) await kind.perform(operation, { signal, hurry: state.hurry });
+    if (operation.owner !== kind.owner) continue;
+    // Another has it: what comes after it waits, for the order of the database holds over all of an owner's processes.
+    if ((await kind.perform(operation, { signal, hurry: state.hurry })) === 'lost') return;
   }
 }
