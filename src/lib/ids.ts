@@ -1,5 +1,5 @@
 // Ids are globally unique and random, in AWS's shapes, so that nothing needs one database for the whole cloud.
-import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomFillSync, randomInt, randomUUID } from 'node:crypto';
 
 export type IdPrefix = 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'net' | 'eni' | 'op';
 
@@ -32,4 +32,26 @@ export const tapName = (instanceId: string): string => `nv${instanceId.replace(/
 export function domainUuid(instanceId: string): string {
   const hex = `ec2${createHash('sha256').update(instanceId).digest('hex').slice(0, 29)}`;
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
+
+const pool = Buffer.alloc(4096);
+let poolUsed = pool.length;
+let lastMs = 0;
+let inThisMs = 0;
+
+/** A UUID of version 7 (RFC 9562): ids of one process ascend, by time and, within a millisecond, by a counter. `nowMs` comes from the clock. */
+export function newMessageId(nowMs: number): string {
+  inThisMs = nowMs > lastMs ? 0 : inThisMs + 1;
+  // A counter that is full, or a clock that was set back, borrows from the future.
+  lastMs = inThisMs > 0xfff ? lastMs + 1 : Math.max(nowMs, lastMs);
+  if (inThisMs > 0xfff) inThisMs = 0;
+  if (poolUsed + 8 > pool.length) {
+    randomFillSync(pool);
+    poolUsed = 0;
+  }
+  const random = pool.toString('hex', poolUsed, poolUsed + 8);
+  poolUsed += 8;
+  const time = Math.floor(lastMs).toString(16).padStart(12, '0');
+  const variant = ((Number.parseInt(random.charAt(0), 16) & 3) | 8).toString(16);
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${inThisMs.toString(16).padStart(3, '0')}-${variant}${random.slice(1, 4)}-${random.slice(4)}`;
 }

@@ -23,7 +23,7 @@ export const envelopeSchema = z.object({
   orderKey: z.string().optional(),
   /** The client's request id, through every role and every log line. */
   requestId: z.string().optional(),
-  /** W3C traceparent. */
+  /** W3C traceparent: the trace is the client's request on every host, the span this message. A reply has that of what it answers. */
   trace: z.string().optional(),
   body: z.unknown(),
 });
@@ -44,6 +44,16 @@ export const replyBodySchema = z.discriminatedUnion('ok', [
 ]);
 
 export type ReplyBody = z.output<typeof replyBodySchema>;
+
+const hexOf = (uuid: string): string => uuid.replaceAll('-', '');
+const isTraceId = /^(?!0{32})[0-9a-f]{32}$/;
+
+/** The traceparent of a message with that id (a UUID): within the request, if its id is a UUID, and else at the head of a trace of its own. */
+export function traceOf(id: string, requestId: string | undefined): string {
+  const own = hexOf(id);
+  const request = hexOf(requestId ?? '');
+  return `00-${isTraceId.test(request) ? request : own}-${own.slice(-16)}-01`;
+}
 
 export const encodeEnvelope = (envelope: Envelope): string => JSON.stringify(envelope);
 

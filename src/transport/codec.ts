@@ -88,6 +88,7 @@ export function replyTo(envelope: Envelope, reply: { id: string; from: string; b
     to: envelope.replyTo.mailbox,
     correlation: envelope.id,
     ...(envelope.requestId === undefined ? {} : { requestId: envelope.requestId }),
+    ...(envelope.trace === undefined ? {} : { trace: envelope.trace }),
     ...reply,
   };
 }

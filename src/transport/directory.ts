@@ -43,3 +43,14 @@ export interface Directory {
   forget(role: Role, host: string): Promise<void>;
   close(): Promise<void>;
 }
+
+/** The hosts that serve the role now, in order of their names. */
+export async function hostsIn(directory: Directory, role: Role): Promise<readonly string[]> {
+  const services = await directory.services(role);
+  return [...new Set(services.map(({ host }) => host))].toSorted();
+}
+
+/** What a transport announces for an owned mailbox. */
+export const ownedService = (
+  owner: Pick<ServiceRecord, 'role' | 'host' | 'process'>, options: { readonly service?: Partial<ServiceRecord> },
+): ServiceRecord => ({ epoch: 0, version: '', ...options.service, ...owner });

@@ -1,22 +1,23 @@
 // Mailboxes within one process, with all that a network would do to a message: every envelope is encoded and decoded,
 // bodies and answers are checked on both sides, and several "processes" can share one medium, so that a cloud of many
 // hosts runs in one.
-import { randomUUID } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
+import { newMessageId } from '../lib/ids.ts';
 import type { Log } from '../lib/log.ts';
-import { decodeEnvelope, encodeEnvelope, envelopeVersion, type Envelope } from '../messages/envelope.ts';
+import { decodeEnvelope, encodeEnvelope } from '../messages/envelope.ts';
 import type { AskVerb, BodyOf, Handlers, MessageTable, Protocol, ReplyOf, Role, TellVerb } from '../messages/protocol.ts';
-import { OpenAsks } from './asks.ts';
-import { entryFor, orderKeyOf, revivedEnvelope, throughJson } from './codec.ts';
+import { revivedEnvelope } from './codec.ts';
+import { hostsIn, ownedService, type Announcement, type Directory } from './directory.ts';
 import type { Consumer } from './local-mailbox.ts';
 import { createLocalMedium, type LocalMaxima, type LocalMedium } from './local-medium.ts';
+import { Outbound } from './outbound.ts';
 import { Receiver, type Received, type ReceiverOptions } from './receiver.ts';
 import {
-  addressText, TransportError, type Address, type DeadLetter, type Delivery, type MailboxDepth, type OutboxMessage, type SendOptions, type ServeOptions,
-  type Subscription, type Transport,
+  addressText, concurrencyMaxDefault, deliveriesMaxDefault, TransportError, type Address, type DeadLetter, type Delivery, type MailboxDepth,
+  type OutboxMessage, type SendOptions, type ServeOptions, type Subscription, type Transport, type TransportHealth,
 } from './transport.ts';
 
-export { createLocalMedium, type LocalMedium } from './local-medium.ts';
+export { createLocalMedium, type Courier, type LocalMedium } from './local-medium.ts';
 
 export interface LocalTransportOptions {
   readonly clock: Clock;
@@ -25,14 +26,12 @@ export interface LocalTransportOptions {
   readonly process: string;
   /** Shared by the processes of one cloud. Default: one of its own. */
   readonly medium?: LocalMedium;
+  /** Where owned mailboxes announce themselves and hosts are looked up. Default: the medium knows them, without leases. */
+  readonly directory?: Directory | undefined;
   /** Of the medium that is made when none is given. */
   readonly maxima?: Partial<LocalMaxima>;
 }
 
-const askTimeoutMsDefault = 30_000;
-const asksMax = 10_000;
-const concurrencyMaxDefault = 16;
-const deliveriesMaxDefault = 5;
 const closeDeadlineMs = 5000;
 
 export const createLocalTransport = (options: LocalTransportOptions): Transport => new LocalTransport(options);
@@ -42,65 +41,44 @@ class LocalTransport implements Transport {
   readonly #log: Log;
   readonly #process: string;
   readonly #medium: LocalMedium;
-  readonly #asks: OpenAsks;
+  readonly #directory: Directory | undefined;
+  readonly #outbound: Outbound;
   readonly #served = new Map<Subscription, () => void>();
-  #closed = false;
 
   constructor(options: LocalTransportOptions) {
     this.#clock = options.clock;
     this.#log = options.log.child({ process: options.process });
     this.#process = options.process;
     this.#medium = options.medium ?? createLocalMedium({ clock: options.clock, log: options.log, maxima: options.maxima });
-    this.#asks = new OpenAsks(options.clock);
-    this.#medium.join(this.#process, { reply: (text) => this.#replied(text), killed: () => this.#killed() });
+    this.#directory = options.directory;
+    this.#outbound = new Outbound({
+      clock: options.clock, log: this.#log, process: options.process, store: (envelope, text) => this.#store(envelope.to, text, envelope.orderKey),
+    });
+    this.#medium.join(this.#process, { reply: (text) => this.#outbound.replied(text), killed: () => this.#killed() });
   }
 
-  async tell<Table extends MessageTable, Verb extends TellVerb<Table>>(
+  tell<Table extends MessageTable, Verb extends TellVerb<Table>>(
     to: Address, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options: SendOptions = {},
   ): Promise<void> {
-    this.#put(to, protocol, verb, body, options, { id: randomUUID() });
+    return this.#outbound.tell({ to, protocol, verb, body, options });
   }
 
-  async ask<Table extends MessageTable, Verb extends AskVerb<Table>>(
+  ask<Table extends MessageTable, Verb extends AskVerb<Table>>(
     to: Address, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options: SendOptions = {},
   ): Promise<ReplyOf<Table[Verb]>> {
-    this.#assertOpen();
-    const { timeoutMs = askTimeoutMsDefault } = options;
-    const type = `${protocol.role}.${verb}`;
-    const { reply } = entryFor(protocol, verb);
-    if (reply === undefined) throw new TransportError('invalid', `${type} has no answer: tell it`);
-    if (!(timeoutMs > 0)) throw new TransportError('expired', `${type} had no time left`);
-    if (this.#asks.size >= asksMax) throw new TransportError('mailboxFull', `${asksMax} asks of ${this.#process} are open`);
-    const id = randomUUID();
-    const answer = this.#asks.wait(id, { type, schema: reply, timeoutMs });
-    try {
-      this.#put(to, protocol, verb, body, { ...options, timeoutMs }, { id, replyTo: { mailbox: this.#process, actor: id } });
-    } catch (error) {
-      this.#asks.fail(id, error);
-    }
-    return (await answer) as ReplyOf<Table[Verb]>; // parsed by the schema that ReplyOf is the output of
+    return this.#outbound.ask({ to, protocol, verb, body, options }) as Promise<ReplyOf<Table[Verb]>>; // parsed by the schema that ReplyOf is the output of
   }
 
   async fanOut<Table extends MessageTable, Verb extends TellVerb<Table>>(
     role: Role, protocol: Protocol<Table>, verb: Verb, body: BodyOf<Table[Verb]>, options: SendOptions = {},
   ): Promise<readonly string[]> {
-    const written: string[] = [];
-    for (const host of await this.hosts(role)) {
-      try {
-        await this.tell({ role, host }, protocol, verb, body, options);
-        written.push(host);
-      } catch (error) {
-        if (!(error instanceof TransportError && error.kind === 'mailboxFull')) throw error;
-        this.#log.warn({ to: addressText({ role, host }), verb }, 'not written: the mailbox is full');
-      }
-    }
-    return written;
+    return this.#outbound.fanOut(await this.hosts(role), { role, protocol, verb, body, options });
   }
 
   async serve<Table extends MessageTable>(
     address: Address, protocol: Protocol<Table>, handlers: Handlers<Table, Delivery>, options: ServeOptions = {},
   ): Promise<Subscription> {
-    this.#assertOpen();
+    this.#outbound.assertOpen();
     const { role, host } = address;
     const name = addressText(address);
     const mailbox = this.#medium.mailbox(name);
@@ -110,12 +88,14 @@ class LocalTransport implements Transport {
     if (options.depthMax !== undefined) mailbox.depthMax = options.depthMax;
     mailbox.attach(consumer);
     if (host !== undefined) this.#medium.announce(role, host);
+    const announcement = await this.#announce(address, options);
     const leave = (): void => {
       this.#served.delete(subscription);
       if (host !== undefined && mailbox.consumers === 0) this.#medium.withdraw(role, host);
     };
     const drain = async (deadlineMs: number): Promise<void> => {
       if (host !== undefined) this.#medium.withdraw(role, host);
+      await announcement?.withdraw();
       const late = new AbortController();
       const givenUp = this.#clock.sleep(deadlineMs, late.signal).catch(() => undefined); // aborted when all is done in time
       await mailbox.drain(consumer, givenUp);
@@ -138,7 +118,7 @@ class LocalTransport implements Transport {
   }
 
   async hosts(role: Role): Promise<readonly string[]> {
-    return this.#medium.hosts(role);
+    return this.#directory === undefined ? this.#medium.hosts(role) : hostsIn(this.#directory, role);
   }
 
   async deadLetters(): Promise<readonly DeadLetter[]> {
@@ -149,9 +129,7 @@ class LocalTransport implements Transport {
     const letter = this.#medium.deadLetters().find((one) => one.id === id);
     const revived = letter?.envelope === undefined ? undefined : revivedEnvelope(letter.envelope);
     if (revived === undefined) return false;
-    if (!this.#medium.mailbox(revived.to).put(encodeEnvelope(revived), revived.orderKey)) {
-      throw new TransportError('mailboxFull', `the mailbox ${revived.to} is full`);
-    }
+    this.#store(revived.to, encodeEnvelope(revived), revived.orderKey);
     this.#medium.unbury(id);
     return true;
   }
@@ -161,10 +139,10 @@ class LocalTransport implements Transport {
   }
 
   async deliver(messages: readonly OutboxMessage[]): Promise<readonly string[]> {
-    this.#assertOpen();
+    this.#outbound.assertOpen();
     const stored = messages.filter(({ mailbox, envelope }) => {
       const decoded = decodeEnvelope(envelope);
-      return this.#medium.mailbox(mailbox).put(envelope, 'envelope' in decoded ? decoded.envelope.orderKey : undefined);
+      return this.#medium.post(mailbox, envelope, 'envelope' in decoded ? decoded.envelope.orderKey : undefined);
     });
     return stored.map(({ id }) => id);
   }
@@ -173,41 +151,30 @@ class LocalTransport implements Transport {
     return this.#medium.depths();
   }
 
+  health(): TransportHealth {
+    return { readerLagMs: 0 };
+  }
+
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#asks.failAll(this.#closedError());
+    if (this.#outbound.isClosed) return;
+    this.#outbound.close();
     await Promise.all(Array.from(this.#served.keys(), (subscription) => subscription.stop(closeDeadlineMs)));
     this.#medium.leave(this.#process);
   }
 
-  #put(to: Address, protocol: Protocol, verb: string, body: unknown, options: SendOptions, more: Pick<Envelope, 'id' | 'replyTo'>): void {
-    this.#assertOpen();
-    const { timeoutMs, requestId, orderKey } = options;
-    const type = `${protocol.role}.${verb}`;
-    if (to.role !== protocol.role) throw new TransportError('invalid', `${addressText(to)} does not take ${type}`);
-    const json = throughJson(body, entryFor(protocol, verb).body, type);
-    const key = orderKey ?? orderKeyOf(json);
-    const envelope: Envelope = {
-      v: envelopeVersion,
-      type,
-      to: addressText(to),
-      from: this.#process,
-      ...more,
-      ...(timeoutMs === undefined || timeoutMs === Infinity ? {} : { deadline: this.#clock.now() + timeoutMs }),
-      ...(requestId === undefined ? {} : { requestId }),
-      ...(key === undefined ? {} : { orderKey: key }),
-      body: json,
-    };
-    if (!this.#medium.mailbox(envelope.to).put(encodeEnvelope(envelope), key)) {
-      throw new TransportError('mailboxFull', `the mailbox ${envelope.to} is full`);
-    }
+  async #announce({ role, host }: Address, options: ServeOptions): Promise<Announcement | undefined> {
+    if (host === undefined) return undefined;
+    return this.#directory?.announce(ownedService({ role, host, process: this.#process }, options));
+  }
+
+  #store(to: string, text: string, key: string | undefined): void {
+    if (!this.#medium.post(to, text, key)) throw new TransportError('mailboxFull', `the mailbox ${to} is full`);
   }
 
   #consumer<Table extends MessageTable>(mailbox: string, protocol: Protocol<Table>, handlers: Handlers<Table, Delivery>, options: ServeOptions): Consumer {
     const { role, table } = protocol;
     const receiver = new Receiver({
-      clock: this.#clock, process: this.#process, mailbox, role, table, newId: randomUUID,
+      clock: this.#clock, process: this.#process, mailbox, role, table, newId: () => newMessageId(this.#clock.now()),
       handlers: handlers as unknown as ReceiverOptions['handlers'], // each gets what its own schema has parsed
     });
     return {
@@ -224,28 +191,13 @@ class LocalTransport implements Transport {
   }
 
   #conclude({ reply, deadLetter }: Received): void {
-    if (this.#closed && !this.#served.size) return; // killed: it says nothing any more
+    if (this.#outbound.isClosed && !this.#served.size) return; // killed: it says nothing any more
     if (deadLetter !== undefined) this.#medium.bury(deadLetter);
     if (reply !== undefined) this.#medium.reply(reply.to, encodeEnvelope(reply));
   }
 
-  #replied(text: string): void {
-    const decoded = decodeEnvelope(text);
-    if ('undecodable' in decoded) return this.#log.error({ error: decoded.undecodable.error }, 'a reply could not be read');
-    if (!this.#asks.settle(decoded.envelope)) this.#log.debug({ correlation: decoded.envelope.correlation }, 'a reply came too late');
-  }
-
   #killed(): void {
-    this.#closed = true;
+    this.#outbound.close();
     for (const leave of this.#served.values()) leave();
-    this.#asks.failAll(this.#closedError());
-  }
-
-  #assertOpen(): void {
-    if (this.#closed) throw this.#closedError();
-  }
-
-  #closedError(): TransportError {
-    return new TransportError('closed', `the transport of ${this.#process} is closed`);
   }
 }

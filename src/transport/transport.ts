@@ -80,6 +80,11 @@ export interface MailboxDepth {
   readonly inHand: number;
 }
 
+export interface TransportHealth {
+  /** Since the last successful read of the mailbox that was silent longest; 0 when nothing is read over a network. Above 5 000 it is deaf. */
+  readonly readerLagMs: number;
+}
+
 export interface Transport {
   /**
    * Resolves when the message is stored in the mailbox (not when it is handled). Rejects with TransportError `mailboxFull`. A mailbox
@@ -122,12 +127,15 @@ export interface Transport {
    */
   deliver(messages: readonly OutboxMessage[]): Promise<readonly string[]>;
   depths(): Promise<readonly MailboxDepth[]>;
+  /** Does this process still hear from its mailboxes? */
+  health(): TransportHealth;
 
   /** Stops everything; pending asks are rejected with `closed`. */
   close(): Promise<void>;
 }
 
-export type TransportErrorKind = 'mailboxFull' | 'timeout' | 'expired' | 'remote' | 'closed' | 'invalid';
+/** `unavailable`: what carries the messages is not reached. The message may have been stored all the same. */
+export type TransportErrorKind = 'mailboxFull' | 'unavailable' | 'timeout' | 'expired' | 'remote' | 'closed' | 'invalid';
 
 /** A typed refusal of the transport. For `remote`, `remote` tells what the receiver threw. */
 export class TransportError extends Error {
@@ -141,5 +149,10 @@ export class TransportError extends Error {
     this.remote = remote;
   }
 }
+
+/** Of ServeOptions, for those who implement a transport. */
+export const concurrencyMaxDefault = 16;
+export const deliveriesMaxDefault = 5;
+export const depthMaxDefault = 10_000;
 
 export const addressText = (address: Address): string => (address.host === undefined ? address.role : `${address.role}@${address.host}`);

@@ -43,7 +43,7 @@ function transportFault(error: TransportError): ClassifiedFault {
   if (remote?.name === 'ApiError' && remote.code !== undefined && Object.hasOwn(errorStatus, remote.code)) {
     return { fault: { code: remote.code, status: statusOf(remote.code), message: remote.message }, report: undefined };
   }
-  const isPassing = error.kind === 'timeout' || error.kind === 'expired' || error.kind === 'closed';
+  const isPassing = error.kind === 'unavailable' || error.kind === 'timeout' || error.kind === 'expired' || error.kind === 'closed';
   return { fault: isPassing ? unavailable : internal, report: reportOf(error) };
 }
 
