@@ -1,4 +1,5 @@
 // Networks and their addresses: one row an address, so that claiming one is one statement.
+import { sql } from 'drizzle-orm';
 import { boolean, index, integer, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
 
@@ -28,6 +29,8 @@ export const fixedAddresses = pgTable(
   (table) => [
     primaryKey({ columns: [table.networkId, table.address] }),
     index().on(table.networkId, table.position),
+    // What claims look through: without it they would pass by all that is claimed already.
+    index('fixed_addresses_free').on(table.networkId, table.position).where(sql`${table.instanceId} is null and not ${table.reserved}`),
     index().on(table.instanceId),
     // Two claims for one instance at the same moment must not give it two addresses.
     uniqueIndex('fixed_addresses_one_an_instance').on(table.networkId, table.instanceId),

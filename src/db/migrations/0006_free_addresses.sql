@@ -1,0 +1,1 @@
+CREATE INDEX "fixed_addresses_free" ON "fixed_addresses" USING btree ("network_id","position") WHERE "fixed_addresses"."instance_id" is null and not "fixed_addresses"."reserved";
