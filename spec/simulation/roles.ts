@@ -1,0 +1,188 @@
+// The roles of the simulated cloud as processes: the product's own actors, composed as src/roles composes them, on handles that go through a
+// SimProcess. What a role's start does here is what its launcher does.
+import { allActions } from '../../src/api/ec2/actions/index.ts';
+import type { Call } from '../../src/api/ec2/action.ts';
+import { fail } from '../../src/api/ec2/action.ts';
+import { computeActor, computeHandlers } from '../../src/actors/compute/actor.ts';
+import type { ComputeHost } from '../../src/actors/compute/host.ts';
+import { networkActor, type NetworkMessage, type NetworkTree } from '../../src/actors/network/actor.ts';
+import { ensurePort, leavePort, removePort } from '../../src/actors/network/ports.ts';
+import { startRelay } from '../../src/actors/operations/relay.ts';
+import type { ActorSystem } from '../../src/actors/runtime/actor.ts';
+import { createActorSystem } from '../../src/actors/runtime/system.ts';
+import { schedulerActor } from '../../src/actors/scheduler/actor.ts';
+import { policies } from '../../src/actors/scheduler/policies/index.ts';
+import type { Principal } from '../../src/auth/principal.ts';
+import type { Db } from '../../src/db/db.ts';
+import { confirmBoot, reportHost, takeEpoch } from '../../src/db/hosts.ts';
+import { listNetworks } from '../../src/db/networks.ts';
+import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
+import type { FilesDriver } from '../../src/drivers/files/driver.ts';
+import type { MemoryFiles } from '../../src/drivers/files/memory.ts';
+import { createSimHypervisor, type SimWorld } from '../../src/drivers/hypervisor/sim.ts';
+import { createFakeImageSource } from '../../src/drivers/image-source/fake.ts';
+import type { FakeNetwork } from '../../src/drivers/network/fake.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { computeProtocol } from '../../src/messages/compute.ts';
+import { networkProtocol } from '../../src/messages/network.ts';
+import { schedulerProtocol } from '../../src/messages/scheduler.ts';
+import type { Directory } from '../../src/transport/directory.ts';
+import { createLocalDirectory, type DirectoryBoard } from '../../src/transport/local-directory.ts';
+import { createLocalTransport, type LocalMedium } from '../../src/transport/local.ts';
+import type { Relay, Transport } from '../../src/transport/transport.ts';
+import type { SimDatabase } from '../support/sim-database.ts';
+import type { VirtualTime } from '../support/sim-time.ts';
+import type { SimProcess } from './process.ts';
+
+export const cloudId = 'simulation';
+export const instancesFolder = '/instances';
+
+/** A machine: it outlives the processes on it. */
+export interface SimMachine {
+  readonly name: string;
+  readonly world: SimWorld;
+  readonly files: MemoryFiles;
+  readonly network: FakeNetwork;
+  readonly cores: number;
+  bootId: string;
+}
+
+/** What a process stands on. */
+export interface Ground {
+  readonly process: SimProcess;
+  readonly time: VirtualTime;
+  readonly database: SimDatabase;
+  readonly medium: LocalMedium;
+  readonly board: DirectoryBoard;
+  /** The process gives itself up; its supervisor starts it again. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+interface Foundation {
+  readonly db: Db;
+  readonly transport: Transport;
+  readonly directory: Directory;
+  readonly system: ActorSystem;
+  readonly relay: Relay;
+}
+
+/** Long enough that a quiet cloud costs little, short enough that many rounds fit into a simulated hour. */
+const intervals = { relayMs: 5_000, schedulerSweepMs: 10_000, sweepMs: 15_000, reconcileMs: 40_000, networkMs: 90_000 };
+
+function lay({ process, database, medium, board, onFatal }: Ground): Foundation {
+  const { clock } = process;
+  const connection = database.connect(process.wire());
+  process.whenKilled(() => connection.cut('lost'));
+  const local = createLocalTransport({ clock, log: silentLog, process: process.name, medium });
+  process.whenKilled(() => medium.kill(process.name));
+  const directory = createLocalDirectory({ clock, board });
+  process.whenKilled(() => directory.kill());
+  const system = createActorSystem({ name: process.name, clock, log: silentLog, onFatal });
+  // Between the sending and the commit a relay may die: then everything is sent again.
+  const deliver: Transport['deliver'] = async (messages) => {
+    const stored = await local.deliver(messages);
+    await process.pass(1);
+    return stored;
+  };
+  const relay = startRelay({ db: connection.db, transport: { deliver }, clock, log: silentLog, system, intervalMs: intervals.relayMs });
+  return { db: connection.db, transport: local, directory, system, relay };
+}
+
+export async function startScheduler(ground: Ground): Promise<void> {
+  const { process: { clock } } = ground;
+  const { db, transport, directory, system, relay } = lay(ground);
+  const ref = system.spawn(schedulerActor, 'scheduler', {
+    system, sweepIntervalMs: intervals.schedulerSweepMs,
+    deps: {
+      db, directory, relay, clock, log: silentLog, policy: policies.simple, overcommit: { cores: 1, memory: 1, disk: 1 }, random: Math.random, placementsMax: 3,
+    },
+  });
+  await transport.serve({ role: 'scheduler' }, schedulerProtocol, { placeInstance: ({ instanceId }) => system.tell(ref, { type: 'place', instanceId }) });
+}
+
+export async function startNetwork(ground: Ground, machine: SimMachine): Promise<void> {
+  const { process } = ground;
+  const { db, transport, directory, system } = lay(ground);
+  const networks = (await listNetworks(db)).map((row) => ({ ...row, dnsDomain: 'simulation', leaseSeconds: 3_600 }));
+  const host = {
+    name: machine.name, db, clock: process.clock, log: silentLog, system, driver: process.driver(machine.network), networks, metadataPort: 8775,
+    reconcileIntervalMs: intervals.networkMs,
+  };
+  let tree: NetworkTree | undefined;
+  const ref = system.spawn(networkActor, 'network', { host, onTree: (next) => void (tree = next) });
+  const ready = () => tree ?? (() => { throw new Error('the network role is starting'); })();
+  await system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: 60_000 });
+  const epoch = await takeEpoch(db, { host: machine.name, role: 'network' }, process.clock.date());
+  await transport.serve({ role: 'network', host: machine.name }, networkProtocol, {
+    ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
+    removePort: async ({ instanceId }) => {
+      await removePort(host, ready(), instanceId);
+      return {};
+    },
+    leavePort: async ({ instanceId }) => {
+      await leavePort(host, ready(), instanceId);
+      return {};
+    },
+    refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),
+  });
+  await directory.announce({ role: 'network', host: machine.name, process: process.name, epoch, version: '' });
+}
+
+export async function startCompute(ground: Ground, machine: SimMachine): Promise<void> {
+  const { process, time } = ground;
+  const { clock } = process;
+  const { db, transport, directory, system, relay } = lay(ground);
+  const { name, world, cores } = machine;
+  const bootId = machine.bootId;
+  const { knownBootId } = await reportHost(db, {
+    name, zone: 'nova', hypervisor: 'sim', cores, memoryMiB: cores * 2_048, diskGiB: 1_000, bootId,
+  }, clock.date());
+  const hostRestarted = knownBootId === bootId ? undefined : () => confirmBoot(db, name, bootId);
+  const epoch = await takeEpoch(db, { host: name, role: 'compute' }, clock.date());
+  // The guests' own clock goes on when the process does not.
+  const hypervisor = process.driver(createSimHypervisor({ clock: time, world, capacity: { cores, memoryMiB: cores * 2_048 }, bootDelayMs: 3_000, shutdownDelayMs: 2_000 }));
+  const files: FilesDriver = process.driver(machine.files);
+  const host: ComputeHost = {
+    name, cloudId, db, clock, log: silentLog, system, transport, relay, hypervisor, files,
+    disk: process.driver(memoryDisk(machine.files)),
+    imageSource: process.driver(createFakeImageSource({ clock, put: machine.files.put, delayMs: 2_000 })),
+    owner: { name: `compute@${name}`, epoch },
+    paths: { instances: instancesFolder, images: '/images' },
+    limits: {
+      shutdownMs: 60_000, rebootMs: 60_000, imageFetchMs: 120_000, imageCacheBytesMax: 10_000, terminatedVisibleMs: 4 * 3_600_000,
+      reconcileIntervalMs: intervals.reconcileMs, sweepIntervalMs: intervals.sweepMs,
+    },
+  };
+  const ref = system.spawn(computeActor, 'compute', { host, hostRestarted });
+  await transport.serve({ role: 'compute', host: name }, computeProtocol, computeHandlers(host, ref));
+  await directory.announce({ role: 'compute', host: name, process: process.name, epoch, version: '' });
+}
+
+/** Overlays as entries of the memory files. */
+const memoryDisk = (files: MemoryFiles): DiskDriver => ({
+  info: { name: 'memory' },
+  inspect: async () => ({ format: 'raw', sizeBytes: 1_000, virtualSizeBytes: 1_000 }),
+  ensureOverlay: async ({ path }) => files.put(path, 100),
+  ensureBase: async ({ path }) => files.put(path, 100),
+  chain: async (path) => [path],
+  ensureTree: async ({ directory }) => files.put(directory, 100),
+  ensureBase: async () => undefined,
+});
+
+/** One action of the EC2 API, called as its dispatcher calls it. */
+export type CallApi = (action: string, input: object, requestId: string) => Promise<unknown>;
+
+export async function startApi(ground: Ground, principal: Principal): Promise<CallApi> {
+  const { process: { clock } } = ground;
+  const { db, transport, relay } = lay(ground);
+  const actions = new Map(allActions.map((action) => [action.name as string, action]));
+  return async (name, input, requestId) => {
+    const call: Call = {
+      db, transport, relay, clock, log: silentLog, region: 'nova', zone: 'nova', dnsDomain: 'simulation', endpoint: 'http://127.0.0.1:8773',
+      instancesPerProjectMax: 20, requestId, principal, version: '2016-11-15', fail,
+    };
+    const action = actions.get(name);
+    if (action === undefined) throw new Error(`no action ${name}`);
+    return action.handle(call, input);
+  };
+}
