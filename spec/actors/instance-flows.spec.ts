@@ -8,7 +8,8 @@ import { runInstance } from '../../src/actors/compute/flows/run-instance.ts';
 import { startInstance } from '../../src/actors/compute/flows/start-instance.ts';
 import { stopInstance } from '../../src/actors/compute/flows/stop-instance.ts';
 import { terminateInstance } from '../../src/actors/compute/flows/terminate-instance.ts';
-import { loadInstance, placeInstance } from '../../src/db/instance-work.ts';
+import { claimOfRow, loadInstance } from '../../src/db/instance-work.ts';
+import { placeInstances } from '../../src/db/placement.ts';
 import { unfinishedOperations } from '../../src/db/operations.ts';
 import { fixedAddresses, hosts, instances, type InstanceState } from '../../src/db/schema/all.ts';
 import { runFlow } from '../../src/lib/flow.ts';
@@ -31,10 +32,12 @@ async function placed(): Promise<InstanceContext> {
   const instance = await loadInstance(db, id);
   const [operation] = await unfinishedOperations(db, id);
   if (host === undefined || instance === undefined || operation === undefined) throw new Error('the spec has no host');
-  await placeInstance(db, { instance, operationId: operation.id, host: host.name, overcommit: { cores: 1, memory: 1, disk: 1 }, now: new Date() });
+  await placeInstances(
+    db, [{ instanceId: instance.id, operationId: operation.id, host: host.name, claim: await claimOfRow(db, instance) }], { cores: 1, memory: 1, disk: 1 }, new Date(),
+  );
   const now = await loadInstance(db, id);
   if (now === undefined) throw new Error('the instance vanished');
-  return { host: host.compute, instance: now, requestId: 'spec', input: {}, fetchImage: async (imageId) => `/images/${imageId}`, signal: never, hurry: never };
+  return { host: host.compute, instance: now, operationId: operation.id, requestId: 'spec', input: {}, fetchImage: async (imageId) => `/images/${imageId}`, signal: never, hurry: never };
 }
 
 /** Everything of one instance, with its id taken out so that two worlds can be compared. */

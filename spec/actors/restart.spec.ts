@@ -4,7 +4,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { performInstanceOperation } from '../../src/actors/compute/perform-instance-operation.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { takeEpoch } from '../../src/db/hosts.ts';
-import { loadInstance, placeInstance } from '../../src/db/instance-work.ts';
+import { claimOfRow, loadInstance } from '../../src/db/instance-work.ts';
+import { placeInstances } from '../../src/db/placement.ts';
 import { takeOperation, unfinishedOperations } from '../../src/db/operations.ts';
 import { instances } from '../../src/db/schema/all.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
@@ -32,7 +33,9 @@ async function placedOn(made: SimCloud, host: string): Promise<string> {
   const instance = await loadInstance(db, id);
   const [operation] = await unfinishedOperations(db, id);
   if (instance === undefined || operation === undefined) throw new Error('nothing was launched');
-  await placeInstance(db, { instance, operationId: operation.id, host, overcommit: { cores: 1, memory: 1, disk: 1 }, now: new Date() });
+  await placeInstances(
+    db, [{ instanceId: instance.id, operationId: operation.id, host, claim: await claimOfRow(db, instance) }], { cores: 1, memory: 1, disk: 1 }, new Date(),
+  );
   return id;
 }
 
@@ -91,7 +94,8 @@ describe('a start of the compute role', () => {
     const system = createActorSystem({ name: `again-${id}`, clock: host.compute.clock, log: host.compute.log, onFatal: () => undefined });
     const transport = createLocalTransport({ clock: host.compute.clock, log: host.compute.log, process: `again-${id}` });
     await transport.serve({ role: 'network', host: host.name }, networkProtocol, {
-      ensurePort: () => ({ bridge: 'b', tap: 't', mac: '02:16:3e:00:00:01', address: '10.45.0.2' }), removePort: () => ({}), refreshFirewall: () => undefined,
+      ensurePort: () => ({ bridge: 'b', tap: 't', mac: '02:16:3e:00:00:01', address: '10.45.0.2' }), removePort: () => ({}),
+      leavePort: () => ({}), refreshFirewall: () => undefined,
     });
     const epoch = await takeEpoch(made.database.db, { host: host.name, role: 'compute' }, new Date());
     let confirmed = false;

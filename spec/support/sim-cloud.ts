@@ -2,9 +2,9 @@
 // transfers are the named sims and fakes. Several hosts on one medium.
 import { eq } from 'drizzle-orm';
 import { networkActor, type NetworkMessage, type NetworkTree } from '../../src/actors/network/actor.ts';
-import { ensurePort, removePort } from '../../src/actors/network/ports.ts';
-import { computeActor, readConsole, type ComputeMessage } from '../../src/actors/compute/actor.ts';
-import type { ComputeHost, ComputeLimits } from '../../src/actors/compute/host.ts';
+import { ensurePort, leavePort, removePort } from '../../src/actors/network/ports.ts';
+import { computeActor, computeHandlers, type ComputeMessage } from '../../src/actors/compute/actor.ts';
+import type { ComputeHost, ComputeLimits, HostMoves } from '../../src/actors/compute/host.ts';
 import { startRelay } from '../../src/actors/operations/relay.ts';
 import type { Ref } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
@@ -15,18 +15,20 @@ import { reportHost, takeEpoch } from '../../src/db/hosts.ts';
 import { instances, images, operations, projects, reservations, users } from '../../src/db/schema/all.ts';
 import { insertOperation } from '../../src/db/operations.ts';
 import { createNetwork, listNetworks } from '../../src/db/networks.ts';
-import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
+import type { DiskDriver, DiskTransfer } from '../../src/drivers/disk/driver.ts';
 import { createMemoryFiles, type MemoryFiles } from '../../src/drivers/files/memory.ts';
 import type { HypervisorDriver } from '../../src/drivers/hypervisor/driver.ts';
 import { createSimHypervisor, SimWorld, type SimOptions } from '../../src/drivers/hypervisor/sim.ts';
 import { createFakeImageSource, type FakeImageSource } from '../../src/drivers/image-source/fake.ts';
 import { createFakeNetwork, type FakeNetwork } from '../../src/drivers/network/fake.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { DriverError } from '../../src/lib/errors.ts';
 import { newId, newMac, newProjectId } from '../../src/lib/ids.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { computeProtocol } from '../../src/messages/compute.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
+import { createLocalDirectory } from '../../src/transport/local-directory.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
 import type { Relay, Transport } from '../../src/transport/transport.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
@@ -59,6 +61,7 @@ export interface SimCloudOptions {
   readonly memoryMiB?: number;
   readonly sim?: (host: string) => Partial<SimOptions>;
   readonly limits?: Partial<ComputeLimits>;
+  readonly moves?: Partial<HostMoves>;
   /** False: the roles are laid but not started: for specs of single flows. */
   readonly start?: boolean;
   readonly cidr?: string;
@@ -84,7 +87,8 @@ export async function createSimCloud(options: SimCloudOptions = {}): Promise<Sim
   await createNetwork(db, { name: 'default', manager: 'flat-dhcp', cidr: options.cidr ?? '10.45.0.0/24', bridge: 'spec0', mtu: 1500 }, clock.date());
   const transport = createLocalTransport({ clock, log, process: `spec-${(systems += 1)}` });
   const stops: (() => Promise<void>)[] = [];
-  const hosts = await Promise.all((options.hosts ?? ['h1']).map((name) => createHost(name, database, transport, options, stops)));
+  const made = new Map<string, { world: SimWorld; files: MemoryFiles }>();
+  const hosts = await Promise.all((options.hosts ?? ['h1']).map((name) => createHost(name, { database, transport, options, stops, made })));
   if (options.start !== false) await startScheduler(database, transport, stops);
   // Without roles nobody relays: what is written stays in the outbox.
   const relay = options.start === false ? { kick: () => undefined, accepts: () => true } : startClient(database, transport, stops);
@@ -114,15 +118,26 @@ export async function createSimCloud(options: SimCloudOptions = {}): Promise<Sim
   };
 }
 
-async function createHost(
-  name: string, database: TestDatabase, transport: Transport, options: SimCloudOptions, stops: (() => Promise<void>)[],
-): Promise<SimHost> {
+interface Making {
+  readonly database: TestDatabase;
+  readonly transport: Transport;
+  readonly options: SimCloudOptions;
+  readonly stops: (() => Promise<void>)[];
+  /** The machines of all hosts, by name: what guests and disks move between. */
+  readonly made: Map<string, { readonly world: SimWorld; readonly files: MemoryFiles }>;
+}
+
+async function createHost(name: string, { database, transport, options, stops, made }: Making): Promise<SimHost> {
   const { db } = database;
   const world = new SimWorld();
   const files = createMemoryFiles({ clock });
+  made.set(name, { world, files });
+  const peers = (uri: string) => made.get(uri.replace(/^sim:/, ''))?.world;
   const network = createFakeNetwork();
   const imageSource = createFakeImageSource({ clock, put: files.put, delayMs: 1 });
-  const hypervisor: HypervisorDriver = createSimHypervisor({ clock, world, bootDelayMs: 5, shutdownDelayMs: 5, ...options.sim?.(name) });
+  const hypervisor: HypervisorDriver = createSimHypervisor({
+    clock, world, peers, bootDelayMs: 5, shutdownDelayMs: 5, migrateDelayMs: 5, ...options.sim?.(name),
+  });
   const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
   const relay = startRelay({ db, transport, clock, log, system });
   const { cores = 16, memoryMiB = 65_536 } = options;
@@ -135,6 +150,10 @@ async function createHost(
       shutdownMs: 300, rebootMs: 300, imageFetchMs: 5_000, imageCacheBytesMax: 10_000, terminatedVisibleMs: 3_600_000, reconcileIntervalMs: 30_000,
       sweepIntervalMs: 30_000, ...options.limits,
     },
+    moves: {
+      address: name, migrationUri: `sim:${name}`, instancesShared: false, overcommit: { cores: 1, memory: 1, disk: 1 }, moveMs: 5_000,
+      transfer: memoryTransfer(files, (address) => made.get(address)?.files), ...options.moves,
+    },
   };
   await startNetwork(compute, network, database, transport);
   if (options.start !== false) await startCompute(compute, transport);
@@ -145,11 +164,22 @@ async function createHost(
   return { name, compute, world, files, network, imageSource };
 }
 
+/** Copies an entry from the other host's memory files. */
+const memoryTransfer = (files: MemoryFiles, filesOf: (address: string) => MemoryFiles | undefined): DiskTransfer => ({
+  info: { name: 'memory' },
+  async fetch({ address, instanceId, name }, path) {
+    const from = filesOf(address);
+    if (from === undefined || !(await from.exists(`/instances/${instanceId}/${name}`))) throw new DriverError('notFound', `${name} of ${instanceId}`);
+    files.put(path, 100);
+  },
+});
+
 /** Overlays as entries of the memory files. */
 const memoryDisk = (files: MemoryFiles): DiskDriver => ({
   info: { name: 'memory' },
   inspect: async () => ({ format: 'raw', sizeBytes: 1_000, virtualSizeBytes: 1_000 }),
   ensureOverlay: async ({ path }) => files.put(path, 100),
+  ensureBase: async ({ path }) => files.put(path, 100),
   chain: async (path) => [path],
   ensureTree: async ({ directory }) => files.put(directory, 100),
 });
@@ -168,16 +198,17 @@ async function startNetwork(compute: ComputeHost, driver: FakeNetwork, database:
       await removePort(host, ready(), instanceId);
       return {};
     },
+    leavePort: async ({ instanceId }) => {
+      await leavePort(host, ready(), instanceId);
+      return {};
+    },
     refreshFirewall: () => compute.system.tell(ref, { type: 'refreshFirewall' }),
   });
 }
 
 export async function startCompute(host: ComputeHost, transport: Transport, hostRestarted?: () => Promise<void>): Promise<Ref<ComputeMessage>> {
   const ref = host.system.spawn(computeActor, 'compute', { host, hostRestarted });
-  await transport.serve({ role: 'compute', host: host.name }, computeProtocol, {
-    performOperation: ({ instanceId }) => host.system.tell(ref, { type: 'work', instanceId }),
-    readConsole: ({ instanceId }) => readConsole(host, instanceId),
-  });
+  await transport.serve({ role: 'compute', host: host.name }, computeProtocol, computeHandlers(host, ref));
   return ref;
 }
 
@@ -185,7 +216,10 @@ async function startScheduler({ db }: TestDatabase, transport: Transport, stops:
   const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
   const ref = system.spawn(schedulerActor, 'scheduler', {
     system, sweepIntervalMs: 30_000,
-    deps: { db, transport, relay: startRelay({ db, transport, clock, log, system }), clock, log, policy: policies.simple, overcommit: { cores: 1, memory: 1, disk: 1 }, random: Math.random, placementsMax: 3 },
+    deps: {
+      db, directory: createLocalDirectory({ clock }), relay: startRelay({ db, transport, clock, log, system }), clock, log, policy: policies.simple,
+      overcommit: { cores: 1, memory: 1, disk: 1 }, random: Math.random, placementsMax: 3,
+    },
   });
   await transport.serve({ role: 'scheduler' }, schedulerProtocol, { placeInstance: ({ instanceId }) => system.tell(ref, { type: 'place', instanceId }) });
   stops.push(() => system.stop(5_000));

@@ -1,5 +1,5 @@
 // Hosts, their capacity and the epochs of the processes that act for them.
-import { and, eq, lte, notInArray, sql } from 'drizzle-orm';
+import { and, eq, isNull, lte, sql } from 'drizzle-orm';
 import type { Db, Queryable } from './db.ts';
 import { hosts, services, settings, type SettingKey } from './schema/hosts.ts';
 
@@ -69,6 +69,7 @@ export async function claimRoom(tx: Queryable, host: string, claim: Claim, overc
     .where(and(
       eq(hosts.name, host),
       eq(hosts.enabled, true),
+      isNull(hosts.downSince),
       lte(sql`${hosts.claimedCores} + ${claim.cores}`, sql`floor(${hosts.cores} * ${overcommit.cores}::float8)`),
       lte(sql`${hosts.claimedMemoryMiB} + ${claim.memoryMiB}`, sql`floor(${hosts.memoryMiB} * ${overcommit.memory}::float8)`),
       lte(sql`${hosts.claimedDiskGiB} + ${claim.diskGiB}`, sql`floor(${hosts.diskGiB} * ${overcommit.disk}::float8)`),
@@ -86,12 +87,6 @@ export async function releaseRoom(tx: Queryable, host: string, claim: Claim): Pr
       claimedDiskGiB: sql`greatest(0, ${hosts.claimedDiskGiB} - ${claim.diskGiB})`,
     })
     .where(eq(hosts.name, host));
-}
-
-/** Enabled hosts of a zone, but for some: the scheduler's view of capacity. */
-export function candidateHosts(db: Queryable, zone: string, except: readonly string[]): Promise<HostRow[]> {
-  return db.select().from(hosts)
-    .where(and(eq(hosts.enabled, true), eq(hosts.zone, zone), except.length > 0 ? notInArray(hosts.name, [...except]) : undefined));
 }
 
 /** A fact about this cloud, made on first use. */

@@ -1,7 +1,7 @@
 // What owners do to an instance's row while they work on it. Every change is guarded by state, host and fence, so that who lost the
 // instance changes nothing.
 import { and, eq, inArray, isNull, lt, notExists, notInArray, or } from 'drizzle-orm';
-import { claimRoom, releaseRoom, type Claim, type Overcommit } from './hosts.ts';
+import { releaseRoom, type Claim } from './hosts.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { images } from './schema/images.ts';
 import { instances, reservations, tags, type InstanceState } from './schema/all.ts';
@@ -33,20 +33,6 @@ export function claimOf(instance: Pick<Instance, 'cores' | 'memoryMiB' | 'rootGi
 export async function claimOfRow(db: Queryable, instance: Instance): Promise<Claim> {
   const [image] = await imagesOf(db, [instance.imageId]);
   return claimOf(instance, image?.virtualSizeBytes ?? 0);
-}
-
-/** Gives the instance to a host, with its room and its operation, or changes nothing. */
-export function placeInstance(db: Db, place: { instance: Instance; operationId: string; host: string; overcommit: Overcommit; now: Date }): Promise<boolean> {
-  return db.transaction(async (tx) => {
-    const { instance, host } = place;
-    const [locked] = await tx.select().from(instances)
-      .where(and(eq(instances.id, instance.id), eq(instances.state, 'pending'), isNull(instances.host))).for('update');
-    if (locked === undefined) return false;
-    if (!(await claimRoom(tx, host, await claimOfRow(tx, locked), place.overcommit))) return false;
-    await tx.update(instances).set({ host, fence: locked.fence + 1, placements: locked.placements + 1 }).where(eq(instances.id, instance.id));
-    await handOperation(tx, place.operationId, { owner: `compute@${host}`, error: null }, place.now);
-    return true;
-  });
 }
 
 export interface Outcome {
@@ -160,9 +146,4 @@ export async function imagesInUse(db: Queryable, host: string): Promise<Set<stri
   const rows = await db.select({ imageId: instances.imageId, kernelId: instances.kernelId, ramdiskId: instances.ramdiskId }).from(instances)
     .where(and(or(eq(instances.host, host), eq(instances.migratingTo, host)), notInArray(instances.state, ['terminated'])));
   return new Set(rows.flatMap((row) => [row.imageId, row.kernelId, row.ramdiskId]).filter((id) => id !== null));
-}
-
-/** Instances without a host that wait to be placed or ended: what the scheduler sweeps. */
-export function unplacedInstances(db: Queryable): Promise<Instance[]> {
-  return db.select().from(instances).where(and(isNull(instances.host), or(eq(instances.state, 'pending'), eq(instances.state, 'shutting-down'))));
 }

@@ -1,19 +1,19 @@
 // Starts the scheduler of this process: it takes messages from the mailbox that all schedulers share.
+import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
 import { schedulerActor } from '../actors/scheduler/actor.ts';
 import { policies } from '../actors/scheduler/policies/index.ts';
 import { schedulerProtocol } from '../messages/scheduler.ts';
 import { keep, type Foundation } from './foundation.ts';
 
-const sweepIntervalMs = 5_000;
 const placementsMax = 3;
 
 export async function startScheduler(foundation: Foundation): Promise<void> {
-  const { settings, system, transport, relay, db, clock, log } = foundation;
+  const { settings, system, transport, directory, relay, db, clock, log } = foundation;
   const ref = system.spawn(schedulerActor, 'scheduler', {
     system,
-    sweepIntervalMs,
+    sweepIntervalMs: sweepIntervalMs.shared,
     deps: {
-      db, transport, relay, clock, placementsMax,
+      db, directory, relay, clock, placementsMax,
       log: log.child({ role: 'scheduler' }),
       policy: policies[settings.scheduler],
       overcommit: { cores: settings.coresRatio, memory: 1, disk: 1 },

@@ -1,7 +1,8 @@
-// The scheduler's tree: a placer that settles one instance after another, and its sweeper.
-import { unplacedInstances } from '../../db/instance-work.ts';
-import type { ActorDefinition, ActorSystem, Ref } from '../runtime/actor.ts';
-import { settleUnplaced, type SchedulerDeps } from './place-instance.ts';
+// The scheduler's tree: a placer that settles instances in batches, and its sweeper.
+import { unplacedIds } from '../../db/placement.ts';
+import { messageOf } from '../../lib/errors.ts';
+import type { ActorContext, ActorDefinition, ActorSystem, Ref } from '../runtime/actor.ts';
+import { settleUnplaced, type SchedulerDeps } from './place-instances.ts';
 
 export type SchedulerMessage = { readonly type: 'place'; readonly instanceId: string } | { readonly type: 'sweep' };
 
@@ -11,23 +12,67 @@ export interface SchedulerArgs {
   readonly sweepIntervalMs: number;
 }
 
-interface State {
+interface State extends SchedulerArgs {
   readonly placer: Ref<PlacerMessage>;
 }
 
-type PlacerMessage = { readonly type: 'place'; readonly instanceId: string };
+type PlacerMessage = { readonly type: 'place'; readonly instanceId: string } | { readonly type: 'settle' };
 
-const placer: ActorDefinition<SchedulerDeps, PlacerMessage, SchedulerDeps> = {
+interface PlacerState {
+  readonly deps: SchedulerDeps;
+  /** In the order of arrival, each once. */
+  readonly waiting: Set<string>;
+  isAsked: boolean;
+}
+
+const batchMax = 50;
+const sweptMax = 5_000;
+
+const placer: ActorDefinition<PlacerState, PlacerMessage, SchedulerDeps> = {
   kind: 'placer',
-  mailboxMax: 10_000,
-  init: (_context, deps) => deps,
-  handle: (deps, message) => settleUnplaced(deps, message.instanceId),
+  mailboxMax: 20_000,
+  init: (_context, deps) => ({ deps, waiting: new Set(), isAsked: false }),
+  async handle(state, message, context) {
+    if (message.type === 'place') state.waiting.add(message.instanceId);
+    else await settleBatch(state);
+    ask(state, context);
+  },
+  // The sweeper brings back what was in hand.
   onError: () => 'resume',
 };
 
-export const schedulerActor: ActorDefinition<State & SchedulerArgs, SchedulerMessage, SchedulerArgs> = {
+/** What comes while a batch is settled makes the next one. */
+function ask(state: PlacerState, context: ActorContext<PlacerMessage>): void {
+  if (state.isAsked || state.waiting.size === 0) return;
+  state.isAsked = true;
+  context.after(0, { type: 'settle' });
+}
+
+async function settleBatch(state: PlacerState): Promise<void> {
+  state.isAsked = false;
+  const batch = [...state.waiting].slice(0, batchMax);
+  for (const id of batch) state.waiting.delete(id);
+  try {
+    await settleUnplaced(state.deps, batch);
+  } catch (error) {
+    if (batch.length <= 1) throw error;
+    // One of them may be the reason: it must not hold up the others.
+    state.deps.log.warn({ error: messageOf(error), count: batch.length }, 'a batch was not placed: they are settled one by one');
+    for (const id of batch) await settleAlone(state.deps, id);
+  }
+}
+
+async function settleAlone(deps: SchedulerDeps, instanceId: string): Promise<void> {
+  try {
+    await settleUnplaced(deps, [instanceId]);
+  } catch (error) {
+    deps.log.error({ err: error, instance: instanceId }, 'an instance was not settled: it is tried again with the next sweep');
+  }
+}
+
+export const schedulerActor: ActorDefinition<State, SchedulerMessage, SchedulerArgs> = {
   kind: 'scheduler',
-  mailboxMax: 10_000,
+  mailboxMax: 20_000,
   init(context, args) {
     context.after(0, { type: 'sweep' });
     context.every(args.sweepIntervalMs, { type: 'sweep' });
@@ -35,7 +80,7 @@ export const schedulerActor: ActorDefinition<State & SchedulerArgs, SchedulerMes
   },
   async handle(state, message) {
     if (message.type === 'place') return state.system.tell(state.placer, message);
-    for (const instance of await unplacedInstances(state.deps.db)) state.system.tell(state.placer, { type: 'place', instanceId: instance.id });
+    for (const instanceId of await unplacedIds(state.deps.db, sweptMax)) state.system.tell(state.placer, { type: 'place', instanceId });
   },
   onError: () => 'resume',
   onChildFailed: () => 'restart',

@@ -10,5 +10,9 @@ export interface HostView {
   readonly claimedDiskGiB: number;
 }
 
-/** The hosts in the order in which to try them; only those given. `random` returns 0 ≤ x < 1. */
-export type Policy = (hosts: readonly HostView[], random: () => number) => readonly HostView[];
+export interface Policy {
+  /** Which hosts of many are read at all: the least loaded, or some drawn by lot. */
+  readonly reads: 'load' | 'lot';
+  /** The hosts in the order in which to try them; only those given. `random` returns 0 ≤ x < 1. */
+  readonly order: <Host extends HostView>(hosts: readonly Host[], random: () => number) => readonly Host[];
+}
