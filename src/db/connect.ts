@@ -1,13 +1,20 @@
 // Opens the database that a URL names, with the schema brought up to date: `postgres://…` through postgres.js, or `pglite:DIRECTORY`
-// (`pglite:memory` keeps nothing) in this process.
+// (`pglite:memory` keeps nothing) in this process, which is then the only one.
+import { mkdir } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { PGlite } from '@electric-sql/pglite';
+import { sql } from 'drizzle-orm';
+import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js';
 import { migrate as migratePostgres } from 'drizzle-orm/postgres-js/migrator';
 import postgres from 'postgres';
+import { systemClock } from '../lib/clock.ts';
 import { SetupError } from '../lib/errors.ts';
+import { acquireLock, LockHeld, type Lock } from '../lib/lock.ts';
 import type { Db } from './db.ts';
 import * as schema from './schema/all.ts';
+import { watchedSocket, type SocketTarget } from './watched-socket.ts';
 
 export interface OpenDatabase {
   readonly db: Db;
@@ -36,46 +43,113 @@ export async function openDatabase(url: string, options: OpenOptions = {}): Prom
 
 /** Loaded only where it is used: it costs memory and time at every start. */
 async function openPglite(directory: string, options: OpenOptions): Promise<OpenDatabase> {
-  const [{ PGlite: Client }, { drizzle }, { migrate }] = await Promise.all([
-    import('@electric-sql/pglite'), import('drizzle-orm/pglite'), import('drizzle-orm/pglite/migrator'),
-  ]);
-  const client = options.pglite ?? (await Client.create(directory === 'memory' ? 'memory://' : directory));
-  const db = drizzle(client, { schema });
-  await migrate(db, { migrationsFolder });
-  return { db: db as unknown as Db, kind: 'pglite', close: () => client.close() };
+  const lock = directory === 'memory' ? undefined : await lockPglite(resolve(directory));
+  try {
+    const [{ PGlite: Client }, { drizzle }, { migrate }] = await Promise.all([
+      import('@electric-sql/pglite'), import('drizzle-orm/pglite'), import('drizzle-orm/pglite/migrator'),
+    ]);
+    const client = options.pglite ?? (await Client.create(directory === 'memory' ? 'memory://' : directory));
+    const db = drizzle(client, { schema });
+    await refuseNewerSchema(db as unknown as Db);
+    await migrate(db, { migrationsFolder });
+    return {
+      db: db as unknown as Db,
+      kind: 'pglite',
+      async close() {
+        await client.close();
+        await lock?.release();
+      },
+    };
+  } catch (error) {
+    await lock?.release();
+    throw error;
+  }
+}
+
+/** A second process on the folder would see only itself, and afterwards half of what both have written would be gone. */
+async function lockPglite(directory: string): Promise<Lock> {
+  await mkdir(dirname(directory), { recursive: true });
+  try {
+    return await acquireLock(`${directory}.lock`, { now: systemClock.date() });
+  } catch (error) {
+    if (!(error instanceof LockHeld)) throw error;
+    const by = error.holder === undefined ? 'something else' : `process ${error.holder.pid} on ${error.holder.host} since ${error.holder.since}`;
+    throw new SetupError(
+      `the PGlite database ${directory} is in use by ${by}`,
+      'PGlite is for one process. Stop that one, or name a PostgreSQL with NOVACT_DATABASE_URL=postgres://….', { cause: error },
+    );
+  }
 }
 
 async function openPostgres(url: string, options: OpenOptions): Promise<OpenDatabase> {
+  await migrateUnderLock(url);
   const client = connectPostgres(url, options.connectionsMax ?? 10);
-  try {
-    await migrateUnderLock(client);
-  } catch (error) {
-    await client.end({ timeout: 1 });
-    throw error;
-  }
   return { db: drizzlePostgres(client, { schema }) as unknown as Db, kind: 'postgres', close: () => client.end({ timeout: 5 }) };
 }
 
-/** A pool for the URL. Like libpq, and unlike postgres.js alone, it takes `?host=/folder` for a unix socket. */
+/** No statement of novact needs a tenth of it: what takes longer waits for something that does not come. */
+const statementMsMax = 30_000;
+/** Above `statementMsMax`, so that a server that lives answers first. */
+const answerMsMax = 40_000;
+
+/** A pool for the URL whose statements end, one way or the other. Like libpq, and unlike postgres.js alone, it takes `?host=/folder` for a unix socket. */
 export function connectPostgres(url: string, connectionsMax: number): postgres.Sql {
+  return connect(url, {
+    max: connectionsMax, connection: { statement_timeout: statementMsMax }, socket: (target: SocketTarget) => watchedSocket(target, answerMsMax),
+  });
+}
+
+type ConnectOptions = postgres.Options<Record<string, never>> & { readonly socket?: (target: SocketTarget) => unknown };
+
+function connect(url: string, options: ConnectOptions): postgres.Sql {
   const parsed = new URL(url);
   const socketDirectory = parsed.searchParams.get('host');
   // Its own back-off grows to 20 seconds: a database that was started again within one would not be found for many.
   const backoff = (retries: number): number => Math.min(0.05 * 2 ** retries, 1);
-  const common = { max: connectionsMax, onnotice: () => undefined, connect_timeout: 10, idle_timeout: 0, backoff };
-  if (!socketDirectory?.startsWith('/')) return postgres(url, common);
+  const common = { ...options, onnotice: () => undefined, connect_timeout: 10, idle_timeout: 0, keep_alive: 15, backoff };
+  const isPlain = !parsed.searchParams.has('sslmode') && !parsed.searchParams.has('ssl') && !parsed.host.includes(',');
+  // Over TLS, or with several servers to choose from, postgres.js makes its sockets itself, and only the kernel notices that one is dead.
+  const { socket: _own, ...unwatched } = common;
+  if (!socketDirectory?.startsWith('/')) return postgres(url, isPlain ? common : unwatched);
   parsed.searchParams.delete('host');
   return postgres(parsed.href, { ...common, path: `${socketDirectory}/.s.PGSQL.${parsed.port || '5432'}` });
 }
 
-/** The lock belongs to a session, so locking and unlocking use one reserved connection. */
-async function migrateUnderLock(client: postgres.Sql): Promise<void> {
-  const session = await client.reserve();
+/** On connections of its own, which may wait as long as another migrates. The lock belongs to a session, so one of them is reserved for it. */
+async function migrateUnderLock(url: string): Promise<void> {
+  const client = connect(url, { max: 2 });
   try {
-    await session`select pg_advisory_lock(${migrationLock})`;
-    await migratePostgres(drizzlePostgres(client, { schema }), { migrationsFolder });
-    await session`select pg_advisory_unlock(${migrationLock})`;
+    const session = await client.reserve();
+    try {
+      await session`select pg_advisory_lock(${migrationLock})`;
+      const db = drizzlePostgres(client, { schema });
+      await refuseNewerSchema(db as unknown as Db);
+      await migratePostgres(db, { migrationsFolder });
+    } finally {
+      session.release();
+    }
   } finally {
-    session.release();
+    await client.end({ timeout: 1 }); // and with the session the lock
   }
+}
+
+/** A release works on its own schema and on what the next ones add to it while they replace it, but it never begins on a newer one. */
+async function refuseNewerSchema(db: Db): Promise<void> {
+  const known = Math.max(...readMigrationFiles({ migrationsFolder }).map((migration) => migration.folderMillis));
+  const [table] = rowsOf(await db.execute(sql`select to_regclass('drizzle.__drizzle_migrations') is not null as "exists"`));
+  if (table?.['exists'] !== true) return;
+  const [row] = rowsOf(await db.execute(sql`select max(created_at) as "latest" from drizzle.__drizzle_migrations`));
+  const latest = Number(row?.['latest'] ?? 0);
+  if (latest <= known) return;
+  const day = (millis: number): string => new Date(millis).toISOString().slice(0, 16);
+  throw new SetupError(
+    `the database has the schema of a newer release (of ${day(latest)}; this release knows it up to ${day(known)})`,
+    'Start that release or a later one; or restore the backup from before the upgrade.',
+  );
+}
+
+/** postgres.js answers with the rows, PGlite with an object that has them. */
+function rowsOf(result: unknown): readonly Record<string, unknown>[] {
+  const rows = Array.isArray(result) ? result : (result as { rows: unknown[] }).rows;
+  return rows as Record<string, unknown>[];
 }

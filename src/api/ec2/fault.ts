@@ -1,5 +1,6 @@
 // Anything thrown, as the client may see it: errors meant for him unchanged, a full mailbox or an absent database as "try again", and
 // every bug as InternalError with nothing of its inside. What is not the client's fault comes with a report for the log.
+import { isDatabaseAway } from '../../db/away.ts';
 import { TransportError } from '../../transport/transport.ts';
 import { ApiError, DriverError, messageOf } from '../../lib/errors.ts';
 import { errorStatus, statusOf } from './errors.ts';
@@ -45,19 +46,6 @@ function transportFault(error: TransportError): ClassifiedFault {
   }
   const isPassing = error.kind === 'unavailable' || error.kind === 'timeout' || error.kind === 'expired' || error.kind === 'closed';
   return { fault: isPassing ? unavailable : internal, report: reportOf(error) };
-}
-
-/** Of postgres.js, of sockets, and of a server that starts, stops or is full. */
-const databaseAwayCodes = new Set([
-  'CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED', 'CONNECT_TIMEOUT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', '57P01', '57P02', '57P03', '53300',
-]);
-
-function isDatabaseAway(error: unknown): boolean {
-  for (let current = error, depth = 0; current instanceof Error && depth < 5; current = current.cause, depth += 1) {
-    const { code, syscall } = current as NodeJS.ErrnoException;
-    if (code !== undefined && (databaseAwayCodes.has(code) || (code === 'ENOENT' && syscall === 'connect'))) return true;
-  }
-  return false;
 }
 
 /** The message of a failed query has its parameters, secrets among them: its cause is what the log needs. */

@@ -1,6 +1,7 @@
 // S3's error codes with their HTTP status, and how any failure becomes one.
 // Source: "Error responses" of the Amazon S3 API reference. `InsufficientStorage` is novact's own: a full disk is 507, which no
 // client repeats, so that the user sees it at once.
+import { isDatabaseAway } from '../../db/away.ts';
 import { ApiError, DriverError } from '../../lib/errors.ts';
 
 export const errorStatus = {
@@ -74,6 +75,7 @@ export function asApiError(error: unknown): ApiError | undefined {
   if (error instanceof DriverError && isDiskFull(error)) {
     return new ApiError('InsufficientStorage', 'The object store has no space left.', errorStatus.InsufficientStorage);
   }
+  if (isDatabaseAway(error)) return new ApiError('ServiceUnavailable', 'Service is unable to handle request.', errorStatus.ServiceUnavailable);
   return undefined;
 }
 
