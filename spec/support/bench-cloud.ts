@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadSettings } from '../../src/config/load.ts';
 import { surroundings, type OptionName } from '../../src/config/options.ts';
+import { connectPostgres } from '../../src/db/connect.ts';
 import { images } from '../../src/db/schema/all.ts';
 import { createPostgresCluster } from '../../src/drivers/postgres/cluster.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
@@ -29,17 +30,44 @@ export interface BenchCloud {
   close(): Promise<void>;
 }
 
-/** The server of a benchmark: durable, as an operator's. */
-export async function startBenchDatabase(directory: string): Promise<{ url: string; pid: number; stop(): Promise<void> }> {
-  const cluster = createPostgresCluster({ directory, run: createRun({ log }), log, clock });
-  const { url, pid } = await cluster.start();
-  return { url, pid, stop: () => cluster.stop() };
+export interface BenchDatabase {
+  readonly url: string;
+  readonly pid: number;
+  stop(): Promise<void>;
 }
 
-export async function startBenchCloud(options: { hosts: number; settings?: Partial<Record<OptionName, string>> }): Promise<BenchCloud> {
+/** The server of a benchmark: durable, as an operator's. `statements`: it counts them, for `topStatements`. */
+export async function startBenchDatabase(directory: string, options: { statements: boolean } = { statements: false }): Promise<BenchDatabase> {
+  const cluster = createPostgresCluster({ directory, run: createRun({ log }), log, clock });
+  let started = await cluster.start();
+  if (options.statements) {
+    const admin = connectPostgres(started.url, 1);
+    await admin.unsafe("alter system set shared_preload_libraries = 'pg_stat_statements'");
+    await admin.end();
+    await cluster.stop();
+    started = await cluster.start();
+    const again = connectPostgres(started.url, 1);
+    await again.unsafe('create extension pg_stat_statements');
+    await again.end();
+  }
+  return { ...started, stop: () => cluster.stop() };
+}
+
+/** What the server was asked since the last reset, the dearest first. */
+export async function topStatements(url: string, limit: number): Promise<readonly { calls: number; totalMs: number; query: string }[]> {
+  const admin = connectPostgres(url, 1);
+  try {
+    return await admin`select calls::int, round(total_exec_time + total_plan_time)::int as "totalMs", left(regexp_replace(query, '\\s+', ' ', 'g'), 150) as query
+      from pg_stat_statements order by calls desc limit ${limit}`;
+  } finally {
+    await admin.end();
+  }
+}
+
+export async function startBenchCloud(options: { hosts: number; statements?: boolean; settings?: Partial<Record<OptionName, string>> }): Promise<BenchCloud> {
   const directory = await mkdtemp(join(tmpdir(), 'novact-bench-'));
   await chmod(directory, 0o755); // the account of the database passes through
-  const database = await startBenchDatabase(join(directory, 'postgres'));
+  const database = await startBenchDatabase(join(directory, 'postgres'), { statements: options.statements ?? false });
   const apiPort = await freePort();
   const { settings } = loadSettings({
     environment: {}, directory, around: surroundings(),

@@ -3,6 +3,7 @@
 import { and, asc, eq, inArray, isNotNull, isNull, ne, or, sql, type SQL } from 'drizzle-orm';
 import ipaddr from 'ipaddr.js';
 import { SetupError } from '../lib/errors.ts';
+import { groupBy } from '../lib/group-by.ts';
 import { newId, tapName } from '../lib/ids.ts';
 import type { Db, Queryable } from './db.ts';
 import { instances, instanceSecurityGroups, securityGroupRules } from './schema/instances.ts';
@@ -221,7 +222,8 @@ export interface HostPort extends InstancePort {
 
 /**
  * The ports of the instances placed on a host, each with the ingress rules of all its groups. A rule that names a group stands for the
- * addresses that the group's members have now, on whatever host they are. Three queries, whatever the number of ports.
+ * addresses that the group's members have now, on whatever host they are. Three queries, whatever the number of ports; and ports with equal
+ * rules share one list, for it may name every member of a large group.
  */
 export async function portsOfHost(db: Queryable, host: string): Promise<HostPort[]> {
   const ports = await selectPorts(db).where(livesOn(host)).orderBy(asc(instances.id));
@@ -238,9 +240,15 @@ export async function portsOfHost(db: Queryable, host: string): Promise<HostPort
     .innerJoin(securityGroupRules, eq(securityGroupRules.groupId, instanceSecurityGroups.groupId))
     .where(and(livesOn(host), eq(securityGroupRules.direction, 'ingress')));
   const members = await membersOfGroups(db, rules.flatMap((rule) => rule.sourceGroupId ?? []));
-  const byInstance = new Map<string, RuleRow[]>();
-  for (const rule of rules) byInstance.set(rule.instanceId, [...(byInstance.get(rule.instanceId) ?? []), rule]);
-  return ports.map((port) => ({ ...withTap(port), isMoving: port.migratingTo !== null, ingress: resolveRules(byInstance.get(port.instanceId) ?? [], members) }));
+  const byInstance = groupBy(rules, (rule) => rule.instanceId);
+  const resolved = new Map<string, ResolvedRule[]>();
+  const ingressOf = (rows: readonly RuleRow[]): ResolvedRule[] => {
+    const wish = rows.map(({ protocol, fromPort, toPort, cidr, sourceGroupId }) => [protocol, fromPort, toPort, cidr, sourceGroupId].join(' ')).toSorted().join();
+    const known = resolved.get(wish) ?? resolveRules(rows, members);
+    resolved.set(wish, known);
+    return known;
+  };
+  return ports.map((port) => ({ ...withTap(port), isMoving: port.migratingTo !== null, ingress: ingressOf(byInstance.get(port.instanceId) ?? []) }));
 }
 
 interface RuleRow {
@@ -257,7 +265,7 @@ async function membersOfGroups(db: Queryable, groupIds: readonly string[]): Prom
   const rows = await db.select({ groupId: instanceSecurityGroups.groupId, address: fixedAddresses.address }).from(instanceSecurityGroups)
     .innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instanceSecurityGroups.instanceId))
     .where(inArray(instanceSecurityGroups.groupId, [...new Set(groupIds)])).orderBy(asc(fixedAddresses.position));
-  for (const row of rows) members.set(row.groupId, [...(members.get(row.groupId) ?? []), `${row.address}/32`]);
+  for (const [groupId, group] of groupBy(rows, (row) => row.groupId)) members.set(groupId, group.map((row) => `${row.address}/32`));
   return members;
 }
 

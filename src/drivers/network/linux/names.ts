@@ -47,7 +47,7 @@ export function parseCidr(cidr: string): Cidr | undefined {
   const [address, prefixText = '32', rest] = cidr.split('/');
   if (address === undefined || rest !== undefined || !/^\d{1,3}$/.test(prefixText)) return refuse('a CIDR', cidr);
   const prefix = Number(prefixText);
-  if (ipaddr.IPv6.isValid(address) && prefix <= 128 && address.includes(':')) return undefined;
+  if (address.includes(':') && ipaddr.IPv6.isValid(address) && prefix <= 128) return undefined;
   if (!ipaddr.IPv4.isValidFourPartDecimal(address) || prefix > 32) return refuse('a CIDR', cidr);
   return { address: ipaddr.IPv4.networkAddressFromCIDR(`${address}/${prefix}`).toString(), prefix };
 }

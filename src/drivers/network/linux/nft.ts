@@ -114,16 +114,20 @@ const inputRules = (metadataPort: number): string[] => [
 function ingressChains(ports: readonly PortSpec[]): { chains: { name: string; rules: string[] }[]; chainOf: Map<string, string> } {
   const byText = new Map<string, { name: string; rules: string[] }>();
   const chainOf = new Map<string, string>();
+  // Ports of the same groups share one list, which may be long.
+  const rendered = new Map<readonly IngressRule[], { text: string; rules: string[] }>();
   for (const port of ports) {
-    const rules = renderIngress(port.ingress);
+    const { text, rules } = rendered.get(port.ingress) ?? withText(renderIngress(port.ingress));
+    rendered.set(port.ingress, { text, rules });
     if (rules.length === 0) continue;
-    const text = rules.join('\n');
     const known = byText.get(text) ?? { name: `ingress_${byText.size}`, rules };
     byText.set(text, known);
     chainOf.set(port.tap, known.name);
   }
   return { chains: [...byText.values()], chainOf };
 }
+
+const withText = (rules: string[]): { text: string; rules: string[] } => ({ text: rules.join('\n'), rules });
 
 /** The accepting rules, sorted, none twice. A rule whose sources are no one (an empty group, only IPv6) is none. */
 export function renderIngress(ingress: readonly IngressRule[]): string[] {
