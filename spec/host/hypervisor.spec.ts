@@ -1,7 +1,8 @@
 // The hypervisor contract over real guests: QEMU under TCG and LXC containers, on a test host of their own; and what a real libvirtd
 // does that no simulation would think of.
 import { spawn } from 'node:child_process';
-import { mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createQemuImg } from '../../src/drivers/disk/qemu-img.ts';
@@ -13,7 +14,7 @@ import { parseLibvirtUri } from '../../src/drivers/hypervisor/libvirt/uri.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { domainUuid, newId, newMac, tapName } from '../../src/lib/ids.ts';
 import { silentLog as log } from '../../src/lib/log.ts';
-import { guestImage, guestReadyText } from '../support/guest-image.ts';
+import { guestImage, guestReadyText, type GuestImage } from '../support/guest-image.ts';
 import { eventually, hypervisorContract } from '../support/hypervisor-contract.ts';
 import { up, type TestHost } from '../support/host.ts';
 
@@ -24,8 +25,19 @@ function open(host: TestHost, kind: 'qemu' | 'lxc'): Promise<HypervisorDriver> {
   return createLibvirtHypervisor({ uri: host.libvirtUri(kind), log, clock, stateDirectory: join(host.directory, 'state'), accelerator: 'tcg' });
 }
 
-async function specOn(host: TestHost, kind: 'qemu' | 'lxc', instanceId: string, cloudId: string): Promise<DomainSpec> {
+/** In the host's own folder, as the product keeps images: whoever runs QEMU need not be able to read the checkout. */
+async function imageOn(host: TestHost): Promise<GuestImage> {
   const image = guestImage();
+  const at = (name: string) => join(host.directory, 'image', name);
+  await mkdir(join(host.directory, 'image'), { recursive: true });
+  for (const name of ['kernel', 'ramdisk', 'root'] as const) {
+    if (!existsSync(at(name))) await copyFile(image[name], at(name));
+  }
+  return { ...image, kernel: at('kernel'), ramdisk: at('ramdisk'), root: at('root') };
+}
+
+async function specOn(host: TestHost, kind: 'qemu' | 'lxc', instanceId: string, cloudId: string): Promise<DomainSpec> {
+  const image = await imageOn(host);
   const directory = join(host.directory, 'instances', instanceId);
   await mkdir(directory, { recursive: true });
   const disk = createQemuImg({ run: host.run, log, clock });
