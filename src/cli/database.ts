@@ -18,9 +18,16 @@ export interface ChosenDatabase {
 export const pgliteNotice =
   'PGlite does not wait for the disk: a power cut may lose or damage what it keeps. It is for trials; install postgresql-15 for a database that lasts.';
 
+export interface DatabaseOptions {
+  readonly log: Log;
+  readonly onFatal: (error: unknown) => void;
+  /** Of a private PostgreSQL. */
+  readonly connectionsMax?: number;
+}
+
 const nothing = (): Promise<void> => Promise.resolve();
 
-export async function openChosenDatabase(settings: Settings, options: { log: Log; onFatal: (error: unknown) => void }): Promise<ChosenDatabase> {
+export async function openChosenDatabase(settings: Settings, options: DatabaseOptions): Promise<ChosenDatabase> {
   const named = settings.databaseUrl;
   if (named?.startsWith('pglite:') === true) return { url: named, label: 'PGlite', notice: pgliteNotice, stop: nothing };
   if (named !== undefined) return { url: named, label: `PostgreSQL at ${new URL(named).host}`, notice: undefined, stop: nothing };
@@ -33,6 +40,7 @@ export async function openChosenDatabase(settings: Settings, options: { log: Log
     run: createRun({ log: options.log }),
     log: options.log,
     clock: systemClock,
+    ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
     onEvent: (event) => {
       if (event.type === 'failed') options.onFatal(event.error);
     },

@@ -2,9 +2,11 @@
 import { readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { statePaths, type Settings } from '../config/settings.ts';
-import type { Clock } from '../lib/clock.ts';
+import { createRedisService } from '../drivers/redis/server.ts';
+import { systemClock, type Clock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
-import { createLog } from '../lib/log.ts';
+import { createRun } from '../lib/exec.ts';
+import { createLog, silentLog } from '../lib/log.ts';
 import type { PurgeCloud } from './cloud.ts';
 import { databaseFolders, openChosenDatabase } from './database.ts';
 import type { Output } from './output.ts';
@@ -48,6 +50,7 @@ export async function purge(options: DownOptions): Promise<void> {
   if (!(await exists(settings.state))) return output.line(`there is no ${settings.state}`);
   const lock = await lockState(settings, clock, 'down --purge');
   try {
+    await endPrivateRedis(settings);
     await purgeHost({ ...options, settings });
     await removeState(settings, output);
   } finally {
@@ -55,6 +58,13 @@ export async function purge(options: DownOptions): Promise<void> {
   }
   await rm(`${statePaths(settings).lock}.guard`, { force: true });
   await rmdir(settings.state).catch(() => undefined); // Something else lies there: it was told, and it stays.
+}
+
+/** It outlives a supervisor that was killed. */
+async function endPrivateRedis(settings: Settings): Promise<void> {
+  const directory = statePaths(settings).redis;
+  if (!(await exists(directory))) return;
+  await createRedisService({ directory, run: createRun({ log: silentLog }), log: silentLog, clock: systemClock }).stop();
 }
 
 /** The database knows what belongs to this cloud; without one there is nothing that it could have made. */

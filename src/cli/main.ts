@@ -3,6 +3,7 @@ import { CommanderError } from 'commander';
 import type { RoleName } from '../config/options.ts';
 import { createOutput, exitCodes, reportFailure } from './output.ts';
 import { createProgram, createRoleProgram, overrideExits, type ProgramContext } from './program.ts';
+import { isSupervised } from './state-folder.ts';
 import { Interrupted } from './up.ts';
 
 /** With a role, what `bin/novact-ROLE` does. */
@@ -34,6 +35,7 @@ export async function main(argv: readonly string[], role?: RoleName): Promise<vo
 function untilSignal(): Promise<string> {
   return new Promise((resolve) => {
     let isAsked = false;
+    if (isSupervised()) process.stdin.once('end', () => resolve('the supervisor is gone')).resume();
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(name, () => {
         if (isAsked) process.exit(exitCodes.interrupted);

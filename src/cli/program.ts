@@ -16,6 +16,7 @@ import { connectOps } from './ops-client.ts';
 import { exitCodes, NotRunning, type Output } from './output.ts';
 import { settingRows, showActors, showChecks, showExplanation, showProcesses, statusJson } from './show.ts';
 import { tryGuest } from './try.ts';
+import { upServices } from './services.ts';
 import { up } from './up.ts';
 import { version } from './version.ts';
 
@@ -90,9 +91,10 @@ const attributeName = (optionName: OptionName): string => new Option(flagName(op
 function addUp(program: Command, context: ProgramContext): void {
   command(program, 'up', 'start the whole cloud on this machine, in the foreground', 'all').action(async (flags: Flags) => {
     const loaded = load(flags, context);
+    if (flags['services'] === true) return context.setExitCode(await upServices({ loaded, output: context.output, ended: context.ended() }));
     const { startCloud } = await context.root();
     context.setExitCode(await up({ loaded, output: context.output, startCloud, ended: context.ended() }));
-  });
+  }).option('--services', 'every role as a process of its own, with a private PostgreSQL and Redis: the distributed form on one machine');
 }
 
 /** What `bin/novact-ROLE` runs. */
@@ -209,9 +211,9 @@ function addManage(program: Command, context: ProgramContext): void {
 const pick = (flags: Flags, names: readonly string[]): Flags => Object.fromEntries(Object.entries(flags).filter(([name]) => names.includes(name)));
 
 /** commander ends the process by itself otherwise, with codes of its own. */
-export function overrideExits(command: Command): void {
-  command.exitOverride();
-  for (const child of command.commands) overrideExits(child);
+export function overrideExits(program: Command): void {
+  program.exitOverride();
+  for (const child of program.commands) overrideExits(child);
 }
 
 function addConfig(program: Command, context: ProgramContext): void {

@@ -10,13 +10,17 @@ const oneLine = (text: string): string => {
   return joined.length > 160 ? `${joined.slice(0, 159)}…` : joined;
 };
 
+export interface ReadyCloud extends Pick<RunningCloud, 'hypervisor'> {
+  readonly endpoints: { readonly ec2: string; readonly s3: string };
+}
+
 export interface ReadyOptions {
   readonly output: Output;
   readonly role: RoleName | undefined;
   readonly ms: number;
 }
 
-export function sayReady(settings: Settings, cloud: RunningCloud, { output, role, ms }: ReadyOptions): void {
+export function sayReady(settings: Settings, cloud: ReadyCloud, { output, role, ms }: ReadyOptions): void {
   if (role !== undefined) return sayRoleReady(settings, cloud, { output, role, ms });
   const paths = statePaths(settings);
   const { tint } = output;
@@ -36,7 +40,7 @@ export function sayReady(settings: Settings, cloud: RunningCloud, { output, role
   output.line(tint('dim', 'Ctrl-C stops it; guests go on and are adopted by the next start.'));
 }
 
-function sayRoleReady(settings: Settings, cloud: RunningCloud, { output, role, ms }: ReadyOptions & { readonly role: RoleName }): void {
+function sayRoleReady(settings: Settings, cloud: ReadyCloud, { output, role, ms }: ReadyOptions & { readonly role: RoleName }): void {
   const { tint } = output;
   const facts: readonly (readonly [string, string | undefined])[] = [
     ['host', settings.host],
@@ -50,7 +54,7 @@ function sayRoleReady(settings: Settings, cloud: RunningCloud, { output, role, m
   for (const [name, value] of facts) if (value !== undefined) output.line(`  ${tint('dim', name.padEnd(10))}  ${value}`);
 }
 
-function hypervisorText({ hypervisor }: RunningCloud): string {
+function hypervisorText({ hypervisor }: ReadyCloud): string {
   if (hypervisor === undefined) return 'none';
   return hypervisor.notice === undefined ? hypervisor.kind : `${hypervisor.kind} (${oneLine(hypervisor.notice)})`;
 }

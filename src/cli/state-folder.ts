@@ -1,6 +1,6 @@
 // The state folder: made and proved writable before anything else, and owned by one process at a time, or by one process for each role.
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, link, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { roleNames, type RoleName } from '../config/options.ts';
 import { roleLock, statePaths, type Settings } from '../config/settings.ts';
@@ -35,8 +35,9 @@ const isFolder = (path: string): Promise<boolean> => stat(path).then((entry) => 
 /** Keeps what this start was told, for `down --purge`. */
 export async function rememberSettings(settings: Settings): Promise<void> {
   const path = statePaths(settings).lastSettings;
-  await writeFile(`${path}.new`, `${JSON.stringify(settings)}\n`, { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  const draft = `${path}.${process.pid}`;
+  await writeFile(draft, `${JSON.stringify(settings)}\n`, { mode: 0o600 });
+  await rename(draft, path);
 }
 
 /** The settings of the last start on this state folder; those given where there was none. */
@@ -50,7 +51,8 @@ export const servicesCommand = 'up --services';
 
 /** One novact per state folder, beside no role of its own process; a second one is told who has it. */
 export async function lockState(settings: Settings, clock: Clock, command: string): Promise<Lock> {
-  const lock = await take(settings, statePaths(settings).lock, { clock, command });
+  const lock = await take(settings, statePaths(settings).lock, { clock, notes: { command } });
+  await waitForOrphans(settings, clock);
   const [other] = (await stateOwners(settings)).filter((owner) => owner.role !== undefined);
   if (other === undefined) return lock;
   await lock.release();
@@ -59,20 +61,31 @@ export async function lockState(settings: Settings, clock: Clock, command: strin
 
 /** One process of a role, beside other roles, but not beside a novact that runs all of them in itself. */
 export async function lockRole(settings: Settings, clock: Clock, role: RoleName): Promise<Lock> {
-  const lock = await take(settings, roleLock(settings, role), { clock, command: `role ${role}` });
+  const lock = await take(settings, roleLock(settings, role), { clock, notes: { command: `role ${role}`, ...(isSupervised() ? { supervisor: String(process.ppid) } : {}) } });
   const whole = await stateOwner(settings);
   if (whole === undefined || (whole.notes['command'] === servicesCommand && whole.pid === process.ppid)) return lock;
   await lock.release();
   throw heldError(settings, new LockHeld(statePaths(settings).lock, whole));
 }
 
-async function take(settings: Settings, path: string, { clock, command }: { clock: Clock; command: string }): Promise<Lock> {
+async function take(settings: Settings, path: string, { clock, notes }: { clock: Clock; notes: Record<string, string> }): Promise<Lock> {
   try {
-    return await acquireLock(path, { now: clock.date(), notes: { command, opsPort: String(settings.opsPort) } });
+    return await acquireLock(path, { now: clock.date(), notes: { ...notes, opsPort: String(settings.opsPort) } });
   } catch (error) {
     if (!(error instanceof LockHeld)) throw error;
     throw heldError(settings, error);
   }
+}
+
+/** Started by `novact up --services`, and not without it: its standard input is the supervisor's end of a pipe. */
+export const isSupervised = (): boolean => process.env['NOVACT_SUPERVISED'] === 'yes';
+
+const orphansMsMax = 60_000;
+
+/** Roles whose supervisor was killed end by themselves. */
+async function waitForOrphans(settings: Settings, clock: Clock): Promise<void> {
+  const deadline = clock.now() + orphansMsMax;
+  while (clock.now() < deadline && (await stateOwners(settings)).some(({ holder }) => holder.notes['supervisor'] !== undefined)) await clock.sleep(100);
 }
 
 /** A process that runs on a state folder. */
@@ -127,7 +140,16 @@ export async function ensureOpsToken(settings: Pick<Settings, 'state'>): Promise
   const present = await readFile(path, 'utf8').catch(() => '');
   if (/^[A-Za-z0-9_-]{40,}$/.test(present.trim())) return present.trim();
   const token = randomBytes(32).toString('base64url');
-  await writeFile(path, `${token}\n`, { mode: 0o600 });
-  await chmod(path, 0o600);
-  return token;
+  const draft = `${path}.${process.pid}`;
+  await writeFile(draft, `${token}\n`, { mode: 0o600 });
+  if (present !== '') await rm(path, { force: true }); // Torn by a full disk, or somebody else's text.
+  try {
+    await link(draft, path);
+    return token;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    return (await readFile(path, 'utf8')).trim(); // Another role of this host was faster.
+  } finally {
+    await rm(draft, { force: true });
+  }
 }

@@ -13,7 +13,7 @@ import { openChosenDatabase, type ChosenDatabase } from './database.ts';
 import { bindProblem, checkHost } from './host-checks.ts';
 import { exitCodes, type Output } from './output.ts';
 import { sayReady } from './say-ready.ts';
-import { ensureOpsToken, lockRole, lockState, prepareStateFolder, rememberSettings } from './state-folder.ts';
+import { ensureOpsToken, isSupervised, lockRole, lockState, prepareStateFolder, rememberSettings } from './state-folder.ts';
 import { version } from './version.ts';
 
 export interface UpOptions {
@@ -27,7 +27,7 @@ export interface UpOptions {
 }
 
 /** Closers, run backwards. */
-type Closers = (() => Promise<unknown>)[];
+export type Closers = (() => Promise<unknown>)[];
 
 /** Returns the exit code when the cloud has stopped. */
 export async function up({ loaded, output, startCloud, role, ended }: UpOptions): Promise<number> {
@@ -42,7 +42,7 @@ export async function up({ loaded, output, startCloud, role, ended }: UpOptions)
     const lock = role === undefined ? await lockState(settings, systemClock, 'up') : await lockRole(settings, systemClock, role);
     closers.push(() => lock.release());
     await checkPorts(settings, role);
-    await rememberSettings(settings);
+    if (!isSupervised()) await rememberSettings(settings);
     const { fatal, onFatal } = watchForDeath();
     const cloud = await Promise.race([start(settings, { output, startCloud, role, closers, onFatal }), fatal, interrupted(ended)]);
     sayReady(settings, cloud, { output, role, ms: performance.now() - startedAt });
@@ -55,7 +55,7 @@ export async function up({ loaded, output, startCloud, role, ended }: UpOptions)
 }
 
 /** The promise rejects with the first error that nothing can go on after. */
-function watchForDeath(): { fatal: Promise<never>; onFatal: (error: unknown) => void } {
+export function watchForDeath(): { fatal: Promise<never>; onFatal: (error: unknown) => void } {
   const listeners: ((error: unknown) => void)[] = [];
   const fatal = new Promise<never>((_, reject) => void listeners.push(reject));
   fatal.catch(() => undefined);
@@ -94,7 +94,7 @@ async function start(settings: Settings, { output, startCloud, role, closers, on
   return running;
 }
 
-async function closeAll(closers: Closers, output: Output): Promise<void> {
+export async function closeAll(closers: Closers, output: Output): Promise<void> {
   for (const close of closers.splice(0).toReversed()) {
     try {
       await close();
@@ -104,7 +104,7 @@ async function closeAll(closers: Closers, output: Output): Promise<void> {
   }
 }
 
-async function interrupted(ended: Promise<string>): Promise<never> {
+export async function interrupted(ended: Promise<string>): Promise<never> {
   throw new Interrupted(await ended);
 }
 
@@ -114,7 +114,7 @@ export class Interrupted extends Error {
 }
 
 /** A server would say so too, but only after the database and half of the roles were started. */
-async function checkPorts(settings: Settings, role: RoleName | undefined): Promise<void> {
+export async function checkPorts(settings: Settings, role: RoleName | undefined): Promise<void> {
   const wanted: readonly (readonly [OptionName, string])[] = [
     ...(role === undefined || role === 'api' ? [['apiPort', settings.bind] as const] : []),
     ...(role === undefined || role === 'objectstore' ? [['s3Port', settings.bind] as const] : []),
@@ -143,7 +143,7 @@ function checkTogether({ databaseUrl, redisUrl }: Settings, role: RoleName | und
   );
 }
 
-function banner({ settings, notices }: LoadedSettings, output: Output, role: RoleName | undefined): void {
+export function banner({ settings, notices }: LoadedSettings, output: Output, role: RoleName | undefined): void {
   output.line(`${output.tint('bold', `novact${role === undefined ? '' : `-${role}`} ${version()}`)}  ${settings.state}`);
   for (const notice of notices) output.line(`  ${output.tint('yellow', notice)}`);
 }

@@ -44,7 +44,7 @@ interface Candidate {
 type Candidates = Partial<Record<OptionName, Candidate>>;
 
 /** Variables that begin like settings and are none. */
-const otherVariables = /^NOVACT_(CONFIG$|SPEC_|TINY_MAPPED$)/;
+const otherVariables = /^NOVACT_(CONFIG$|SUPERVISED$|SPEC_|TINY_MAPPED$)/;
 
 /** Throws SetupError for the first mistake. */
 export function loadSettings(input: LoadInput): LoadedSettings {

@@ -11,7 +11,7 @@ export const roleNames = ['api', 'scheduler', 'compute', 'network', 'volume', 'o
 export type RoleName = (typeof roleNames)[number];
 
 /** Each role has an ops port of its own, so that all of them can run on one machine. */
-const opsPortOf: Readonly<Record<RoleName, number>> = { api: 8779, scheduler: 8781, compute: 8782, network: 8783, volume: 8784, objectstore: 8785 };
+export const opsPortOf: Readonly<Record<RoleName, number>> = { api: 8779, scheduler: 8781, compute: 8782, network: 8783, volume: 8784, objectstore: 8785 };
 
 /** Facts of the machine that some defaults depend on; passed in, so that specs need no other machine. */
 export interface Surroundings {

@@ -25,13 +25,14 @@ export async function openMailboxes(settings: Settings, options: MailboxOptions)
   const lease = leaseOf(settings);
   if (settings.redisUrl === undefined) {
     const directory = createLocalDirectory({ clock: options.clock, ...lease });
-    return together(createLocalTransport({ ...options }), directory);
+    return together(createLocalTransport({ ...options, directory }), directory);
   }
   const ca = settings.redisCa === undefined ? undefined : await authorityOf(settings.redisCa);
-  const [{ createRedisTransport }, { createRedisDirectory }] = await Promise.all([
+  const [{ createRedisTransport, inspectRedis }, { createRedisDirectory }] = await Promise.all([
     import('../transport/redis-streams.ts'), import('../transport/redis-directory.ts'),
   ]);
   const redis = { url: settings.redisUrl, ca, clock: options.clock, log: options.log };
+  await inspectRedis(redis);
   const directory = createRedisDirectory({ ...redis, ...lease });
   return together(createRedisTransport({ ...redis, process: options.process, directory }), directory);
 }

@@ -264,8 +264,8 @@ class Cluster implements PostgresCluster {
   }
 }
 
-/** In the cluster's own folder where the address fits, else in a short place of which only a digest is the name. */
-function socketDirectoryOf(directory: string): string {
+/** In the server's own folder where the address fits, else in a short place of which only a digest is the name. */
+export function socketDirectoryOf(directory: string): string {
   const inside = join(directory, 'socket');
   if (Buffer.byteLength(inside) <= socketDirectoryBytesMax) return inside;
   const digest = createHash('sha256').update(directory).digest('hex').slice(0, 16);
