@@ -38,7 +38,7 @@ const inspecting = (fault?: DriverError): DiskDriver => ({
     if (fault !== undefined) throw fault;
     return { format: 'raw', sizeBytes: content.length, virtualSizeBytes: content.length };
   },
-  ensureOverlay: async () => undefined, chain: async () => [], ensureTree: async () => undefined,
+  ensureOverlay: async () => undefined, ensureBase: async () => undefined, chain: async () => [], ensureTree: async () => undefined,
 });
 
 /** The inspecting double needs no file, only a name for one. */

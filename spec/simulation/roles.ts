@@ -163,7 +163,6 @@ const memoryDisk = (files: MemoryFiles): DiskDriver => ({
   info: { name: 'memory' },
   inspect: async () => ({ format: 'raw', sizeBytes: 1_000, virtualSizeBytes: 1_000 }),
   ensureOverlay: async ({ path }) => files.put(path, 100),
-  ensureBase: async ({ path }) => files.put(path, 100),
   chain: async (path) => [path],
   ensureTree: async ({ directory }) => files.put(directory, 100),
   ensureBase: async () => undefined,

@@ -73,11 +73,12 @@ export async function createEc2Lab(options: Parameters<typeof createEc2World>[0]
   const { transport } = world;
   await transport.serve({ role: 'scheduler' }, schedulerProtocol, { placeInstance: note('scheduler', 'placeInstance') });
   await transport.serve({ role: 'objectstore' }, objectstoreProtocol, { performOperation: note('objectstore', 'performOperation') });
-  const readConsole = options.console ?? (() => Promise.reject(new Error('this host has no consoles')));
-  await transport.serve({ role: 'compute', host: 'host1' }, computeProtocol, { performOperation: note('compute@host1', 'performOperation'), readConsole });
   const unasked = () => Promise.reject(new Error('nobody asks this'));
+  const unaskedMoves = { prepareIncoming: unasked, receiveIncoming: unasked, forgetIncoming: unasked, incomingState: unasked };
+  const readConsole = options.console ?? (() => Promise.reject(new Error('this host has no consoles')));
+  await transport.serve({ role: 'compute', host: 'host1' }, computeProtocol, { performOperation: note('compute@host1', 'performOperation'), readConsole, ...unaskedMoves });
   await transport.serve({ role: 'network', host: 'host1' }, networkProtocol,
-    { ensurePort: unasked, removePort: unasked, refreshFirewall: note('network@host1', 'refreshFirewall') });
+    { ensurePort: unasked, removePort: unasked, leavePort: unasked, refreshFirewall: note('network@host1', 'refreshFirewall') });
 
   async function ask(action: string, params: Params = {}, as?: Principal): Promise<Element> {
     const given = Object.fromEntries(Object.entries(params).map(([name, value]) => [name, String(value)]));

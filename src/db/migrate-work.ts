@@ -1,11 +1,12 @@
 // What moving an instance to another host writes. The row says where it lives (`host`) and where it is on its way to (`migratingTo`);
 // while it is on its way it has room on both. One transaction gives it over, guarded by host, fence and destination.
-import { and, eq, inArray, ne } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNull, ne } from 'drizzle-orm';
 import { newRequestId } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { claimRoom, releaseRoom, type Overcommit } from './hosts.ts';
 import { claimOfRow, type Instance } from './instance-work.ts';
 import { handOperation, insertOperation, unfinished, unfinishedOperations } from './operations.ts';
+import { hosts } from './schema/hosts.ts';
 import { instances } from './schema/instances.ts';
 import { operations } from './schema/operations.ts';
 
@@ -51,12 +52,13 @@ async function hostsStillLeft(tx: Queryable, instanceId: string): Promise<Set<st
   return new Set(rows.filter((row) => row.kind === 'instance.leave').map((row) => (row.owner ?? '').replace(/^compute@/, '')));
 }
 
-/** Takes the claim back; nothing if the instance has gone over, or elsewhere. */
-export function releaseTarget(db: Db, instanceId: string, claim: MigrationClaim): Promise<void> {
+/** Takes the claim back, and tells which host it was on; nothing if the instance has gone over, or elsewhere. */
+export function releaseTarget(db: Db, instance: Pick<Instance, 'id' | 'fence'>, source: string): Promise<string | undefined> {
   return db.transaction(async (tx) => {
-    const locked = await lock(tx, instanceId);
-    if (locked === undefined || locked.fence !== claim.fence || locked.migratingTo !== claim.target) return;
+    const locked = await lock(tx, instance.id);
+    if (locked === undefined || locked.host !== source || locked.fence !== instance.fence || locked.migratingTo === null) return undefined;
     await forgetMigration(tx, locked);
+    return locked.migratingTo;
   });
 }
 
@@ -153,4 +155,45 @@ const isMovable = ({ state }: Instance): boolean => state === 'running' || state
 async function lock(tx: Tx, instanceId: string): Promise<Instance | undefined> {
   const [row] = await tx.select().from(instances).where(eq(instances.id, instanceId)).for('update');
   return row;
+}
+
+/** A guest is stopped only to be moved: it is shown as starting, until it has started on the other host. False: its user wants something else. */
+export async function pauseForMove(db: Queryable, instance: Pick<Instance, 'id' | 'fence'>, change: { reason: string; deadline: Date }, now: Date): Promise<boolean> {
+  const rows = await db.update(instances)
+    .set({ state: 'pending', stateReasonCode: moveReasonCode, stateReasonMessage: `${moveReasonCode}: ${change.reason}`, stateChangedAt: now, stateDeadline: change.deadline })
+    .where(and(eq(instances.id, instance.id), eq(instances.fence, instance.fence), inArray(instances.state, ['running', 'pending'])))
+    .returning({ id: instances.id });
+  return rows.length > 0;
+}
+
+const moveReasonCode = 'Server.ScheduledMove';
+
+export interface TargetWish {
+  readonly zone: string;
+  readonly source: string;
+  /** Only this one, if given. */
+  readonly target: string | undefined;
+  /** Hosts of this hypervisor only, if given. */
+  readonly hypervisor: string | undefined;
+}
+
+/** Hosts to try, those with the fewest promised cores first. */
+export async function targetsOf(db: Queryable, wish: TargetWish): Promise<string[]> {
+  const rows = await db.select({ name: hosts.name }).from(hosts).where(and(
+    eq(hosts.enabled, true), isNull(hosts.downSince), eq(hosts.zone, wish.zone), ne(hosts.name, wish.source),
+    wish.target === undefined ? undefined : eq(hosts.name, wish.target),
+    wish.hypervisor === undefined ? undefined : eq(hosts.hypervisor, wish.hypervisor),
+  )).orderBy(asc(hosts.claimedCores), asc(hosts.claimedMemoryMiB), asc(hosts.name)).limit(targetsMax);
+  return rows.map((row) => row.name);
+}
+
+const targetsMax = 100;
+
+/** Is this move going on, from that host to this one? What decides who may have a disk. */
+export async function isGoingOver(db: Queryable, move: { instanceId: string; operationId: string; source: string; target: string }): Promise<boolean> {
+  const [row] = await db.select({ id: operations.id }).from(operations).innerJoin(instances, eq(instances.id, operations.resourceId)).where(and(
+    eq(operations.id, move.operationId), eq(operations.kind, 'instance.migrate'), inArray(operations.state, [...unfinished]),
+    eq(instances.id, move.instanceId), eq(instances.host, move.source), eq(instances.migratingTo, move.target),
+  ));
+  return row !== undefined;
 }

@@ -13,4 +13,29 @@ export const computeProtocol = protocol('compute', {
     body: z.object({ instanceId: z.string() }),
     reply: z.object({ output: z.string(), timestamp: z.string() }),
   },
+  prepareIncoming: {
+    doc: 'An instance is on its way to this host: images, its folder and, for one that goes on running, an empty overlay. Idempotent for '
+      + 'one move; what an earlier move left is removed first.',
+    body: z.object({ instanceId: z.string(), operationId: z.string(), from: z.string().nullable(), live: z.boolean() }),
+    reply: z.object({
+      address: z.string(), migrationUri: z.string(), directory: z.string(), images: z.string(), hypervisor: z.string(), bootsKernels: z.boolean(),
+      /** Why running guests cannot come here; null when they can. */
+      liveMigrationNotice: z.string().nullable(),
+    }),
+  },
+  receiveIncoming: {
+    doc: 'Fetch the disk of an instance that lies still on the host it comes from. Idempotent: a disk that has arrived by this move stays.',
+    body: z.object({ instanceId: z.string(), operationId: z.string(), from: z.string() }),
+    reply: z.object({}),
+  },
+  forgetIncoming: {
+    doc: 'The instance does not come after all: nothing of it remains here. Refused for one that lives or runs here. Idempotent.',
+    body: z.object({ instanceId: z.string(), operationId: z.string() }),
+    reply: z.object({}),
+  },
+  incomingState: {
+    doc: 'Is there a domain of this instance, and does it run? Reads only.',
+    body: z.object({ instanceId: z.string() }),
+    reply: z.object({ state: z.enum(['running', 'paused', 'shutoff', 'crashed', 'absent']) }),
+  },
 });

@@ -14,6 +14,12 @@ export const networkProtocol = protocol('network', {
     body: z.object({ instanceId: z.string() }),
     reply: z.object({}),
   },
+  leavePort: {
+    doc: 'An instance does not live on this host (any more): its lease here ends, DHCP entry and rules follow the database. Its address stays its '
+      + 'own. Idempotent.',
+    body: z.object({ instanceId: z.string() }),
+    reply: z.object({}),
+  },
   refreshFirewall: {
     doc: 'Security groups changed: render the rules from the database and apply them. Idempotent.',
     body: z.object({ groupIds: z.array(z.string()) }),

@@ -1,6 +1,6 @@
 // Starts the compute role of this host: hypervisor, image cache, and the actors of its instances.
 import { join } from 'node:path';
-import { computeActor, readConsole } from '../actors/compute/actor.ts';
+import { computeActor, computeHandlers } from '../actors/compute/actor.ts';
 import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
 import type { ComputeHost } from '../actors/compute/host.ts';
 import { signV4 } from '../auth/sign-v4.ts';
@@ -49,10 +49,7 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
     limits: { ...limits, imageCacheBytesMax: settings.imageCacheGiB * 2 ** 30 },
   };
   const ref = system.spawn(computeActor, 'compute', { host, hostRestarted });
-  await keep(foundation, transport.serve({ role: 'compute', host: settings.host }, computeProtocol, {
-    performOperation: ({ instanceId }) => system.tell(ref, { type: 'work', instanceId }),
-    readConsole: ({ instanceId }) => readConsole(host, instanceId),
-  }, { service: serviceOf(foundation, epoch) }));
+  await keep(foundation, transport.serve({ role: 'compute', host: settings.host }, computeProtocol, computeHandlers(host, ref), { service: serviceOf(foundation, epoch) }));
 }
 
 /** What this host can carry, less what is kept back. What guests already have of the disk is counted as claimed, and so is no loss. */

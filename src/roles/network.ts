@@ -3,7 +3,7 @@ import { hkdfSync } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { networkActor, type NetworkMessage, type NetworkTree } from '../actors/network/actor.ts';
 import type { NetworkHost } from '../actors/network/host.ts';
-import { ensurePort, removePort } from '../actors/network/ports.ts';
+import { ensurePort, leavePort, removePort } from '../actors/network/ports.ts';
 import { createTeller } from '../actors/network/teller.ts';
 import { createMetadataServer } from '../api/metadata/server.ts';
 import { networkDriverOf } from '../config/settings.ts';
@@ -76,6 +76,10 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
     ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
     async removePort({ instanceId }) {
       await removePort(host, ready(), instanceId);
+      return {};
+    },
+    async leavePort({ instanceId }) {
+      await leavePort(host, ready(), instanceId);
       return {};
     },
     refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),

@@ -3,11 +3,11 @@
 // asked for once by all of them: announcements, epochs and sweeps. Guests, disks and rules are in memory and end with the process, which
 // is therefore a machine that was restarted whenever it starts.
 import { randomUUID } from 'node:crypto';
-import { computeActor, readConsole, type ComputeMessage } from '../actors/compute/actor.ts';
+import { computeActor, computeHandlers, type ComputeMessage } from '../actors/compute/actor.ts';
 import type { ComputeHost } from '../actors/compute/host.ts';
 import { networkActor, type NetworkMessage, type NetworkTree } from '../actors/network/actor.ts';
 import type { NetworkHost } from '../actors/network/host.ts';
-import { ensurePort, removePort } from '../actors/network/ports.ts';
+import { ensurePort, leavePort, removePort } from '../actors/network/ports.ts';
 import type { ActorDefinition, Ref } from '../actors/runtime/actor.ts';
 import { reportHosts, takeEpochs, workOfOwners } from '../db/farm-hosts.ts';
 import { confirmBoot } from '../db/hosts.ts';
@@ -70,10 +70,7 @@ export async function startSimComputes(foundation: Foundation, options: SimFarmO
     const hostRestarted = known.get(name) === bootId ? undefined : () => confirmBoot(db, name, bootId);
     const ref = system.spawn(computeActor, `compute-${name}`, { host, hostRestarted });
     refs.set(host.owner.name, ref);
-    await keep(foundation, transport.serve({ role: 'compute', host: name }, computeProtocol, {
-      performOperation: ({ instanceId }) => system.tell(ref, { type: 'work', instanceId }),
-      readConsole: ({ instanceId }) => readConsole(host, instanceId),
-    }, { service: serviceOf(foundation, epoch) }));
+    await keep(foundation, transport.serve({ role: 'compute', host: name }, computeProtocol, computeHandlers(host, ref), { service: serviceOf(foundation, epoch) }));
   });
   system.spawn(defineFarmSweeper(foundation, refs), 'farm-sweeper', undefined);
 }
@@ -147,6 +144,10 @@ export async function startSimNetworks(foundation: Foundation): Promise<void> {
       ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
       async removePort({ instanceId }) {
         await removePort(host, ready(), instanceId);
+        return {};
+      },
+      leavePort: async ({ instanceId }) => {
+        await leavePort(host, ready(), instanceId);
         return {};
       },
       refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),

@@ -1,14 +1,19 @@
 // The tree of a compute host: /instances (an actor each), /images (an actor each while fetching), a reconciler, a sweeper.
 import { defineResource, type ResourceMessage } from '../operations/resource-actor.ts';
 import { defineWorkSweeper, unlessSuperseded } from '../operations/sweep-work.ts';
-import type { ActorContext, ActorDefinition, ActorSystem, Ref } from '../runtime/actor.ts';
+import type { computeProtocol } from '../../messages/compute.ts';
+import type { Handlers } from '../../messages/protocol.ts';
+import type { ActorContext, ActorDefinition, ActorSystem, Ref, ReplyTo } from '../runtime/actor.ts';
 import { instanceDirectory, type ComputeHost } from './host.ts';
 import { imageActor, type FetchMessage } from './image-cache.ts';
+import { incomingActor, incomingState, type IncomingMessage, type IncomingPlace } from './incoming.ts';
 import { performInstanceOperation } from './perform-instance-operation.ts';
 import { lookAtInstances, reconcileInstances, type Reconciliation } from './reconcile-instances.ts';
 
 export type ComputeMessage =
   | { readonly type: 'work'; readonly instanceId: string }
+  /** An instance of another host is on its way here. */
+  | { readonly type: 'incoming'; readonly instanceId: string; readonly message: IncomingMessage }
   /** Without an id: everything may have changed. */
   | { readonly type: 'hypervisorChanged'; readonly instanceId?: string };
 
@@ -21,6 +26,7 @@ export interface ComputeArgs {
 interface State {
   readonly host: ComputeHost;
   readonly instances: Ref<ChildMessage<ResourceMessage>>;
+  readonly incoming: Ref<ChildMessage<IncomingMessage>>;
   readonly reconciler: Ref<ReconcileMessage>;
   readonly unsubscribe: () => void;
 }
@@ -41,6 +47,7 @@ export const computeActor: ActorDefinition<State, ComputeMessage, ComputeArgs> =
       perform: (operation, signals) => performInstanceOperation({ host, fetchImage }, operation, signals),
     });
     const instances = context.spawn(folder(system, 'instances', instance, (id) => id), 'instances', undefined);
+    const incoming = context.spawn(folder(system, 'incoming', incomingActor, (instanceId) => ({ host, instanceId, fetchImage })), 'incoming', undefined);
     const wake = (instanceId: string) => system.tell(context.self, { type: 'work', instanceId });
     const reconciler = context.spawn(reconcilerActor, 'reconciler', { ...args, wake });
     context.spawn(defineWorkSweeper({ db: host.db, owner: host.owner, intervalMs: host.limits.sweepIntervalMs, wake }), 'sweeper', undefined);
@@ -48,17 +55,34 @@ export const computeActor: ActorDefinition<State, ComputeMessage, ComputeArgs> =
       if (event.type === 'connected') system.tell(context.self, { type: 'hypervisorChanged' });
       else if (event.type === 'domain') system.tell(context.self, { type: 'hypervisorChanged', instanceId: event.instanceId });
     });
-    return { host, instances, reconciler, unsubscribe };
+    return { host, instances, incoming, reconciler, unsubscribe };
   },
   handle(state, message) {
     const { system } = state.host;
     if (message.type === 'work') system.tell(state.instances, { name: message.instanceId, message: { type: 'work' } });
+    else if (message.type === 'incoming') system.tell(state.incoming, { name: message.instanceId, message: message.message });
     else system.tell(state.reconciler, { ...message, type: 'soon' });
   },
   onError: () => 'resume',
   onChildFailed: (_child, error) => unlessSuperseded(error),
   onStop: (state) => state.unsubscribe(),
 };
+
+/** What this host answers to `compute@<name>`. */
+export function computeHandlers(host: ComputeHost, ref: Ref<ComputeMessage>): Handlers<typeof computeProtocol.table, unknown> {
+  const incoming = <Answer>(instanceId: string, ask: (replyTo: ReplyTo<Answer>) => IncomingMessage, timeoutMs: number): Promise<Answer> =>
+    host.system.ask<ComputeMessage, Answer>(ref, (replyTo) => ({ type: 'incoming', instanceId, message: ask(replyTo) }), { timeoutMs });
+  const moveMs = host.moves?.moveMs ?? host.limits.imageFetchMs;
+  return {
+    performOperation: ({ instanceId }) => host.system.tell(ref, { type: 'work', instanceId }),
+    readConsole: ({ instanceId }) => readConsole(host, instanceId),
+    prepareIncoming: ({ instanceId, ...wish }) =>
+      incoming<IncomingPlace>(instanceId, (replyTo) => ({ type: 'prepare', ...wish, replyTo }), host.limits.imageFetchMs),
+    receiveIncoming: ({ instanceId, ...wish }) => incoming<Record<string, never>>(instanceId, (replyTo) => ({ type: 'receive', ...wish, replyTo }), moveMs),
+    forgetIncoming: ({ instanceId, ...wish }) => incoming<Record<string, never>>(instanceId, (replyTo) => ({ type: 'forget', ...wish, replyTo }), moveMs),
+    incomingState: async ({ instanceId }) => ({ state: await incomingState(host, instanceId) }),
+  };
+}
 
 /** The last 64 KiB of a guest's console, for the answer to `readConsole`. */
 export async function readConsole(host: ComputeHost, instanceId: string): Promise<{ output: string; timestamp: string }> {

@@ -1,7 +1,8 @@
 // What the compute role of one host works with: handed in whole, so that a simulated host is the same code.
 import { join } from 'node:path';
 import type { Db } from '../../db/db.ts';
-import type { DiskDriver } from '../../drivers/disk/driver.ts';
+import type { Overcommit } from '../../db/hosts.ts';
+import type { DiskDriver, DiskTransfer } from '../../drivers/disk/driver.ts';
 import type { FilesDriver } from '../../drivers/files/driver.ts';
 import type { HypervisorDriver } from '../../drivers/hypervisor/driver.ts';
 import type { ImageSource } from '../../drivers/image-source/driver.ts';
@@ -29,6 +30,21 @@ export interface ComputeHost {
   readonly owner: Owner;
   readonly paths: ComputePaths;
   readonly limits: ComputeLimits;
+  /** How instances come and go between hosts; absent: this host is alone. */
+  readonly moves?: HostMoves;
+}
+
+export interface HostMoves {
+  /** Where other hosts reach this one. */
+  readonly address: string;
+  /** This host's hypervisor, as those of other hosts connect to it. */
+  readonly migrationUri: string;
+  /** All hosts see the same folder of instances: disks stay where they are. */
+  readonly instancesShared: boolean;
+  readonly transfer: DiskTransfer;
+  readonly overcommit: Overcommit;
+  /** How long memory and disks of one guest may take. */
+  readonly moveMs: number;
 }
 
 export interface ComputePaths {
@@ -52,4 +68,6 @@ export interface ComputeLimits {
 }
 
 export const instanceDirectory = (host: ComputeHost, instanceId: string): string => join(host.paths.instances, instanceId);
+export const rootDisk = (directory: string): string => join(directory, 'root.qcow2');
+export const rootTree = (directory: string): string => join(directory, 'root');
 export const cachedImage = (host: ComputeHost, imageId: string): string => join(host.paths.images, imageId);

@@ -4,6 +4,8 @@ import { finishOperation, restartOperation, type Operation } from '../../db/oper
 import type { Flow } from '../../lib/flow.ts';
 import { performOperation, type Ending } from '../operations/perform-operation.ts';
 import type { InstanceContext } from './flows/instance-context.ts';
+import { leaveHost as leaveHostFlow } from './flows/leave-host.ts';
+import { migrateInstance } from './flows/migrate-instance.ts';
 import { rebootInstance } from './flows/reboot-instance.ts';
 import { runInstance } from './flows/run-instance.ts';
 import { startInstance } from './flows/start-instance.ts';
@@ -17,6 +19,8 @@ export const instanceFlows: Readonly<Record<InstanceOperationKind, Flow<Instance
   'instance.stop': stopInstance,
   'instance.reboot': rebootInstance,
   'instance.terminate': terminateInstance,
+  'instance.migrate': migrateInstance,
+  'instance.leave': leaveHostFlow,
 };
 
 export interface PerformDeps {
@@ -24,19 +28,24 @@ export interface PerformDeps {
   readonly fetchImage: (imageId: string) => Promise<string>;
 }
 
+/** What goes on here although the instance lives elsewhere already. */
+const outlivesHost: readonly string[] = ['instance.migrate', 'instance.leave'];
+/** What is done to the end although the user has ended the instance. */
+const outlivesInstance: readonly string[] = ['instance.terminate', 'instance.leave'];
+
 export async function performInstanceOperation(deps: PerformDeps, operation: Operation, signals: { signal: AbortSignal; hurry: AbortSignal }): Promise<Ending> {
   const { host } = deps;
   const instance = await loadInstance(host.db, operation.resourceId);
   const flow = instanceFlows[operation.kind as InstanceOperationKind];
-  if (instance === undefined || instance.host !== host.name || flow === undefined) {
+  if (instance === undefined || flow === undefined || (instance.host !== host.name && !outlivesHost.includes(operation.kind))) {
     await finishOperation(host.db, operation.id, { state: 'failed', error: 'the instance is not on this host' }, host.clock.date());
     return 'failed';
   }
   return performOperation({
     db: host.db, clock: host.clock, log: host.log, owner: host.owner, relay: host.relay, operation, flow,
-    context: { host, instance, requestId: operation.requestId, input: operation.input, fetchImage: deps.fetchImage, ...signals },
+    context: { host, instance, operationId: operation.id, requestId: operation.requestId, input: operation.input, fetchImage: deps.fetchImage, ...signals },
     signal: signals.signal,
-    ...(operation.kind === 'instance.terminate' ? {} : { whenEnding: 'the user ended the instance' }),
+    ...(outlivesInstance.includes(operation.kind) ? {} : { whenEnding: 'the user ended the instance' }),
     onFailed: (error) => afterFailure(host, instance, operation, error),
   });
 }
@@ -55,7 +64,10 @@ async function afterFailure(host: ComputeHost, instance: Instance, operation: Op
       return afterFailedStop(host, instance, error);
     case 'instance.terminate':
       return afterFailedTermination(host, instance, operation, error);
+    case 'instance.migrate':
+      return afterFailedMove(host, instance, error);
     case 'instance.reboot':
+    case 'instance.leave':
       return false;
   }
 }
@@ -75,6 +87,13 @@ async function afterFailedStop(host: ComputeHost, instance: Instance, error: str
   await settle(host.db, instance, ['stopping'], {
     state: running ? 'running' : 'stopped', reasonCode: 'Server.InternalError', reason: `Server.InternalError: ${error}`,
   }, host.clock.date());
+  return false;
+}
+
+/** All is as before, unless the guest could not be started again: then it is stopped, and says why. */
+async function afterFailedMove(host: ComputeHost, instance: Instance, error: string): Promise<boolean> {
+  const reason = { state: 'stopped', reasonCode: 'Server.InternalError', reason: `Server.InternalError: ${error}` } as const;
+  if (instance.host === host.name) await settle(host.db, instance, ['pending'], reason, host.clock.date());
   return false;
 }
 

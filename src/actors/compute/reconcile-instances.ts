@@ -2,6 +2,7 @@
 // input: a notice only makes it look earlier at the domains it names. What it does not know it reports and leaves alone.
 import { instancesById, instancesOfHost, overdueInstances, purgeTerminated, settle, type Instance } from '../../db/instance-work.ts';
 import { idleInstances } from '../../db/idle-instances.ts';
+import { adoptArrived } from '../../db/migrate-work.ts';
 import { insertOperation, purgeEndedOperations, resourcesWithWork } from '../../db/operations.ts';
 import type { DomainStatus } from '../../drivers/hypervisor/driver.ts';
 import { newRequestId } from '../../lib/ids.ts';
@@ -109,7 +110,9 @@ async function reap(host: ComputeHost, row: Instance, domain: DomainStatus | und
     // The address of one that lives elsewhere is its own there.
     if (row.state === 'terminated') await host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'removePort', { instanceId: row.id });
   }
-  if (await host.files.exists(directory)) await host.files.removeTree(directory);
+  // On a shared folder they are those of the host that it lives on.
+  const shared = host.moves?.instancesShared === true && row.state !== 'terminated';
+  if (!shared && (await host.files.exists(directory))) await host.files.removeTree(directory);
 }
 
 /**
@@ -130,7 +133,16 @@ async function handleUnknown(host: ComputeHost, rows: readonly Instance[], domai
 }
 
 async function reapStranger(host: ComputeHost, row: Instance, domain: DomainStatus | undefined): Promise<void> {
+  if (row.migratingTo === host.name && row.state !== 'terminated') return adopt(host, row, domain);
   if (row.state === 'terminated' || (row.host !== null && row.host !== host.name)) await reap(host, row, domain);
+}
+
+/** On its way here: nothing is touched. If it runs here and nobody moves it any more, this is where it lives. */
+async function adopt(host: ComputeHost, row: Instance, domain: DomainStatus | undefined): Promise<void> {
+  if (domain?.state !== 'running') return;
+  const now = host.clock.date();
+  const adopted = await adoptArrived(host.db, { instance: row, host: host.name, deadline: new Date(now.getTime() + operationMs) }, now);
+  if (adopted) host.log.warn({ instance: row.id, from: row.host }, 'a guest whose move was given up runs here: it lives here now');
 }
 
 /** A transitional state past its deadline without an operation at work would be stuck for ever: it is resolved by a new one. */

@@ -1,5 +1,5 @@
 // Puts an instance on its network, and takes it off. The database says what should be; bridge, DHCP and rules of this host follow from it.
-import { claimAddress, hostsNamingGroupsOf, portOfInstance, releaseAddress } from '../../db/networks.ts';
+import { claimAddress, dhcpHostsOfNetwork, hostsNamingGroupsOf, portOfInstance, releaseAddress } from '../../db/networks.ts';
 import { DriverError } from '../../lib/errors.ts';
 import { ensured } from './coalesce.ts';
 import type { NetworkTree } from './actor.ts';
@@ -33,6 +33,17 @@ export async function removePort(host: NetworkHost, tree: NetworkTree, instanceI
   if (network !== undefined) await host.driver.releaseLease(network, { mac: port.mac, address: port.address, hostname: instanceId });
   await releaseAddress(host.db, instanceId, host.clock.date());
   await Promise.all([network === undefined ? null : ensureBoth(host, tree, network.id), tellOthers(host, instanceId)]);
+}
+
+/** For an instance that lives on another host now, or does not come after all. Of one that lives here only the rules are ensured. */
+export async function leavePort(host: NetworkHost, tree: NetworkTree, instanceId: string): Promise<void> {
+  const port = await portOfInstance(host.db, instanceId);
+  if (port === undefined) return;
+  const network = host.networks.find((candidate) => candidate.id === port.networkId);
+  if (network === undefined) return;
+  const stays = (await dhcpHostsOfNetwork(host.db, { host: host.name, networkId: network.id })).some(({ hostname }) => hostname === instanceId);
+  if (!stays) await host.driver.releaseLease(network, { mac: port.mac, address: port.address, hostname: instanceId });
+  await ensureBoth(host, tree, network.id);
 }
 
 async function ensureBoth(host: NetworkHost, tree: NetworkTree, networkId: string): Promise<void> {

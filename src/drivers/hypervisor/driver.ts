@@ -91,6 +91,8 @@ export interface LiveMigrator {
    * Errors: `notFound` (no such domain: it may have gone over), `busy` (it is not running), `unsupported`, `timeout`, `failed`.
    */
   migrate(move: LiveMove, signal: AbortSignal): Promise<void>;
+  /** After: no move of it is under way. No error if none was, or if there is no such domain. */
+  cancel(instanceId: string): Promise<void>;
 }
 
 /** Errors: DriverError `notFound` (no such domain), `busy`, `unsupported`, `timeout`, `failed`. Every method has a deadline of its own. */

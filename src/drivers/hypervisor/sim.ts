@@ -43,6 +43,8 @@ const capacityDefault: HostCapacity = { cores: 16, memoryMiB: 65_536 };
 export class SimWorld {
   readonly domains = new Map<string, SimDomain>();
   readonly listeners = new Set<(event: HypervisorEvent) => void>();
+  /** Guests on their way to another machine: as with real daemons, the move goes on without the process that asked for it. */
+  readonly moves = new Map<string, { readonly cancelled: AbortController; readonly over: Promise<void> }>();
   #reachable = true;
 
   get reachable(): boolean {
@@ -103,7 +105,14 @@ class SimHypervisor implements HypervisorDriver {
     name: 'sim', kind: 'sim', bootsKernels: true, notice: 'sim: guests exist in memory only; nothing boots',
     liveMigration: true, liveMigrationNotice: undefined,
   };
-  readonly migrator: LiveMigrator = { migrate: (move, signal) => this.#migrate(move, signal) };
+  readonly migrator: LiveMigrator = {
+    migrate: (move, signal) => this.#migrate(move, signal),
+    cancel: async (instanceId) => {
+      const under = this.#world.moves.get(instanceId);
+      under?.cancelled.abort();
+      await under?.over.catch(() => undefined); // whoever asked for it is told
+    },
+  };
   readonly #options: SimOptions;
   readonly #world: SimWorld;
   readonly #own = new Set<(event: HypervisorEvent) => void>();
@@ -204,18 +213,35 @@ class SimHypervisor implements HypervisorDriver {
     for (const listener of this.#own) this.#world.listeners.delete(listener);
   }
 
+  async #migrate(move: LiveMove, signal: AbortSignal): Promise<void> {
+    const { instanceId } = move;
+    this.#domain(instanceId, 'migrate');
+    let under = this.#world.moves.get(instanceId);
+    if (under === undefined) {
+      const cancelled = new AbortController();
+      under = { cancelled, over: this.#goOver(move, cancelled.signal).finally(() => this.#world.moves.delete(instanceId)) };
+      this.#world.moves.set(instanceId, under);
+    }
+    const cancel = () => under.cancelled.abort();
+    if (signal.aborted) cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      await under.over;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
   /** Until the last moment it runs here; then, in one step, there. */
-  async #migrate({ instanceId, uri, timeoutMs, onProgress }: LiveMove, signal: AbortSignal): Promise<void> {
-    const attempted = 'migrate';
-    this.#domain(instanceId, attempted);
+  async #goOver({ instanceId, uri, timeoutMs, onProgress }: LiveMove, cancelled: AbortSignal): Promise<void> {
     const delayMs = this.#options.migrateDelayMs ?? migrateDelayMsDefault;
     onProgress({ bytesTotal: 1, bytesLeft: 1 });
-    await this.#options.clock.sleep(Math.min(delayMs, timeoutMs), signal).catch((cause: unknown) => {
+    await this.#options.clock.sleep(Math.min(delayMs, timeoutMs), cancelled).catch((cause: unknown) => {
       throw new DriverError('failed', `migrate ${instanceId}: cancelled`, { cause });
     });
     if (delayMs > timeoutMs) throw new DriverError('timeout', `migrate ${instanceId}: not done after ${timeoutMs} ms`);
-    const domain = this.#domain(instanceId, attempted);
-    if (domain.state !== 'running') throw new DriverError('busy', `migrate ${instanceId}: it is not running`);
+    const domain = this.#world.domains.get(instanceId);
+    if (domain?.state !== 'running') throw new DriverError('busy', `migrate ${instanceId}: it is not running`);
     const peer = this.#options.peers?.(uri);
     if (peer === undefined || !peer.reachable) throw new DriverError('failed', `migrate ${instanceId}: nobody answers at ${uri}`);
     for (const timer of domain.timers.splice(0)) timer.cancel();

@@ -6,6 +6,7 @@ import type { ComputeHost } from '../host.ts';
 export interface InstanceContext {
   readonly host: ComputeHost;
   readonly instance: Instance;
+  readonly operationId: string;
   readonly requestId: string;
   readonly input: Readonly<Record<string, unknown>>;
   /** Makes an image present in this host's cache, and returns its path. */

@@ -9,7 +9,7 @@ import { imagesOf, settle, type Image, type Instance } from '../../../db/instanc
 import type { DomainSpec } from '../../../drivers/hypervisor/driver.ts';
 import type { Flow, StepOutputs } from '../../../lib/flow.ts';
 import { domainUuid } from '../../../lib/ids.ts';
-import { instanceDirectory, type ComputeHost } from '../host.ts';
+import { instanceDirectory, rootDisk, rootTree, type ComputeHost } from '../host.ts';
 import { ensurePort, removePort, type InstanceContext, type Port } from './instance-context.ts';
 
 export interface Prepared {
@@ -34,7 +34,7 @@ export const runInstance: Flow<InstanceContext> = {
   ],
 };
 
-export async function prepareImages(context: InstanceContext): Promise<Prepared> {
+export async function prepareImages(context: Pick<InstanceContext, 'host' | 'instance' | 'fetchImage'>): Promise<Prepared> {
   const { instance, fetchImage } = context;
   const [machine, kernel, ramdisk] = await Promise.all([
     fetchImage(instance.imageId),
@@ -50,10 +50,14 @@ async function prepareDisk(context: InstanceContext, outputs: StepOutputs): Prom
   const directory = instanceDirectory(host, instance.id);
   const image = await machineImage(host, instance);
   await host.files.ensureDirectory(directory);
-  const format = image.format ?? 'raw';
-  if (!host.hypervisor.info.bootsKernels) return host.disk.ensureTree({ path: machine, format, directory: rootTree(directory) });
+  if (!host.hypervisor.info.bootsKernels) return host.disk.ensureTree({ path: machine, format: image.format ?? 'raw', directory: rootTree(directory) });
+  await host.disk.ensureOverlay(overlayOf(host, instance, image, machine));
+}
+
+/** The instance's root disk on its image, as it is made at first. */
+export function overlayOf(host: ComputeHost, instance: Instance, image: Image, base: string) {
   const sizeBytes = Math.max(instance.rootGiB * 2 ** 30, image.virtualSizeBytes ?? 0);
-  await host.disk.ensureOverlay({ path: rootDisk(directory), base: machine, baseFormat: format, sizeBytes });
+  return { path: rootDisk(instanceDirectory(host, instance.id)), base, baseFormat: image.format ?? 'raw', sizeBytes };
 }
 
 async function removeDisk({ host, instance }: InstanceContext): Promise<void> {
@@ -100,11 +104,8 @@ export async function unreport({ host, instance }: InstanceContext): Promise<voi
   await settle(host.db, instance, ['running'], { state: 'pending', reasonCode: null, reason: null }, host.clock.date());
 }
 
-async function machineImage(host: ComputeHost, instance: Instance): Promise<Image> {
+export async function machineImage(host: ComputeHost, instance: Instance): Promise<Image> {
   const [image] = await imagesOf(host.db, [instance.imageId]);
   if (image === undefined) throw new Error(`the image ${instance.imageId} does not exist any more`);
   return image;
 }
-
-const rootDisk = (directory: string): string => `${directory}/root.qcow2`;
-const rootTree = (directory: string): string => `${directory}/root`;

@@ -21,10 +21,12 @@ export const startInstance: Flow<InstanceContext> = {
   ],
 };
 
-async function reportStarted({ host, instance }: InstanceContext): Promise<void> {
+/** One that was only moved has been running, as its user sees it, since it was launched. */
+async function reportStarted({ host, instance, input }: InstanceContext): Promise<void> {
   const now = host.clock.date();
   const settled = await settle(host.db, instance, ['pending', 'running'], {
-    state: 'running', reasonCode: null, reason: null, hypervisor: host.hypervisor.info.kind, launchedAt: now,
+    state: 'running', reasonCode: null, reason: null, hypervisor: host.hypervisor.info.kind,
+    ...(input['moved'] === true ? {} : { launchedAt: now }),
   }, now);
   if (!settled) throw new Error('the instance is no longer this host\'s, or is to end');
 }

@@ -10,7 +10,7 @@ import {
   abortJob, domainStates, getJobInfo, getMigratableXml, getState, jobTypes, libvirtCodes, lookupByName, migrateFlags, migratePeerToPeer,
 } from './procedures.ts';
 import { connect, ConnectionLost, LibvirtError, toDriverError, type Connection } from './rpc.ts';
-import type { Session } from './session.ts';
+import type { Calls, Session } from './session.ts';
 import { socketOf, type LibvirtUri } from './uri.ts';
 import type { DomainHandle } from './xdr.ts';
 import { escapeXml } from './xml.ts';
@@ -27,10 +27,34 @@ const movesAtOnceMax = 2;
 const readMs = 10_000;
 const pollMs = 500;
 const connectMs = 10_000;
+const cancelMs = 30_000;
 
 export function createMigrator(options: MigratorOptions): LiveMigrator {
   const gate = createGate(movesAtOnceMax);
-  return { migrate: (move, signal) => gate.pass(() => migrate(options, move, signal), signal) };
+  return {
+    migrate: (move, signal) => gate.pass(() => migrate(options, move, signal), signal),
+    cancel: (instanceId) => cancel(options, instanceId),
+  };
+}
+
+async function cancel(options: MigratorOptions, instanceId: string): Promise<void> {
+  const until = options.clock.now() + cancelMs;
+  const domain = await options.session.run(`cancel the migration of ${instanceId}`, readMs, (calls) => findAny(calls, instanceId));
+  if (domain === undefined) return;
+  while (await isBusyOrGone(options, domain) === 'busy') {
+    if (options.clock.now() >= until) throw new DriverError('timeout', `cancel the migration of ${instanceId}: it goes on after ${cancelMs} ms`);
+    await abort(options, domain);
+    await options.clock.sleep(pollMs);
+  }
+}
+
+async function findAny(calls: Calls, instanceId: string): Promise<DomainHandle | undefined> {
+  try {
+    return await calls.call(lookupByName(instanceId));
+  } catch (error) {
+    if (error instanceof LibvirtError && error.code === libvirtCodes.noDomain) return undefined;
+    throw error;
+  }
 }
 
 async function migrate(options: MigratorOptions, move: LiveMove, signal: AbortSignal): Promise<void> {
@@ -74,14 +98,14 @@ const isBusy = async ({ session }: MigratorOptions, domain: DomainHandle): Promi
 /** Joins a move that an earlier start of this process began. False: the guest is not here any more. */
 async function waitForJob(options: MigratorOptions, run: Run, signal: AbortSignal): Promise<boolean> {
   options.log.info({ instance: run.move.instanceId }, 'a migration is under way already: waiting for it');
-  while (await isBusyOrGone(options, run) === 'busy') {
+  while (await isBusyOrGone(options, run.domain) === 'busy') {
     await cancelWhenDue(options, run, signal);
     await options.clock.sleep(pollMs);
   }
-  return (await isBusyOrGone(options, run)) !== 'gone';
+  return (await isBusyOrGone(options, run.domain)) !== 'gone';
 }
 
-async function isBusyOrGone(options: MigratorOptions, { domain }: Run): Promise<'busy' | 'idle' | 'gone'> {
+async function isBusyOrGone(options: MigratorOptions, domain: DomainHandle): Promise<'busy' | 'idle' | 'gone'> {
   try {
     return (await isBusy(options, domain)) ? 'busy' : 'idle';
   } catch (error) {
@@ -92,9 +116,12 @@ async function isBusyOrGone(options: MigratorOptions, { domain }: Run): Promise<
   }
 }
 
-async function cancelWhenDue(options: MigratorOptions, { move, domain, until }: Run, signal: AbortSignal): Promise<void> {
-  if (!signal.aborted && options.clock.now() < until) return;
-  await options.session.run(`cancel the migration of ${move.instanceId}`, readMs, async (calls) => {
+async function cancelWhenDue(options: MigratorOptions, { domain, until }: Run, signal: AbortSignal): Promise<void> {
+  if (signal.aborted || options.clock.now() >= until) await abort(options, domain);
+}
+
+async function abort(options: MigratorOptions, domain: DomainHandle): Promise<void> {
+  await options.session.run(`cancel the migration of ${domain.name}`, readMs, async (calls) => {
     try {
       await calls.call(abortJob(domain));
     } catch (error) {
