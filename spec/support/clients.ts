@@ -9,17 +9,20 @@ import type { RunResult } from '../../src/lib/exec.ts';
 import type { CloudProcess } from './cloud-process.ts';
 import { waitFor } from './patience.ts';
 
+/** Where clients run: a namespace, a folder for their files, and what `novarc` exports. */
+export type ClientPlace = Pick<CloudProcess, 'folder' | 'state' | 'environment' | 'run'> & { readonly host: { readonly namespace: string } };
+
 /** Debian's python: another one may be first on the path. */
 export const python = '/usr/bin/python3';
 
 /** The output of `aws SERVICE ARGS`, parsed as JSON; undefined when there is none. */
-export async function aws<T = unknown>(cloud: CloudProcess, service: 'ec2' | 's3api' | 'sts', ...args: readonly string[]): Promise<T> {
+export async function aws<T = unknown>(cloud: ClientPlace, service: 'ec2' | 's3api' | 'sts', ...args: readonly string[]): Promise<T> {
   const endpoint = cloud.environment[service === 's3api' ? 'AWS_ENDPOINT_URL_S3' : 'AWS_ENDPOINT_URL_EC2'] ?? '';
   const { stdout } = await cloud.run('/usr/bin/aws', ['--endpoint-url', endpoint, '--output', 'json', service, ...args], { timeoutMs: 150_000 });
   return (stdout.trim() === '' ? undefined : JSON.parse(stdout)) as T;
 }
 
-export function s3cmd(cloud: CloudProcess, ...args: readonly string[]): Promise<RunResult> {
+export function s3cmd(cloud: ClientPlace, ...args: readonly string[]): Promise<RunResult> {
   return cloud.run('/usr/bin/s3cmd', ['-c', join(cloud.state, 's3cfg'), '--no-progress', ...args], { timeoutMs: 120_000 });
 }
 
@@ -31,17 +34,17 @@ export interface Login {
 const sshOptions = ['BatchMode=yes', 'ConnectTimeout=3', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'ServerAliveInterval=5'];
 
 /** What the command printed, trimmed. `tries` before the guest answers are the caller's: see `untilSsh`. */
-export async function ssh(cloud: CloudProcess, { address, keyFile }: Login, command: string, timeoutMs = 20_000): Promise<string> {
+export async function ssh(cloud: ClientPlace, { address, keyFile }: Login, command: string, timeoutMs = 20_000): Promise<string> {
   const options = sshOptions.flatMap((text) => ['-o', text]);
   return (await cloud.run('ssh', ['-F', '/dev/null', '-n', ...options, '-i', keyFile, `root@${address}`, command], { timeoutMs })).stdout.trim();
 }
 
 /** The first answer of a guest that is still booting. */
-export function untilSsh(cloud: CloudProcess, login: Login, command: string, timeoutMs = 90_000): Promise<string> {
+export function untilSsh(cloud: ClientPlace, login: Login, command: string, timeoutMs = 90_000): Promise<string> {
   return waitFor(`ssh root@${login.address} ${command}`, { timeoutMs }, () => ssh(cloud, login, command));
 }
 
-export async function writeKey(cloud: CloudProcess, name: string, material: string): Promise<string> {
+export async function writeKey(cloud: ClientPlace, name: string, material: string): Promise<string> {
   const path = join(cloud.folder, `${name}.pem`);
   await writeFile(path, material, { mode: 0o600 });
   return path;
@@ -77,7 +80,7 @@ export interface AccessKey {
 }
 
 /** A boto3 session in the namespace, with the founder's key or another one. It does not retry, so that specs see every answer. */
-export function openBoto3(cloud: CloudProcess, key?: AccessKey): Boto3 {
+export function openBoto3(cloud: ClientPlace, key?: AccessKey): Boto3 {
   const own = key === undefined ? {} : { AWS_ACCESS_KEY_ID: key.accessKeyId, AWS_SECRET_ACCESS_KEY: key.secretAccessKey };
   const child = spawn('ip', ['netns', 'exec', cloud.host.namespace, python, join(import.meta.dirname, '../clients/boto3-session.py')], {
     stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, HOME: cloud.folder, ...cloud.environment, ...own },

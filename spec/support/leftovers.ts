@@ -5,7 +5,20 @@ import { join } from 'node:path';
 import { sql, type SQL } from 'drizzle-orm';
 import type { OpenDatabase } from '../../src/db/connect.ts';
 import type { CloudProcess } from './cloud-process.ts';
+import type { TestHost } from './host.ts';
+import type { Hosts } from './three-hosts.ts';
 import { waitFor } from './patience.ts';
+
+/** A host, as far as it is looked at here. */
+export interface LookedAt {
+  readonly host: Pick<TestHost, 'namespace' | 'run' | 'virsh'>;
+  readonly guests: 'qemu' | 'lxc';
+  readonly state: string;
+  /** Interfaces that the host has anyway. */
+  readonly interfaces?: readonly string[];
+  /** Addresses that the host holds itself. */
+  readonly addresses?: readonly string[];
+}
 
 export interface HostLeftovers {
   /** `virsh list --all`. */
@@ -26,6 +39,8 @@ export interface HostLeftovers {
 export interface RowLeftovers {
   readonly addresses: readonly string[];
   readonly claims: readonly string[];
+  /** Messages that were not sent. */
+  readonly outbox: readonly string[];
   readonly operations: readonly string[];
   readonly transitional: readonly string[];
   /** Terminated rows that still name something alive: a deadline. */
@@ -35,7 +50,7 @@ export interface RowLeftovers {
 const bridge = 'novact0';
 const gateway = '10.45.0.1';
 
-export async function hostLeftovers(cloud: CloudProcess): Promise<HostLeftovers> {
+export async function hostLeftovers(cloud: LookedAt): Promise<HostLeftovers> {
   const network = join(cloud.state, 'networks', bridge);
   return {
     domains: lines(await cloud.host.virsh(cloud.guests, 'list', '--all', '--name')),
@@ -48,20 +63,21 @@ export async function hostLeftovers(cloud: CloudProcess): Promise<HostLeftovers>
   };
 }
 
-async function guestAddressesInRules(cloud: CloudProcess): Promise<string[]> {
+async function guestAddressesInRules(cloud: LookedAt): Promise<string[]> {
   const { stdout } = await cloud.host.run('nft', ['list', 'ruleset']);
   const addresses = [...stdout.matchAll(/\b10\.45\.\d+\.\d+(?:\/\d+)?/g)].map(([text]) => text);
-  const macs = [...stdout.matchAll(/\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b/g)].map(([text]) => text);
-  return [...new Set([...addresses, ...macs])].filter((text) => text !== gateway && text !== '10.45.0.0/20');
+  const macs = [...stdout.matchAll(/\b02:16:3e:[0-9a-f:]{8}\b/g)].map(([text]) => text);
+  const known = new Set([gateway, '10.45.0.0/20', '02:16:3e:00:00:00', ...(cloud.addresses ?? [])]);
+  return [...new Set([...addresses, ...macs])].filter((text) => !known.has(text));
 }
 
-async function strangeInterfaces(cloud: CloudProcess): Promise<string[]> {
+async function strangeInterfaces(cloud: LookedAt): Promise<string[]> {
   const { stdout } = await cloud.host.run('ip', ['-j', 'link', 'show']);
   const links = JSON.parse(stdout) as { ifname: string }[];
-  return links.map((link) => link.ifname).filter((name) => name !== 'lo' && name !== bridge);
+  return links.map((link) => link.ifname).filter((name) => name !== 'lo' && name !== bridge && cloud.interfaces?.includes(name) !== true);
 }
 
-async function guestProcesses(cloud: CloudProcess): Promise<string[]> {
+async function guestProcesses(cloud: LookedAt): Promise<string[]> {
   const { stdout } = await cloud.host.run('ip', ['netns', 'pids', cloud.host.namespace]);
   const found: string[] = [];
   for (const pid of lines(stdout)) {
@@ -80,7 +96,8 @@ export async function rowLeftovers(database: OpenDatabase): Promise<RowLeftovers
     return rows.map((row) => Object.values(row).join(' '));
   };
   return {
-    addresses: await texts(sql`select address, instance_id from fixed_addresses where instance_id is not null`),
+    addresses: await texts(sql`select address, instance_id from fixed_addresses where instance_id is not null and instance_id not like 'host %'`),
+    outbox: await texts(sql`select mailbox, envelope from outbox`),
     claims: await texts(sql`select name, claimed_cores, claimed_memory_mib, claimed_disk_gib from hosts
       where claimed_cores <> 0 or claimed_memory_mib <> 0 or claimed_disk_gib <> 0`),
     operations: await texts(sql`select kind, resource_id, state, error from operations where state not in ('done', 'failed')`),
@@ -92,17 +109,51 @@ export async function rowLeftovers(database: OpenDatabase): Promise<RowLeftovers
 /** Passes when nothing of any instance is left, at the latest after five seconds: dnsmasq and the kernel may need a moment. */
 export async function expectNoLeftovers(cloud: CloudProcess): Promise<void> {
   const database = await cloud.openDatabase();
+  try {
+    await expectNothing(async () => ({ ...(await hostLeftovers(cloud)), ...(await rowLeftovers(database)) }));
+  } finally {
+    await database.close();
+  }
+}
+
+/** The same for all hosts of a cloud, and for the mailboxes between them. */
+export async function expectNoLeftoversOnHosts(cloud: Hosts): Promise<void> {
+  const database = await cloud.openDatabase();
+  try {
+    await expectNothing(async () => {
+      const all: Record<string, readonly string[]> = { ...(await rowLeftovers(database)), messages: await messagesLeft(cloud) };
+      for (const { name, machine, state } of cloud.hosts) {
+        const addresses = [...(await machine.run('ip', ['-4', 'address', 'show', bridge])).stdout.matchAll(/inet ([0-9.]+)/g)].flatMap(([, text]) => text ?? []);
+        const found = await hostLeftovers({ host: machine, guests: 'qemu', state, interfaces: ['management0', 'guests0'], addresses });
+        for (const [what, list] of Object.entries(found)) all[`${what} of ${name}`] = list;
+      }
+      return all;
+    });
+  } finally {
+    await database.close();
+  }
+}
+
+/** Entries that nobody has acknowledged, of any stream; and dead letters. */
+async function messagesLeft(cloud: Hosts): Promise<string[]> {
+  const streams = lines(await cloud.shared.redis('--scan', '--type', 'stream'));
+  const left: string[] = [];
+  for (const stream of streams) {
+    const length = Number(await cloud.shared.redis('XLEN', stream));
+    if (length > 0) left.push(`${stream}: ${length} ${(await cloud.shared.redis('XRANGE', stream, '-', '+', 'COUNT', '2')).slice(0, 500)}`);
+  }
+  return left;
+}
+
+async function expectNothing(look: () => Promise<Record<string, readonly string[]>>): Promise<void> {
   let found: Record<string, readonly string[]> = {};
   try {
     await waitFor('nothing is left', { timeoutMs: 5_000 }, async () => {
-      const all = { ...(await hostLeftovers(cloud)), ...(await rowLeftovers(database)) };
-      found = Object.fromEntries(Object.entries(all).filter(([, list]) => list.length > 0));
+      found = Object.fromEntries(Object.entries(await look()).filter(([, list]) => list.length > 0));
       return Object.keys(found).length === 0 ? true : undefined;
     });
   } catch (cause) {
     throw new Error(`left after everything was terminated: ${JSON.stringify(found, null, 1)}`, { cause });
-  } finally {
-    await database.close();
   }
 }
 

@@ -22,6 +22,8 @@ export interface RoleOptions {
   readonly settings: Readonly<Record<string, string>>;
   /** A network namespace to run in. */
   readonly namespace?: string | undefined;
+  /** A command that runs what follows it, in the namespace: `['nice']`. */
+  readonly wrap?: readonly string[];
   /** More of the environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** Default 60 s. */
@@ -91,11 +93,11 @@ class Role implements RoleProcess {
 
   async start(): Promise<void> {
     if (this.#child !== undefined) throw new Error(`${this.role}@${this.host} runs already`);
-    const { namespace, env, readyMsMax = 60_000 } = this.#options;
+    const { namespace, wrap = [], env, readyMsMax = 60_000 } = this.#options;
     const { command: [file, ...args], environment } = productCommand(this.role);
     const state = this.settings['NOVACT_STATE'] ?? '/';
     mkdirSync(state, { recursive: true, mode: 0o711 });
-    const [program, ...rest] = [...(namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]), file, ...args];
+    const [program, ...rest] = [...(namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]), ...wrap, file, ...args];
     const child = spawn(program ?? file, rest, {
       cwd: state, env: { ...withoutNovact(process.env), ...environment, ...this.settings, ...env }, stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -1,0 +1,293 @@
+// Several whole hosts on this machine: each a network namespace with its own state folder, libvirtd and QEMU guests; joined by a management
+// network, on which PostgreSQL, Redis and a balancer before two APIs are reached, and by a second one for the guests. The roles are
+// processes as an operator starts them. Root only.
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
+import type { RoleName } from '../../src/config/options.ts';
+import { createRun, type Run } from '../../src/lib/exec.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { up, type TestHost } from './host.ts';
+import { waitFor } from './patience.ts';
+import { prepareRole, type RoleProcess } from './role-process.ts';
+import { productCommand } from './product-command.ts';
+import { startSharedServers, type SharedServers } from './three-hosts-services.ts';
+
+export interface Host {
+  /** `h1`: its name in the cloud. */
+  readonly name: string;
+  readonly address: string;
+  readonly machine: TestHost;
+  readonly state: string;
+  readonly roles: ReadonlyMap<RoleName, RoleProcess>;
+  /** A command in its namespace, with the clients' environment. */
+  readonly run: Run;
+  /** Its roles and guests end at once and its network is gone, as when somebody pulls the plug. */
+  pullPlug(): Promise<void>;
+  /** Network and daemon are there again, and its roles start. */
+  plugIn(): Promise<void>;
+}
+
+export interface Hosts {
+  readonly hosts: readonly Host[];
+  /** Where the clients are: on the first host. As clients.ts wants it. */
+  readonly host: { readonly namespace: string };
+  readonly folder: string;
+  readonly state: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly run: Run;
+  readonly shared: SharedServers;
+  named(name: string): Host;
+  /** `novact ARGS` on the first host. */
+  novact(...args: readonly string[]): Promise<string>;
+  openDatabase(): Promise<OpenDatabase>;
+  /** The last lines of every role, for failures. */
+  tail(): string;
+  down(): Promise<void>;
+}
+
+export interface HostsOptions {
+  /** Default 3. */
+  readonly count?: number;
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** The roles of each host: the first two have the API and the scheduler, the first one the objects. */
+const rolesOf = (index: number): readonly RoleName[] => [
+  ...(index === 0 ? ['objectstore' as const] : []), ...(index < 2 ? ['scheduler' as const, 'api' as const] : []), 'network', 'compute',
+];
+
+const root = createRun({ log: silentLog });
+const management = '192.168.77';
+
+/** `name` begins every namespace and folder: at most eight characters, unlike that of any other spec. */
+export async function startHosts(name: string, options: HostsOptions = {}): Promise<Hosts> {
+  const cloud = new ThreeHosts(name, options);
+  await cloud.down();
+  try {
+    await cloud.start();
+    return cloud;
+  } catch (error) {
+    const said = cloud.tail();
+    await cloud.down();
+    throw new Error(`the hosts did not start\n${said}`, { cause: error });
+  }
+}
+
+class ThreeHosts implements Hosts {
+  readonly folder: string;
+  readonly #name: string;
+  readonly #fabric: string;
+  readonly #options: HostsOptions;
+  readonly #count: number;
+  hosts: OneHost[] = [];
+  environment: Record<string, string> = {};
+  #shared: SharedServers | undefined;
+
+  constructor(name: string, options: HostsOptions) {
+    this.#name = name;
+    this.#fabric = `${name}-net`;
+    this.folder = `/tmp/${name}`;
+    this.#options = options;
+    this.#count = options.count ?? 3;
+  }
+
+  get shared(): SharedServers {
+    if (this.#shared === undefined) throw new Error('the servers do not run');
+    return this.#shared;
+  }
+
+  get host(): { namespace: string } {
+    return this.#first.machine;
+  }
+
+  get state(): string {
+    return this.#first.state;
+  }
+
+  get #first(): OneHost {
+    return this.named('h1');
+  }
+
+  readonly run: Run = (command, args, options) => this.#first.run(command, args, options);
+
+  named(name: string): OneHost {
+    const host = this.hosts.find((one) => one.name === name);
+    if (host === undefined) throw new Error(`there is no host ${name}`);
+    return host;
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.folder, { recursive: true, mode: 0o755 });
+    await makeFabric(this.#fabric);
+    const masterKey = join(this.folder, 'master.key');
+    await writeFile(masterKey, randomBytes(32), { mode: 0o600 });
+    const numbers = Array.from({ length: this.#count }, (_, index) => index + 1);
+    const apis = numbers.slice(0, 2).map((number) => `${management}.${10 + number}:8773`);
+    const machines = await Promise.all(numbers.map((number) => up(`${this.#name}-h${number}`)));
+    for (const [index, machine] of machines.entries()) await connectHost(this.#fabric, machine.namespace, index + 1);
+    this.#shared = await startSharedServers({ namespace: this.#fabric, folder: this.folder, address: `${management}.254`, network: `${management}.0/24`, apis });
+    const settings = {
+      NOVACT_DATABASE_URL: this.shared.databaseUrl, NOVACT_REDIS_URL: this.shared.redisUrl, NOVACT_MASTER_KEY: masterKey,
+      NOVACT_EC2_URL: `http://${management}.254:8773`, NOVACT_S3_URL: `http://${management}.11:3333`, NOVACT_FLAT_INTERFACE: 'guests0',
+      NOVACT_MEMORY_RESERVED_MIB: '0', NOVACT_DISK_RESERVED_GIB: '0', NOVACT_LOG_LEVEL: 'info', ...this.#options.settings,
+    };
+    for (const [index, machine] of machines.entries()) {
+      this.hosts.push(await OneHost.prepare({ fabric: this.#fabric, machine, number: index + 1, folder: this.folder, settings, environment: () => this.environment }));
+    }
+    await this.#startRoles();
+    this.environment = { ...parseNovarc(await readFile(join(this.state, 'novarc'), 'utf8')), HOME: this.folder };
+  }
+
+  /** The first host alone, because it makes the cloud; the others at once. */
+  async #startRoles(): Promise<void> {
+    const [first, ...others] = this.hosts;
+    await first?.startRoles();
+    await Promise.all(others.map((host) => host.startRoles()));
+  }
+
+  async novact(...args: readonly string[]): Promise<string> {
+    const { command: [program, ...rest], environment } = productCommand();
+    const role = this.#first.roles.get('api') ?? this.#first.roles.get('compute');
+    const { stdout } = await this.#first.machine.run(program, [...rest, ...args], { env: { ...environment, ...role?.settings }, timeoutMs: 60_000 });
+    return stdout;
+  }
+
+  /** Through the socket in its folder, because this process is not on the management network. */
+  openDatabase(): Promise<OpenDatabase> {
+    return openDatabase(this.shared.localDatabaseUrl, { connectionsMax: 2 });
+  }
+
+  tail(): string {
+    const all = this.hosts.flatMap((host) => [...host.roles.values()]);
+    return all.map((role) => `--- ${role.role}@${role.host}\n${role.output().split('\n').slice(-25).join('\n')}`).join('\n');
+  }
+
+  async down(): Promise<void> {
+    await Promise.all(this.hosts.flatMap((host) => [...host.roles.values()].map((role) => role.kill9())));
+    await Promise.all(Array.from({ length: this.#count }, async (_, index) => root(hostUp, ['down', `${this.#name}-h${index + 1}`, hostFolder(this.#name, index + 1)], { timeoutMs: 60_000 })));
+    await this.#shared?.close();
+    await endNamespace(this.#fabric);
+    await waitFor(`${this.folder} can be removed`, { timeoutMs: 10_000 }, async () => {
+      await rm(this.folder, { recursive: true, force: true });
+      return true;
+    });
+  }
+}
+
+const hostUp = join(import.meta.dirname, 'host-up.sh');
+const hostFolder = (name: string, number: number): string => `/tmp/novact-host-${name}-h${number}`;
+
+interface Prepared {
+  readonly fabric: string;
+  readonly machine: TestHost;
+  readonly number: number;
+  readonly folder: string;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly environment: () => Readonly<Record<string, string>>;
+}
+
+class OneHost implements Host {
+  readonly name: string;
+  readonly address: string;
+  readonly state: string;
+  readonly machine: TestHost;
+  readonly roles = new Map<RoleName, RoleProcess>();
+  readonly #of: Prepared;
+
+  private constructor(of: Prepared) {
+    this.#of = of;
+    this.machine = of.machine;
+    this.name = `h${of.number}`;
+    this.address = `${management}.${10 + of.number}`;
+    this.state = join(of.folder, this.name);
+  }
+
+  static async prepare(of: Prepared): Promise<OneHost> {
+    const host = new OneHost(of);
+    const settings = {
+      ...of.settings, NOVACT_STATE: host.state, NOVACT_ADDRESS: host.address, NOVACT_BIND: host.address, NOVACT_API_PORT: '8773', NOVACT_S3_PORT: '3333',
+      NOVACT_METADATA_PORT: '8775', NOVACT_LIBVIRT_URI: 'qemu:///system', NOVACT_LIBVIRT_SOCKET: of.machine.socket,
+    };
+    await host.#newBoot();
+    // A machine that was restarted has another boot id; what lives in the namespaces of one kernel has to pretend.
+    const wrap = ['unshare', '-m', '--propagation', 'private', 'sh', '-c', `mount --bind ${host.#bootId} /proc/sys/kernel/random/boot_id && exec "$@"`, 'sh'];
+    for (const role of rolesOf(of.number - 1)) {
+      host.roles.set(role, await prepareRole({ role, host: host.name, namespace: of.machine.namespace, wrap, settings }));
+    }
+    return host;
+  }
+
+  readonly run: Run = (command, args, options = {}) =>
+    this.machine.run(command, args, { cwd: this.#of.folder, ...options, env: { ...this.#of.environment(), ...options.env } });
+
+  get #bootId(): string {
+    return join(this.#of.folder, `${this.name}.boot-id`);
+  }
+
+  #newBoot(): Promise<void> {
+    return writeFile(this.#bootId, `${randomUUID()}\n`);
+  }
+
+  async startRoles(): Promise<void> {
+    for (const role of this.roles.values()) await role.start();
+  }
+
+  async pullPlug(): Promise<void> {
+    // Nothing of the host is heard from this moment on; only then it ends, so that no one can say goodbye.
+    for (const link of ['management0', 'guests0']) await this.machine.run('ip', ['link', 'set', link, 'down']);
+    await Promise.all([...this.roles.values()].map((role) => role.kill9()));
+    await this.machine.killLibvirtd();
+    const { stdout } = await root('ip', ['netns', 'pids', this.machine.namespace]);
+    for (const pid of stdout.split('\n').filter((line) => line !== '')) await root('kill', ['-9', pid], { okCodes: [0, 1] });
+    // What lives in the kernel only does not survive either.
+    for (const table of ['inet', 'bridge']) await this.machine.run('nft', ['delete', 'table', table, 'novact'], { okCodes: [0, 1] });
+    await this.machine.run('ip', ['link', 'delete', 'novact0'], { okCodes: [0, 1] });
+    await rm(join(this.machine.directory, 'run'), { recursive: true, force: true });
+  }
+
+  async plugIn(): Promise<void> {
+    for (const link of ['management0', 'guests0']) await this.machine.run('ip', ['link', 'set', link, 'up']);
+    await this.machine.run('ip', ['route', 'replace', 'default', 'via', `${management}.254`]);
+    await this.#newBoot();
+    await this.machine.startLibvirtd();
+    await this.startRoles();
+  }
+}
+
+/** Two bridges that nobody has an address on but the shared servers. */
+async function makeFabric(namespace: string): Promise<void> {
+  await root('ip', ['netns', 'add', namespace]);
+  const run = createRun({ log: silentLog, networkNamespace: namespace });
+  await run('ip', ['link', 'set', 'lo', 'up']);
+  for (const bridge of ['management', 'guests']) {
+    await run('ip', ['link', 'add', bridge, 'type', 'bridge', 'forward_delay', '0']);
+    await run('ip', ['link', 'set', bridge, 'up']);
+  }
+  await run('ip', ['address', 'add', `${management}.254/24`, 'dev', 'management']);
+}
+
+async function connectHost(fabric: string, namespace: string, number: number): Promise<void> {
+  const run = createRun({ log: silentLog, networkNamespace: namespace });
+  for (const network of ['management', 'guests']) {
+    const plug = `${network.slice(0, 5)}${number}`;
+    await root('ip', ['-n', namespace, 'link', 'add', `${network}0`, 'type', 'veth', 'peer', 'name', plug, 'netns', fabric]);
+    await root('ip', ['-n', fabric, 'link', 'set', plug, 'master', network, 'up']);
+  }
+  await run('ip', ['address', 'add', `${management}.${10 + number}/24`, 'dev', 'management0']);
+  await run('ip', ['link', 'set', 'management0', 'up']);
+  await run('ip', ['route', 'add', 'default', 'via', `${management}.254`]);
+}
+
+async function endNamespace(namespace: string): Promise<void> {
+  const { stdout } = await root('ip', ['netns', 'pids', namespace], { okCodes: [0, 1, 255] });
+  for (const pid of stdout.split('\n').filter((line) => line !== '')) await root('kill', ['-9', pid], { okCodes: [0, 1] });
+  await root('ip', ['netns', 'delete', namespace], { okCodes: [0, 1] });
+}
+
+/** As a POSIX shell would read it. */
+function parseNovarc(text: string): Record<string, string> {
+  const lines = [...text.matchAll(/^export ([A-Z0-9_]+)=(.*)$/gm)];
+  return Object.fromEntries(lines.map(([, name = '', value = '']) => [name, value.replace(/^'(.*)'$/, '$1').replaceAll("'\\''", "'")]));
+}
