@@ -13,6 +13,7 @@ import { systemClock } from '../lib/clock.ts';
 import { SetupError } from '../lib/errors.ts';
 import { acquireLock, LockHeld, type Lock } from '../lib/lock.ts';
 import type { Db } from './db.ts';
+import { preparingHot } from './prepared.ts';
 import * as schema from './schema/all.ts';
 import { watchedSocket, type SocketTarget } from './watched-socket.ts';
 
@@ -83,7 +84,7 @@ async function lockPglite(directory: string): Promise<Lock> {
 
 async function openPostgres(url: string, options: OpenOptions): Promise<OpenDatabase> {
   await migrateUnderLock(url);
-  const client = connectPostgres(url, options.connectionsMax ?? 10);
+  const client = preparingHot(connectPostgres(url, options.connectionsMax ?? 10));
   return { db: drizzlePostgres(client, { schema }) as unknown as Db, kind: 'postgres', close: () => client.end({ timeout: 5 }) };
 }
 
