@@ -1,5 +1,6 @@
 // Puts an instance on its network, and takes it off. The database says what should be; bridge, DHCP and rules of this host follow from it.
-import { claimAddress, dhcpHostsOfNetwork, hostsNamingGroupsOf, portOfInstance, releaseAddress } from '../../db/networks.ts';
+import { claimPort, releasePort } from '../../db/instance-ports.ts';
+import { dhcpHostsOfNetwork, hostsNamingGroupsOf, portOfInstance } from '../../db/networks.ts';
 import { DriverError } from '../../lib/errors.ts';
 import { ensured } from './coalesce.ts';
 import type { NetworkTree } from './actor.ts';
@@ -16,7 +17,8 @@ export interface PortAnswer {
 export async function ensurePort(host: NetworkHost, tree: NetworkTree, instanceId: string): Promise<PortAnswer> {
   const [network] = host.networks;
   if (network === undefined) throw new DriverError('unsupported', `host ${host.name} has no network`);
-  const claimed = await claimAddress(host.db, { networkId: network.id, instanceId, now: host.clock.date() });
+  const claimed = await claimPort(host.db, { networkId: network.id, instanceId, host: host.name, now: host.clock.date() });
+  if (claimed === 'elsewhere') throw new DriverError('notFound', `the instance ${instanceId} is not on ${host.name}, or is to end`);
   if (claimed === undefined) throw new DriverError('failed', `no free address in ${network.cidr}`);
   await Promise.all([ensureBoth(host, tree, network.id), tellOthers(host, instanceId)]);
   const port = await portOfInstance(host.db, instanceId);
@@ -24,14 +26,14 @@ export async function ensurePort(host: NetworkHost, tree: NetworkTree, instanceI
   return { bridge: network.bridge, tap: port.tap, mac: port.mac, address: port.address };
 }
 
-/** The address is free, and its lease is ended, when this returns. */
+/** The address is free, and its lease is ended, when this returns; of an instance that lives elsewhere by now nothing is left here. */
 export async function removePort(host: NetworkHost, tree: NetworkTree, instanceId: string): Promise<void> {
   const port = await portOfInstance(host.db, instanceId);
   if (port === undefined) return;
   const network = host.networks.find((candidate) => candidate.id === port.networkId);
   // The lease ends before the address is free: a new owner must not meet the old lease.
   if (network !== undefined) await host.driver.releaseLease(network, { mac: port.mac, address: port.address, hostname: instanceId });
-  await releaseAddress(host.db, instanceId, host.clock.date());
+  await releasePort(host.db, { instanceId, host: host.name, now: host.clock.date() });
   await Promise.all([network === undefined ? null : ensureBoth(host, tree, network.id), tellOthers(host, instanceId)]);
 }
 
