@@ -124,7 +124,7 @@ export async function expectNoLeftoversOnHosts(cloud: Hosts): Promise<void> {
       const all: Record<string, readonly string[]> = { ...(await rowLeftovers(database)), messages: await messagesLeft(cloud) };
       for (const { name, machine, state } of cloud.hosts) {
         const addresses = [...(await machine.run('ip', ['-4', 'address', 'show', bridge])).stdout.matchAll(/inet ([0-9.]+)/g)].flatMap(([, text]) => text ?? []);
-        const found = await hostLeftovers({ host: machine, guests: 'qemu', state, interfaces: ['management0', 'guests0'], addresses });
+        const found = await hostLeftovers({ host: machine, guests: cloud.guests, state, interfaces: ['management0', 'guests0'], addresses });
         for (const [what, list] of Object.entries(found)) all[`${what} of ${name}`] = list;
       }
       return all;
@@ -136,11 +136,11 @@ export async function expectNoLeftoversOnHosts(cloud: Hosts): Promise<void> {
 
 /** Entries that nobody has acknowledged, of any stream; and dead letters. */
 async function messagesLeft(cloud: Hosts): Promise<string[]> {
-  const streams = lines(await cloud.shared.redis('--scan', '--type', 'stream'));
+  const streams = lines(await cloud.shared.redisCommand('--scan', '--type', 'stream'));
   const left: string[] = [];
   for (const stream of streams) {
-    const length = Number(await cloud.shared.redis('XLEN', stream));
-    if (length > 0) left.push(`${stream}: ${length} ${(await cloud.shared.redis('XRANGE', stream, '-', '+', 'COUNT', '2')).slice(0, 500)}`);
+    const length = Number(await cloud.shared.redisCommand('XLEN', stream));
+    if (length > 0) left.push(`${stream}: ${length} ${(await cloud.shared.redisCommand('XRANGE', stream, '-', '+', 'COUNT', '2')).slice(0, 500)}`);
   }
   return left;
 }

@@ -8,12 +8,24 @@ import { createRun } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { waitFor } from './patience.ts';
 
+/** A server that can be treated as badly as a server is. */
+export interface Server {
+  /** Resolves when it has ended. PostgreSQL takes SIGQUIT for `immediate`. */
+  kill(signal: NodeJS.Signals): Promise<void>;
+  /** Resolves when it answers. No error if it runs. */
+  start(): Promise<void>;
+  pause(): void;
+  resume(): void;
+}
+
 export interface SharedServers {
   readonly databaseUrl: string;
   /** The same database for whoever is not on that network. */
   readonly localDatabaseUrl: string;
   readonly redisUrl: string;
-  redis(...words: readonly string[]): Promise<string>;
+  readonly postgres: Server;
+  readonly redis: Server;
+  redisCommand(...words: readonly string[]): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -31,47 +43,96 @@ const readyMsMax = 20_000;
 
 export async function startSharedServers(options: SharedServersOptions): Promise<SharedServers> {
   const { namespace, folder, address } = options;
-  const run = createRun({ log: silentLog, networkNamespace: namespace });
-  const children: ChildProcess[] = [];
-  const start = (command: string, ...args: readonly string[]): void => {
-    const child = spawn('ip', ['netns', 'exec', namespace, command, ...args], { stdio: 'ignore' });
-    children.push(child);
-    process.once('exit', () => child.kill('SIGKILL'));
-  };
   const secret = randomBytes(12).toString('hex');
-  const postgres = join(folder, 'postgres');
-  await preparePostgres(postgres, secret, options);
-  const asPostgres = ['--reuid', 'postgres', '--regid', 'postgres', '--clear-groups'] as const;
-  start('setpriv', ...asPostgres, join(await programs(), 'postgres'), '-D', join(postgres, 'data'));
-
-  const redis = join(folder, 'redis');
-  await mkdir(redis);
-  await writeFile(join(redis, 'redis.conf'), [
-    `bind ${address}`, 'port 6379', `dir ${redis}`, `requirepass ${secret}`, 'save ""', 'appendonly yes', 'appendfsync everysec', `logfile ${redis}/redis.log`,
-    'maxmemory-policy noeviction', '',
-  ].join('\n'), { mode: 0o600 });
-  start('redis-server', join(redis, 'redis.conf'));
-  const command = async (...words: readonly string[]) =>
+  const run = createRun({ log: silentLog, networkNamespace: namespace });
+  const redisCommand = async (...words: readonly string[]) =>
     (await run('redis-cli', ['-h', address, '--raw', ...words], { env: { REDISCLI_AUTH: secret } })).stdout.trimEnd();
-  start(process.execPath, join(import.meta.dirname, 'tcp-balancer.mjs'), `${address}:8773`, ...options.apis);
-
-  const psql = (...args: readonly string[]) => run('setpriv', [...asPostgres, 'psql', '-qAt', '-h', postgres, '-U', 'novact', '-d', 'postgres', ...args]);
-  await waitFor('PostgreSQL answers', { timeoutMs: readyMsMax, pollMs: 50 }, () => psql('-c', 'select 1'));
-  await psql('-c', 'create database novact');
-  await waitFor('Redis answers', { timeoutMs: readyMsMax, pollMs: 50 }, async () => ((await command('PING')) === 'PONG' ? true : undefined));
+  const socket = join(folder, 'postgres');
+  const psql = (command: string) => run('setpriv', [...asPostgres, 'psql', '-qAt', '-h', socket, '-U', 'novact', '-d', 'postgres', '-c', command]);
+  await preparePostgres(socket, secret, options);
+  const postgres = new Process([...inside(namespace), 'setpriv', ...asPostgres, join(await programs(), 'postgres'), '-D', join(socket, 'data')], () => psql('select 1'));
+  const redis = new Process([...inside(namespace), 'redis-server', await prepareRedis(join(folder, 'redis'), secret, address)], async () => {
+    if ((await redisCommand('PING')) !== 'PONG') throw new Error('it answers, but not with PONG');
+  });
+  const balancer = new Process([...inside(namespace), process.execPath, join(import.meta.dirname, 'tcp-balancer.mjs'), `${address}:8773`, ...options.apis]);
+  await Promise.all([postgres, redis, balancer].map((server) => server.start()));
+  await psql('create database novact');
   return {
     databaseUrl: `postgres://novact:${secret}@${address}/novact`,
-    localDatabaseUrl: `postgres://novact:${secret}@localhost/novact?host=${encodeURIComponent(postgres)}`,
+    localDatabaseUrl: `postgres://novact:${secret}@localhost/novact?host=${encodeURIComponent(socket)}`,
     redisUrl: `redis://:${secret}@${address}:6379`,
-    redis: command,
+    postgres, redis, redisCommand,
     async close() {
-      await Promise.all(children.map((child) => new Promise((resolve) => {
-        if (child.exitCode !== null || child.signalCode !== null) return resolve(undefined);
-        child.once('exit', resolve);
-        child.kill('SIGKILL');
-      })));
+      await Promise.all([postgres.kill('SIGQUIT'), redis.kill('SIGKILL'), balancer.kill('SIGKILL')]);
     },
   };
+}
+
+const asPostgres = ['--reuid', 'postgres', '--regid', 'postgres', '--clear-groups'] as const;
+const inside = (namespace: string): string[] => ['ip', 'netns', 'exec', namespace];
+
+/** What is left of them when this process ends is killed. */
+const living = new Set<ChildProcess>();
+process.once('exit', () => living.forEach((child) => child.kill('SIGKILL')));
+
+/** Every program of the command becomes the next one, so that the child is the server itself. */
+class Process implements Server {
+  readonly #command: readonly string[];
+  readonly #answers: () => Promise<unknown>;
+  #child: ChildProcess | undefined;
+  #ended: Promise<void> = Promise.resolve();
+
+  constructor(command: readonly string[], answers: () => Promise<unknown> = async () => undefined) {
+    this.#command = command;
+    this.#answers = answers;
+  }
+
+  async start(): Promise<void> {
+    if (this.#child === undefined) this.#spawn();
+    await waitFor(`${this.#command.join(' ')} answers`, { timeoutMs: readyMsMax, pollMs: 50 }, async () => {
+      if (this.#child === undefined) throw new Error('it ended');
+      await this.#answers();
+      return true;
+    });
+  }
+
+  async kill(signal: NodeJS.Signals): Promise<void> {
+    this.resume();
+    this.#child?.kill(signal);
+    await this.#ended;
+  }
+
+  pause(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  #spawn(): void {
+    const [program = '', ...args] = this.#command;
+    const child = spawn(program, args, { stdio: 'ignore' });
+    this.#child = child;
+    living.add(child);
+    this.#ended = new Promise((resolve) => {
+      child.once('exit', () => {
+        living.delete(child);
+        this.#child = undefined;
+        resolve();
+      });
+    });
+  }
+}
+
+async function prepareRedis(folder: string, secret: string, address: string): Promise<string> {
+  await mkdir(folder);
+  const file = join(folder, 'redis.conf');
+  await writeFile(file, [
+    `bind ${address}`, 'port 6379', `dir ${folder}`, `requirepass ${secret}`, 'save ""', 'appendonly yes', 'appendfsync everysec', `logfile ${folder}/redis.log`,
+    'maxmemory-policy noeviction', 'enable-debug-command local', '',
+  ].join('\n'), { mode: 0o600 });
+  return file;
 }
 
 async function programs(): Promise<string> {

@@ -31,6 +31,7 @@ export interface Host {
 
 export interface Hosts {
   readonly hosts: readonly Host[];
+  readonly guests: 'qemu' | 'lxc';
   /** Where the clients are: on the first host. As clients.ts wants it. */
   readonly host: { readonly namespace: string };
   readonly folder: string;
@@ -38,6 +39,8 @@ export interface Hosts {
   readonly environment: Readonly<Record<string, string>>;
   readonly run: Run;
   readonly shared: SharedServers;
+  /** The settings of the first host, for `novact`. */
+  readonly operator: Readonly<Record<string, string>>;
   named(name: string): Host;
   /** `novact ARGS` on the first host. */
   novact(...args: readonly string[]): Promise<string>;
@@ -48,6 +51,8 @@ export interface Hosts {
 }
 
 export interface HostsOptions {
+  /** Default `qemu`. */
+  readonly guests?: 'qemu' | 'lxc';
   /** Default 3. */
   readonly count?: number;
   readonly settings?: Readonly<Record<string, string>>;
@@ -77,6 +82,7 @@ export async function startHosts(name: string, options: HostsOptions = {}): Prom
 
 class ThreeHosts implements Hosts {
   readonly folder: string;
+  readonly guests: 'qemu' | 'lxc';
   readonly #name: string;
   readonly #fabric: string;
   readonly #options: HostsOptions;
@@ -90,6 +96,7 @@ class ThreeHosts implements Hosts {
     this.#fabric = `${name}-net`;
     this.folder = `/tmp/${name}`;
     this.#options = options;
+    this.guests = options.guests ?? 'qemu';
     this.#count = options.count ?? 3;
   }
 
@@ -131,7 +138,7 @@ class ThreeHosts implements Hosts {
     const settings = {
       NOVACT_DATABASE_URL: this.shared.databaseUrl, NOVACT_REDIS_URL: this.shared.redisUrl, NOVACT_MASTER_KEY: masterKey,
       NOVACT_EC2_URL: `http://${management}.254:8773`, NOVACT_S3_URL: `http://${management}.11:3333`, NOVACT_FLAT_INTERFACE: 'guests0',
-      NOVACT_MEMORY_RESERVED_MIB: '0', NOVACT_DISK_RESERVED_GIB: '0', NOVACT_LOG_LEVEL: 'info', ...this.#options.settings,
+      NOVACT_MEMORY_RESERVED_MIB: '0', NOVACT_DISK_RESERVED_GIB: '0', NOVACT_LOG_LEVEL: 'info', NOVACT_LIBVIRT_URI: `${this.guests}:///system`, ...this.#options.settings,
     };
     for (const [index, machine] of machines.entries()) {
       this.hosts.push(await OneHost.prepare({ fabric: this.#fabric, machine, number: index + 1, folder: this.folder, settings, environment: () => this.environment }));
@@ -147,10 +154,13 @@ class ThreeHosts implements Hosts {
     await Promise.all(others.map((host) => host.startRoles()));
   }
 
+  get operator(): Readonly<Record<string, string>> {
+    return this.#first.roles.get('api')?.settings ?? {};
+  }
+
   async novact(...args: readonly string[]): Promise<string> {
     const { command: [program, ...rest], environment } = productCommand();
-    const role = this.#first.roles.get('api') ?? this.#first.roles.get('compute');
-    const { stdout } = await this.#first.machine.run(program, [...rest, ...args], { env: { ...environment, ...role?.settings }, timeoutMs: 60_000 });
+    const { stdout } = await this.#first.machine.run(program, [...rest, ...args], { env: { ...environment, ...this.operator }, timeoutMs: 60_000 });
     return stdout;
   }
 
@@ -208,7 +218,7 @@ class OneHost implements Host {
     const host = new OneHost(of);
     const settings = {
       ...of.settings, NOVACT_STATE: host.state, NOVACT_ADDRESS: host.address, NOVACT_BIND: host.address, NOVACT_API_PORT: '8773', NOVACT_S3_PORT: '3333',
-      NOVACT_METADATA_PORT: '8775', NOVACT_LIBVIRT_URI: 'qemu:///system', NOVACT_LIBVIRT_SOCKET: of.machine.socket,
+      NOVACT_METADATA_PORT: '8775', NOVACT_LIBVIRT_SOCKET: of.machine.socket,
     };
     await host.#newBoot();
     // A machine that was restarted has another boot id; what lives in the namespaces of one kernel has to pretend.
