@@ -51,15 +51,15 @@ describe('D5 while PostgreSQL is away', () => {
   const describeInstances = (by: Dispatcher = dispatcher) =>
     by.dispatch(requestOf({ method: 'POST', target: '/', body: 'Action=DescribeInstances&Version=2016-11-15' }), 'request-1');
 
-  it('the API answers 503 Unavailable within a second or two each time, twenty at once, and 200 as soon as it is back', async () => {
+  it('the API answers 503 Unavailable within a second, a hundred at once, and 200 as soon as it is back', async () => {
     expect((await describeInstances()).status).toBe(200);
     await server.stop();
     const startedAt = performance.now();
-    const answers = await Promise.all(Array.from({ length: 20 }, () => describeInstances()));
-    expect(answers.map((answer) => answer.status)).toEqual(Array.from({ length: 20 }, () => 503));
+    const answers = await Promise.all(Array.from({ length: 100 }, () => describeInstances()));
+    expect(answers.map((answer) => answer.status)).toEqual(Array.from({ length: 100 }, () => 503));
     expect(answers[0]?.body).toContain('<Code>Unavailable</Code>');
     expect((await describeInstances()).status).toBe(503);
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    expect(performance.now() - startedAt).toBeLessThan(2_500);
     await server.start();
     await waitUntil('the API to answer again', { timeoutMs: 5_000, pollMs: 50 }, async () => (await describeInstances()).status === 200);
   });
