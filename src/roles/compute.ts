@@ -15,6 +15,7 @@ import { computeProtocol } from '../messages/compute.ts';
 import { endpointsOf } from '../config/settings.ts';
 import { bootId, keep, serviceOf, type Foundation } from './foundation.ts';
 import type { SystemKey } from './founding.ts';
+import { startMoves } from './moves.ts';
 
 const limits = {
   shutdownMs: 60_000,
@@ -39,6 +40,7 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
   await files.ensureDirectory(paths.images);
   const { hostRestarted } = await announce(foundation, drivers.hypervisor, files);
   const epoch = await takeEpoch(db, { host: settings.host, role: 'compute' }, clock.date());
+  const moves = await startMoves(foundation);
   const host: ComputeHost = {
     name: settings.host, cloudId, db, clock, log, system, transport, relay, files,
     hypervisor: drivers.hypervisor,
@@ -47,6 +49,7 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
     owner: { name: `compute@${settings.host}`, epoch },
     paths: { instances: paths.instances, images: paths.images },
     limits: { ...limits, imageCacheBytesMax: settings.imageCacheGiB * 2 ** 30 },
+    ...(moves === undefined ? {} : { moves }),
   };
   const ref = system.spawn(computeActor, 'compute', { host, hostRestarted });
   await keep(foundation, transport.serve({ role: 'compute', host: settings.host }, computeProtocol, computeHandlers(host, ref), { service: serviceOf(foundation, epoch) }));

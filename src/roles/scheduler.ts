@@ -4,6 +4,7 @@ import { schedulerActor } from '../actors/scheduler/actor.ts';
 import { policies } from '../actors/scheduler/policies/index.ts';
 import { schedulerProtocol } from '../messages/scheduler.ts';
 import { keep, type Foundation } from './foundation.ts';
+import { overcommitOf } from './overcommit.ts';
 
 const placementsMax = 3;
 
@@ -16,7 +17,7 @@ export async function startScheduler(foundation: Foundation): Promise<void> {
       db, directory, relay, clock, placementsMax,
       log: log.child({ role: 'scheduler' }),
       policy: policies[settings.scheduler],
-      overcommit: { cores: settings.coresRatio, memory: 1, disk: 1 },
+      overcommit: overcommitOf(settings),
       random: Math.random,
     },
   });
