@@ -66,7 +66,7 @@ export async function connectOps(settings: Settings): Promise<OpsClient> {
       return owner.role === undefined ? rows : rows.map((row) => ({ ...row, path: `/${owner.role}-${owner.holder.pid}${row.path}` }));
     }))).flat(),
     explain: (id) => firstThatAnswers(owners, (owner) => ask(owner, `/explain/${encodeURIComponent(id)}`) as Promise<Explanation | undefined>),
-    manage: (request) => firstThatAnswers(owners, (owner) => ask(owner, '/manage', request) as Promise<ManageAnswer>),
+    manage: (wanted) => firstThatAnswers(owners, (owner) => ask(owner, '/manage', wanted) as Promise<ManageAnswer>),
   };
 }
 

@@ -98,9 +98,9 @@ async function manage(context: Context, options: OpsOptions): Promise<void> {
   const request = manageRequest.safeParse(await readJson(context));
   if (!request.success) return refuse(context, 400, 'a category, a verb and args are needed, as JSON');
   const { category, verb } = request.data;
-  const answer = await source.manage(request.data);
-  options.log.info({ category, verb, outcome: answer.outcome }, 'manage');
-  context.body = answer;
+  const done = await source.manage(request.data);
+  options.log.info({ category, verb, outcome: done.outcome }, 'manage');
+  context.body = done;
 }
 
 /** Undefined for what is too long or no JSON. */
