@@ -71,7 +71,10 @@ export async function createEc2Lab(options: Parameters<typeof createEc2World>[0]
     seen.push({ to, verb, body });
   };
   const { transport } = world;
-  await transport.serve({ role: 'scheduler' }, schedulerProtocol, { placeInstance: note('scheduler', 'placeInstance') });
+  await transport.serve({ role: 'scheduler' }, schedulerProtocol, {
+    placeInstance: note('scheduler', 'placeInstance'), performOperation: note('scheduler', 'performOperation'),
+    operationEnded: note('scheduler', 'operationEnded'),
+  });
   await transport.serve({ role: 'objectstore' }, objectstoreProtocol, { performOperation: note('objectstore', 'performOperation') });
   const unasked = () => Promise.reject(new Error('nobody asks this'));
   const unaskedMoves = { prepareIncoming: unasked, receiveIncoming: unasked, forgetIncoming: unasked, incomingState: unasked };
