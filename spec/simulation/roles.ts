@@ -10,7 +10,7 @@ import { ensurePort, leavePort, removePort } from '../../src/actors/network/port
 import { startRelay } from '../../src/actors/operations/relay.ts';
 import type { ActorSystem } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
-import { schedulerActor } from '../../src/actors/scheduler/actor.ts';
+import { schedulerActor, schedulerHandlers } from '../../src/actors/scheduler/actor.ts';
 import { policies } from '../../src/actors/scheduler/policies/index.ts';
 import type { Principal } from '../../src/auth/principal.ts';
 import type { Db } from '../../src/db/db.ts';
@@ -63,11 +63,12 @@ interface Foundation {
   readonly transport: Transport;
   readonly directory: Directory;
   readonly system: ActorSystem;
-  readonly relay: Relay;
+  /** Started by the roles that write to the outbox: a relay that finds nothing costs time in every simulation. */
+  readonly startRelay: () => Relay;
 }
 
 /** Long enough that a quiet cloud costs little, short enough that many rounds fit into a simulated hour. */
-const intervals = { relayMs: 5_000, schedulerSweepMs: 10_000, sweepMs: 15_000, reconcileMs: 40_000, networkMs: 90_000 };
+const intervals = { relayMs: 20_000, schedulerSweepMs: 10_000, sweepMs: 20_000, reconcileMs: 40_000, networkMs: 60_000 };
 
 function lay({ process, database, medium, board, onFatal }: Ground): Foundation {
   const { clock } = process;
@@ -84,20 +85,25 @@ function lay({ process, database, medium, board, onFatal }: Ground): Foundation 
     await process.pass(1);
     return stored;
   };
-  const relay = startRelay({ db: connection.db, transport: { deliver }, clock, log: silentLog, system, intervalMs: intervals.relayMs });
-  return { db: connection.db, transport: local, directory, system, relay };
+  const { db } = connection;
+  return {
+    db, transport: local, directory, system,
+    startRelay: () => startRelay({ db, transport: { deliver }, clock, log: silentLog, system, intervalMs: intervals.relayMs }),
+  };
 }
 
 export async function startScheduler(ground: Ground): Promise<void> {
   const { process: { clock } } = ground;
-  const { db, transport, directory, system, relay } = lay(ground);
+  const foundation = lay(ground);
+  const { db, transport, directory, system } = foundation;
+  const relay = foundation.startRelay();
   const ref = system.spawn(schedulerActor, 'scheduler', {
-    system, sweepIntervalMs: intervals.schedulerSweepMs,
+    system, sweepIntervalMs: intervals.schedulerSweepMs, serviceDownMs: 60_000,
     deps: {
       db, directory, relay, clock, log: silentLog, policy: policies.simple, overcommit: { cores: 1, memory: 1, disk: 1 }, random: Math.random, placementsMax: 3,
     },
   });
-  await transport.serve({ role: 'scheduler' }, schedulerProtocol, { placeInstance: ({ instanceId }) => system.tell(ref, { type: 'place', instanceId }) });
+  await transport.serve({ role: 'scheduler' }, schedulerProtocol, schedulerHandlers(system, ref));
 }
 
 export async function startNetwork(ground: Ground, machine: SimMachine): Promise<void> {
@@ -131,7 +137,9 @@ export async function startNetwork(ground: Ground, machine: SimMachine): Promise
 export async function startCompute(ground: Ground, machine: SimMachine): Promise<void> {
   const { process, time } = ground;
   const { clock } = process;
-  const { db, transport, directory, system, relay } = lay(ground);
+  const foundation = lay(ground);
+  const { db, transport, directory, system } = foundation;
+  const relay = foundation.startRelay();
   const { name, world, cores } = machine;
   const bootId = machine.bootId;
   const { knownBootId } = await reportHost(db, {
@@ -173,7 +181,9 @@ export type CallApi = (action: string, input: object, requestId: string) => Prom
 
 export async function startApi(ground: Ground, principal: Principal): Promise<CallApi> {
   const { process: { clock } } = ground;
-  const { db, transport, relay } = lay(ground);
+  const foundation = lay(ground);
+  const { db, transport } = foundation;
+  const relay = foundation.startRelay();
   const actions = new Map(allActions.map((action) => [action.name as string, action]));
   return async (name, input, requestId) => {
     const call: Call = {

@@ -20,7 +20,7 @@ export interface Outcome {
 /** After the last fault: nothing may take longer than this. */
 const quietWithinMs = 60 * 60_000;
 /** Some rounds of every reconciler. */
-const quietForMs = 200_000;
+const quietForMs = 130_000;
 
 export class Simulator {
   readonly #database: SimDatabase;

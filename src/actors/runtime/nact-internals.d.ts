@@ -61,6 +61,7 @@ declare module 'nact/lib/system.js' {
 declare module 'nact/lib/system-map.js' {
   import type { NactSystem } from 'nact/lib/system.js';
   export function find(name: string): NactSystem | undefined;
+  export function remove(name: string): void;
 }
 
 declare module 'nact/lib/references.js' {
