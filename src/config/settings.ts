@@ -23,6 +23,8 @@ export interface StatePaths {
   readonly objects: string;
   readonly images: string;
   readonly instances: string;
+  /** Guests of the hypervisor sim. */
+  readonly sim: string;
   readonly networks: string;
   /** Whether a probe guest booted under KVM, so that it need not be tried at every start. */
   readonly kvmProbe: string;
@@ -45,6 +47,7 @@ export function statePaths(settings: Pick<Settings, 'state'> & Partial<Pick<Sett
     objects: at('objects'),
     images: at('images'),
     instances: at('instances'),
+    sim: at('sim'),
     networks: at('networks'),
     kvmProbe: at('kvm-probe.json'),
     lastSettings: at('settings.json'),

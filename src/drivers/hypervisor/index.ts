@@ -5,13 +5,14 @@ import { SetupError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { HypervisorDriver } from './driver.ts';
 import { createLibvirtHypervisor } from './libvirt/libvirt.ts';
+import { openKeptWorld } from './sim-kept-world.ts';
 import { createSimHypervisor, type SimWorld } from './sim.ts';
 
 export interface HypervisorContext {
   readonly log: Log;
   readonly clock: Clock;
   readonly stateDirectory: string;
-  /** For the sim driver: the world to find again. */
+  /** For the sim driver: the world to find again. Default: the one that is kept in the state folder. */
   readonly simWorld?: SimWorld;
 }
 
@@ -41,8 +42,8 @@ const sim = entry({
     cores: z.coerce.number().int().min(1).default(16).describe('processor cores that the simulated host has'),
     memoryMiB: z.coerce.number().int().min(64).default(65_536).describe('memory that the simulated host has'),
   }),
-  create: async ({ bootDelayMs, cores, memoryMiB }, { clock, simWorld }) =>
-    createSimHypervisor({ clock, bootDelayMs, capacity: { cores, memoryMiB }, ...(simWorld === undefined ? {} : { world: simWorld }) }),
+  create: async ({ bootDelayMs, cores, memoryMiB }, { clock, stateDirectory, simWorld }) =>
+    createSimHypervisor({ clock, bootDelayMs, capacity: { cores, memoryMiB }, world: simWorld ?? openKeptWorld(stateDirectory) }),
 });
 
 export const hypervisorDrivers = { libvirt, sim } as const;

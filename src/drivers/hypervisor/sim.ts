@@ -26,7 +26,7 @@ export interface SimOptions {
   readonly migrateDelayMs?: number;
 }
 
-interface SimDomain {
+export interface SimDomain {
   spec: DomainSpec;
   state: DomainState;
   reason: DomainStatus['reason'];
