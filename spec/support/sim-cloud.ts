@@ -8,7 +8,7 @@ import type { ComputeHost, ComputeLimits, HostMoves } from '../../src/actors/com
 import { startRelay } from '../../src/actors/operations/relay.ts';
 import type { Ref } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
-import { schedulerActor } from '../../src/actors/scheduler/actor.ts';
+import { schedulerActor, schedulerHandlers } from '../../src/actors/scheduler/actor.ts';
 import { policies } from '../../src/actors/scheduler/policies/index.ts';
 import type { Queryable } from '../../src/db/db.ts';
 import { reportHost, takeEpoch } from '../../src/db/hosts.ts';
@@ -28,7 +28,7 @@ import { silentLog } from '../../src/lib/log.ts';
 import { computeProtocol } from '../../src/messages/compute.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
-import { createLocalDirectory } from '../../src/transport/local-directory.ts';
+import { createDirectoryBoard, createLocalDirectory, type DirectoryBoard, type LocalDirectory } from '../../src/transport/local-directory.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
 import type { Relay, Transport } from '../../src/transport/transport.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
@@ -40,9 +40,13 @@ export interface SimHost {
   readonly files: MemoryFiles;
   readonly network: FakeNetwork;
   readonly imageSource: FakeImageSource;
+  /** Paused, the host falls silent, though it acts on. */
+  readonly directory: LocalDirectory;
 }
 
 export interface SimCloud {
+  /** What the directories of all processes share. */
+  readonly board: DirectoryBoard;
   readonly database: TestDatabase;
   readonly transport: Transport;
   readonly hosts: readonly SimHost[];
@@ -65,6 +69,8 @@ export interface SimCloudOptions {
   /** False: the roles are laid but not started: for specs of single flows. */
   readonly start?: boolean;
   readonly cidr?: string;
+  /** Default: a minute. Leases last half as long. */
+  readonly serviceDownMs?: number;
 }
 
 const log = silentLog;
@@ -87,9 +93,10 @@ export async function createSimCloud(options: SimCloudOptions = {}): Promise<Sim
   await createNetwork(db, { name: 'default', manager: 'flat-dhcp', cidr: options.cidr ?? '10.45.0.0/24', bridge: 'spec0', mtu: 1500 }, clock.date());
   const transport = createLocalTransport({ clock, log, process: `spec-${(systems += 1)}` });
   const stops: (() => Promise<void>)[] = [];
+  const board = createDirectoryBoard({ clock });
   const made = new Map<string, { world: SimWorld; files: MemoryFiles }>();
-  const hosts = await Promise.all((options.hosts ?? ['h1']).map((name) => createHost(name, { database, transport, options, stops, made })));
-  if (options.start !== false) await startScheduler(database, transport, stops);
+  const hosts = await Promise.all((options.hosts ?? ['h1']).map((name) => createHost(name, { database, transport, options, stops, made, board })));
+  if (options.start !== false) await startScheduler(database, transport, { board, options, stops });
   // Without roles nobody relays: what is written stays in the outbox.
   const relay = options.start === false ? { kick: () => undefined, accepts: () => true } : startClient(database, transport, stops);
   const launch = async (count: number, changes: Partial<typeof instances.$inferInsert> = {}) => {
@@ -98,7 +105,7 @@ export async function createSimCloud(options: SimCloudOptions = {}): Promise<Sim
     return launched;
   };
   return {
-    database, transport, hosts, projectId, imageId, launch,
+    database, transport, hosts, board, projectId, imageId, launch,
     async wish(instanceId, kind, state, input = {}) {
       await db.transaction(async (tx) => {
         if (state !== undefined) await tx.update(instances).set({ state, stateChangedAt: clock.date() }).where(eq(instances.id, instanceId));
@@ -123,11 +130,12 @@ interface Making {
   readonly transport: Transport;
   readonly options: SimCloudOptions;
   readonly stops: (() => Promise<void>)[];
+  readonly board: DirectoryBoard;
   /** The machines of all hosts, by name: what guests and disks move between. */
   readonly made: Map<string, { readonly world: SimWorld; readonly files: MemoryFiles }>;
 }
 
-async function createHost(name: string, { database, transport, options, stops, made }: Making): Promise<SimHost> {
+async function createHost(name: string, { database, transport, options, stops, made, board }: Making): Promise<SimHost> {
   const { db } = database;
   const world = new SimWorld();
   const files = createMemoryFiles({ clock });
@@ -157,11 +165,15 @@ async function createHost(name: string, { database, transport, options, stops, m
   };
   await startNetwork(compute, network, database, transport);
   if (options.start !== false) await startCompute(compute, transport);
+  const leaseMs = (options.serviceDownMs ?? 60_000) / 2;
+  const directory = createLocalDirectory({ clock, board, leaseMs, renewMs: leaseMs / 4 });
+  await directory.announce({ role: 'compute', host: name, process: name, epoch, version: '' });
+  stops.push(() => directory.close());
   stops.push(async () => {
     await system.stop(5_000);
     await hypervisor.close();
   });
-  return { name, compute, world, files, network, imageSource };
+  return { name, compute, world, files, network, imageSource, directory };
 }
 
 /** Copies an entry from the other host's memory files. */
@@ -212,16 +224,18 @@ export async function startCompute(host: ComputeHost, transport: Transport, host
   return ref;
 }
 
-async function startScheduler({ db }: TestDatabase, transport: Transport, stops: (() => Promise<void>)[]): Promise<void> {
+async function startScheduler(
+  { db }: TestDatabase, transport: Transport, { board, options, stops }: { board: DirectoryBoard; options: SimCloudOptions; stops: (() => Promise<void>)[] },
+): Promise<void> {
   const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
   const ref = system.spawn(schedulerActor, 'scheduler', {
-    system, sweepIntervalMs: 30_000,
+    system, sweepIntervalMs: 30_000, serviceDownMs: options.serviceDownMs ?? 60_000,
     deps: {
-      db, directory: createLocalDirectory({ clock }), relay: startRelay({ db, transport, clock, log, system }), clock, log, policy: policies.simple,
+      db, directory: createLocalDirectory({ clock, board }), relay: startRelay({ db, transport, clock, log, system }), clock, log, policy: policies.simple,
       overcommit: { cores: 1, memory: 1, disk: 1 }, random: Math.random, placementsMax: 3,
     },
   });
-  await transport.serve({ role: 'scheduler' }, schedulerProtocol, { placeInstance: ({ instanceId }) => system.tell(ref, { type: 'place', instanceId }) });
+  await transport.serve({ role: 'scheduler' }, schedulerProtocol, schedulerHandlers(system, ref));
   stops.push(() => system.stop(5_000));
 }
 

@@ -1,8 +1,10 @@
 // What owners do to an instance's row while they work on it. Every change is guarded by state, host and fence, so that who lost the
 // instance changes nothing.
-import { and, eq, inArray, isNull, lt, notExists, notInArray, or } from 'drizzle-orm';
+import { and, eq, inArray, isNotNull, isNull, lt, notExists, notInArray, or } from 'drizzle-orm';
 import { releaseRoom, type Claim } from './hosts.ts';
 import type { Db, Queryable, Tx } from './db.ts';
+import { hosts } from './schema/hosts.ts';
+import { releaseAddress } from './networks.ts';
 import { images } from './schema/images.ts';
 import { instances, reservations, tags, type InstanceState } from './schema/all.ts';
 import { finishOperation, forgetOperationsOf, handOperation, unfinishedOperations } from './operations.ts';
@@ -56,6 +58,7 @@ export async function settle(
       stateReasonMessage: outcome.reason,
       stateChangedAt: now,
       stateDeadline: null,
+      hostLost: false,
       ...(outcome.hypervisor === undefined ? {} : { hypervisor: outcome.hypervisor }),
       ...(outcome.launchedAt === undefined ? {} : { launchedAt: outcome.launchedAt }),
     })
@@ -92,6 +95,8 @@ export function endUnplaced(db: Db, id: string, reason: { code: string; message:
     if (locked === undefined) return false;
     const told = locked.state === 'shutting-down' ? undefined : reason;
     await endInstance(tx, locked, told, now);
+    // Its last host undid everything; an ask for its port that came late to there may have claimed the address again.
+    await releaseAddress(tx, id, now);
     for (const operation of await unfinishedOperations(tx, id)) {
       const wished = operation.kind === 'instance.terminate';
       await finishOperation(tx, operation.id, wished ? { state: 'done' } : { state: 'failed', error: told?.message ?? 'the user ended the instance' }, now);
@@ -126,10 +131,14 @@ export function overdueInstances(db: Queryable, now: Date): Promise<Instance[]> 
   return db.select().from(instances).where(and(lt(instances.stateDeadline, now), notInArray(instances.state, ['running', 'stopped', 'terminated'])));
 }
 
-/** Forgets instances that were terminated before that time, with their tags, operations and emptied reservations. Returns their ids. */
+/**
+ * Forgets instances that were terminated before that time, with their tags, operations and emptied reservations. Returns their ids. Those on a
+ * host that is down are kept: it must know when it returns that what it has of them is to go.
+ */
 export function purgeTerminated(db: Db, before: Date): Promise<string[]> {
   return db.transaction(async (tx) => {
-    const gone = await tx.delete(instances).where(and(eq(instances.state, 'terminated'), lt(instances.terminatedAt, before)))
+    const down = tx.select({ name: hosts.name }).from(hosts).where(and(eq(hosts.name, instances.host), isNotNull(hosts.downSince)));
+    const gone = await tx.delete(instances).where(and(eq(instances.state, 'terminated'), lt(instances.terminatedAt, before), notExists(down)))
       .returning({ id: instances.id, reservationId: instances.reservationId });
     const ids = gone.map((row) => row.id);
     if (ids.length === 0) return ids;

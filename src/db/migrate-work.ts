@@ -2,13 +2,13 @@
 // while it is on its way it has room on both. One transaction gives it over, guarded by host, fence and destination.
 import { and, asc, eq, inArray, isNull, ne } from 'drizzle-orm';
 import { newRequestId } from '../lib/ids.ts';
-import type { Db, Queryable, Tx } from './db.ts';
+import { inTransaction, type Db, type Queryable, type Tx } from './db.ts';
 import { claimRoom, releaseRoom, type Overcommit } from './hosts.ts';
 import { claimOfRow, type Instance } from './instance-work.ts';
 import { handOperation, insertOperation, unfinished, unfinishedOperations } from './operations.ts';
 import { hosts } from './schema/hosts.ts';
 import { instances } from './schema/instances.ts';
-import { operations } from './schema/operations.ts';
+import { operations, type DurableReplyTo } from './schema/operations.ts';
 
 /** What the flow keeps of its claim. */
 export interface MigrationClaim {
@@ -130,11 +130,13 @@ export interface MigrationWish {
   readonly userId: string;
   readonly requestId: string;
   readonly deadline: Date;
+  /** Who is told when it has ended. */
+  readonly replyTo?: DurableReplyTo;
 }
 
 /** Writes the wish to move an instance, for its present host. An answer in words when that cannot be wished now. */
-export function requestMigration(db: Db, wish: MigrationWish, now: Date): Promise<{ operationId: string } | { refusal: string }> {
-  return db.transaction(async (tx) => {
+export function requestMigration(db: Queryable, wish: MigrationWish, now: Date): Promise<{ operationId: string } | { refusal: string }> {
+  return inTransaction(db, async (tx): Promise<{ operationId: string } | { refusal: string }> => {
     const locked = await lock(tx, wish.instanceId);
     if (locked === undefined) return { refusal: `there is no instance ${wish.instanceId}` };
     if (locked.host === null) return { refusal: `${locked.id} is on no host` };
@@ -145,6 +147,7 @@ export function requestMigration(db: Db, wish: MigrationWish, now: Date): Promis
       kind: 'instance.migrate', resourceId: locked.id, projectId: locked.projectId, userId: wish.userId, requestId: wish.requestId,
       owner: `compute@${locked.host}`, deadline: wish.deadline,
       input: { live: wish.live && locked.state === 'running', ...(wish.target === undefined ? {} : { target: wish.target }) },
+      ...(wish.replyTo === undefined ? {} : { replyTo: wish.replyTo }),
     }, now);
     return { operationId };
   });

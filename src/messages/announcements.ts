@@ -41,6 +41,7 @@ function tell<Table extends MessageTable, Verb extends TellVerb<Table>>(protocol
 /** `<role> <kind of thing>` → what the role is told. */
 const messages: Readonly<Record<string, (work: AnnouncedWork) => Message>> = {
   'scheduler instance': ({ id, resourceId }) => tell(schedulerProtocol, 'placeInstance', { instanceId: resourceId, operationId: id }),
+  'scheduler host': ({ id, resourceId }) => tell(schedulerProtocol, 'performOperation', { hostName: resourceId, operationId: id }),
   'compute instance': ({ id, resourceId }) => tell(computeProtocol, 'performOperation', { instanceId: resourceId, operationId: id }),
   'objectstore image': ({ id, resourceId }) => tell(objectstoreProtocol, 'performOperation', { imageId: resourceId, operationId: id }),
 };

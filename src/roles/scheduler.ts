@@ -1,6 +1,6 @@
 // Starts the scheduler of this process: it takes messages from the mailbox that all schedulers share.
 import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
-import { schedulerActor } from '../actors/scheduler/actor.ts';
+import { schedulerActor, schedulerHandlers } from '../actors/scheduler/actor.ts';
 import { policies } from '../actors/scheduler/policies/index.ts';
 import { schedulerProtocol } from '../messages/scheduler.ts';
 import { keep, type Foundation } from './foundation.ts';
@@ -12,6 +12,7 @@ export async function startScheduler(foundation: Foundation): Promise<void> {
   const { settings, system, transport, directory, relay, db, clock, log } = foundation;
   const ref = system.spawn(schedulerActor, 'scheduler', {
     system,
+    serviceDownMs: settings.serviceDownSeconds * 1_000,
     sweepIntervalMs: sweepIntervalMs.shared,
     deps: {
       db, directory, relay, clock, placementsMax,
@@ -21,7 +22,5 @@ export async function startScheduler(foundation: Foundation): Promise<void> {
       random: Math.random,
     },
   });
-  await keep(foundation, transport.serve({ role: 'scheduler' }, schedulerProtocol, {
-    placeInstance: ({ instanceId }) => system.tell(ref, { type: 'place', instanceId }),
-  }));
+  await keep(foundation, transport.serve({ role: 'scheduler' }, schedulerProtocol, schedulerHandlers(system, ref)));
 }

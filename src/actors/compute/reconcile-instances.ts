@@ -2,8 +2,10 @@
 // input: a notice only makes it look earlier at the domains it names. What it does not know it reports and leaves alone.
 import { instancesById, instancesOfHost, overdueInstances, purgeTerminated, settle, type Instance } from '../../db/instance-work.ts';
 import { idleInstances } from '../../db/idle-instances.ts';
-import { adoptArrived } from '../../db/migrate-work.ts';
-import { insertOperation, purgeEndedOperations, resourcesWithWork } from '../../db/operations.ts';
+import { resumeLost } from '../../db/host-life.ts';
+import { adoptArrived, forgetMigration } from '../../db/migrate-work.ts';
+import { addressesOfInstances } from '../../db/networks.ts';
+import { insertOperation, purgeEndedOperations, resourcesWithWork, type NewOperation } from '../../db/operations.ts';
 import type { DomainStatus } from '../../drivers/hypervisor/driver.ts';
 import { newRequestId } from '../../lib/ids.ts';
 import { networkProtocol } from '../../messages/network.ts';
@@ -38,8 +40,11 @@ export async function reconcileInstances(host: ComputeHost, options: ReconcileOp
   const rows = await instancesOfHost(host.db, host.name);
   const busy = new Set(await resourcesWithWork(host.db, host.owner.name));
   const wake: string[] = [];
+  // Of those that were ended while this host was away, the addresses are still claimed.
+  const addresses = await addressesOfInstances(host.db, rows.filter((row) => row.state === 'terminated').map((row) => row.id));
   for (const row of rows) {
     if (busy.has(row.id)) continue;
+    if (addresses.has(row.id) && !domains.has(row.id)) await removePort(host, row.id);
     const woken = await reconcileOne(host, row, domains.get(row.id), options);
     if (woken) wake.push(row.id);
     await host.hypervisor.trimConsole({ instanceId: row.id, directory: instanceDirectory(host, row.id) });
@@ -64,7 +69,7 @@ async function reconcileOne(host: ComputeHost, row: Instance, domain: DomainStat
       return runs ? false : notRunning(host, row, domain, options.hostRestarted);
     case 'stopped':
       if (runs) await settle(host.db, row, ['stopped'], { state: 'running', reasonCode: null, reason: null }, host.clock.date());
-      return false;
+      return !runs && row.hostLost ? restartLost(host, row) : false;
     case 'pending':
     case 'stopping':
     case 'shutting-down':
@@ -90,16 +95,38 @@ async function notRunning(host: ComputeHost, row: Instance, domain: DomainStatus
   return false;
 }
 
+/** It ran when this host was lost, and is not there any more: it starts again. One that was on its way elsewhere may have arrived: that is waited for. */
+async function restartLost(host: ComputeHost, row: Instance): Promise<boolean> {
+  const now = host.clock.date();
+  if (row.migratingTo !== null && now.getTime() - row.stateChangedAt.getTime() < arrivalMs) return false;
+  const resumed = await host.db.transaction(async (tx) => {
+    if (!(await resumeLost(tx, row, new Date(now.getTime() + operationMs), now))) return false;
+    await forgetMigration(tx, row);
+    await insertOperation(tx, wishOf(host, row, 'instance.start'), now);
+    return true;
+  });
+  if (resumed) host.log.info({ instance: row.id }, 'an instance that was lost with this host starts again');
+  return resumed;
+}
+
 async function wish(host: ComputeHost, row: Instance, kind: 'instance.start' | 'instance.stop' | 'instance.terminate'): Promise<boolean> {
-  await insertOperation(host.db, {
-    kind, resourceId: row.id, projectId: row.projectId, userId: 'novact', requestId: newRequestId(), owner: host.owner.name,
-    deadline: new Date(host.clock.now() + operationMs),
-  }, host.clock.date());
+  await insertOperation(host.db, wishOf(host, row, kind), host.clock.date());
   return true;
 }
 
+const wishOf = (host: ComputeHost, row: Instance, kind: string): NewOperation => ({
+  kind, resourceId: row.id, projectId: row.projectId, userId: 'novact', requestId: newRequestId(), owner: host.owner.name,
+  deadline: new Date(host.clock.now() + operationMs),
+});
+
+/** A host looks at what has arrived at it within this time. */
+const arrivalMs = 90_000;
 const operationMs = 10 * 60_000;
 const endedOperationsKeptMs = 7 * 24 * 3_600_000;
+
+async function removePort(host: ComputeHost, instanceId: string): Promise<void> {
+  await host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'removePort', { instanceId });
+}
 
 /** What a termination could not remove, or a crash left, goes now. */
 async function reap(host: ComputeHost, row: Instance, domain: DomainStatus | undefined): Promise<void> {
@@ -108,7 +135,7 @@ async function reap(host: ComputeHost, row: Instance, domain: DomainStatus | und
     host.log.warn({ instance: row.id, state: row.state, host: row.host }, 'domain of an instance that is not here any more removed');
     await host.hypervisor.ensureAbsent(row.id);
     // The address of one that lives elsewhere is its own there.
-    if (row.state === 'terminated') await host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'removePort', { instanceId: row.id });
+    if (row.state === 'terminated') await removePort(host, row.id);
   }
   // On a shared folder they are those of the host that it lives on.
   const shared = host.moves?.instancesShared === true && row.state !== 'terminated';

@@ -1,20 +1,51 @@
-// The scheduler's tree: a placer that settles instances in batches, and its sweeper.
+// The scheduler's tree: a placer that settles instances in batches, a worker for drains and evacuations, a watcher of hosts, and the sweeper.
+import { hostWork } from '../../db/host-work.ts';
 import { unplacedIds } from '../../db/placement.ts';
 import { messageOf } from '../../lib/errors.ts';
+import type { Delivery } from '../../transport/transport.ts';
 import type { ActorContext, ActorDefinition, ActorSystem, Ref } from '../runtime/actor.ts';
+import type { Handlers } from '../../messages/protocol.ts';
+import type { schedulerProtocol } from '../../messages/scheduler.ts';
+import { advanceHostWork } from './host-work.ts';
 import { settleUnplaced, type SchedulerDeps } from './place-instances.ts';
+import { hostWatcher } from './watch-hosts.ts';
 
-export type SchedulerMessage = { readonly type: 'place'; readonly instanceId: string } | { readonly type: 'sweep' };
+export type SchedulerMessage =
+  | { readonly type: 'place'; readonly instanceId: string }
+  /** A drain or an evacuation has something to do. */
+  | { readonly type: 'hostWork'; readonly operationId: string }
+  | { readonly type: 'sweep' };
 
 export interface SchedulerArgs {
   readonly system: ActorSystem;
   readonly deps: SchedulerDeps;
   readonly sweepIntervalMs: number;
+  /** Silence after which a host counts as down. */
+  readonly serviceDownMs: number;
 }
+
+/** What the mailbox of the schedulers is served with. */
+export const schedulerHandlers = (system: ActorSystem, ref: Ref<SchedulerMessage>): Handlers<(typeof schedulerProtocol)['table'], Delivery> => ({
+  placeInstance: ({ instanceId }) => system.tell(ref, { type: 'place', instanceId }),
+  performOperation: ({ operationId }) => system.tell(ref, { type: 'hostWork', operationId }),
+  operationEnded: ({ actor }) => system.tell(ref, { type: 'hostWork', operationId: actor }),
+});
 
 interface State extends SchedulerArgs {
   readonly placer: Ref<PlacerMessage>;
+  readonly hostWorker: Ref<HostWorkMessage>;
 }
+
+type HostWorkMessage = { readonly type: 'hostWork'; readonly operationId: string };
+
+const hostWorker: ActorDefinition<SchedulerDeps, HostWorkMessage, SchedulerDeps> = {
+  kind: 'host-worker',
+  mailboxMax: 10_000,
+  init: (_context, deps) => deps,
+  handle: (deps, { operationId }) => advanceHostWork(deps, operationId),
+  // The sweeper asks again.
+  onError: () => 'resume',
+};
 
 type PlacerMessage = { readonly type: 'place'; readonly instanceId: string } | { readonly type: 'settle' };
 
@@ -76,10 +107,13 @@ export const schedulerActor: ActorDefinition<State, SchedulerMessage, SchedulerA
   init(context, args) {
     context.after(0, { type: 'sweep' });
     context.every(args.sweepIntervalMs, { type: 'sweep' });
-    return { ...args, placer: context.spawn(placer, 'placer', args.deps) };
+    context.spawn(hostWatcher, 'watcher', { ...args.deps, serviceDownMs: args.serviceDownMs });
+    return { ...args, placer: context.spawn(placer, 'placer', args.deps), hostWorker: context.spawn(hostWorker, 'hosts', args.deps) };
   },
   async handle(state, message) {
     if (message.type === 'place') return state.system.tell(state.placer, message);
+    if (message.type === 'hostWork') return state.system.tell(state.hostWorker, message);
+    for (const operationId of await hostWork(state.deps.db)) state.system.tell(state.hostWorker, { type: 'hostWork', operationId });
     for (const instanceId of await unplacedIds(state.deps.db, sweptMax)) state.system.tell(state.placer, { type: 'place', instanceId });
   },
   onError: () => 'resume',

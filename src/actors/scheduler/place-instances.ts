@@ -136,7 +136,7 @@ function tell(deps: SchedulerDeps, placements: readonly Placement[]): void {
 const heardSets = new WeakMap<readonly ServiceRecord[], ReadonlySet<string>>();
 
 /** The hosts whose compute role holds its lease. Undefined: the directory does not answer, and the database alone knows who is up. */
-async function heardHosts(deps: SchedulerDeps): Promise<ReadonlySet<string> | undefined> {
+export async function heardHosts(deps: SchedulerDeps): Promise<ReadonlySet<string> | undefined> {
   try {
     const services = await deps.directory.services('compute');
     const known = heardSets.get(services) ?? new Set(services.map(({ host }) => host));
