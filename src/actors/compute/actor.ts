@@ -63,8 +63,8 @@ export const computeActor: ActorDefinition<State, ComputeMessage, ComputeArgs> =
     else if (message.type === 'incoming') system.tell(state.incoming, { name: message.instanceId, message: message.message });
     else system.tell(state.reconciler, { ...message, type: 'soon' });
   },
-  onError: () => 'resume',
-  onChildFailed: (_child, error) => unlessSuperseded(error),
+  onError: (error) => unlessSuperseded(error, 'resume'),
+  onChildFailed: (_child, error) => unlessSuperseded(error, 'restart'),
   onStop: (state) => state.unsubscribe(),
 };
 

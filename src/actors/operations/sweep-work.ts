@@ -41,9 +41,9 @@ export function defineWorkSweeper({ db, owner, intervalMs, wake }: WorkSweeper):
       for (const resourceId of await resourcesWithWork(db, owner.name)) wake(resourceId);
     },
     // The database may be away for a while: the next round comes anyway.
-    onError: (error) => (error instanceof Superseded ? 'escalate' : 'resume'),
+    onError: (error) => unlessSuperseded(error, 'resume'),
   };
 }
 
-/** For the actors above a sweeper: they go down with it, and the process with them. */
-export const unlessSuperseded = (error: unknown): 'restart' | 'escalate' => (error instanceof Superseded ? 'escalate' : 'restart');
+/** For the policies of a sweeper and of all actors above it: they go down with it, and the process with them. */
+export const unlessSuperseded = <Decision>(error: unknown, otherwise: Decision): Decision | 'escalate' => (error instanceof Superseded ? 'escalate' : otherwise);
