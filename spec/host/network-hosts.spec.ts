@@ -165,6 +165,18 @@ describe('a host and the guests of the other', () => {
     expect(await pingsFrom(left.lab.run, three.address)).toBe(true);
   });
 
+  it('has that MAC for its own guests too, so that one that moves away keeps what it knows', async () => {
+    const own = left.network.hostAddress ?? '';
+    await apply(left, all);
+    await one.run('ip', ['neigh', 'flush', 'dev', 'eth0']);
+    expect(await pingsFrom(left.lab.run, one.address)).toBe(true);
+    expect((await one.run('ip', ['neigh', 'show', own])).stdout).toContain(hostMac(own));
+    // As one does that came from another host.
+    await one.run('ip', ['neigh', 'replace', own, 'lladdr', hostMac(own), 'nud', 'permanent', 'dev', 'eth0']);
+    expect(await pingsFrom(left.lab.run, one.address)).toBe(true);
+    await one.run('ip', ['neigh', 'delete', own, 'dev', 'eth0']);
+  });
+
   it('offers nothing of itself to them', async () => {
     await Promise.all([apply(left, all), apply(right, all)]);
     const own = left.network.hostAddress ?? '';

@@ -147,11 +147,10 @@ class ThreeHosts implements Hosts {
     this.environment = { ...parseNovarc(await readFile(join(this.state, 'novarc'), 'utf8')), HOME: this.folder };
   }
 
-  /** The first host alone, because it makes the cloud; the others at once. */
+  /** The objectstore alone, because it makes the cloud and its image; all others at once. */
   async #startRoles(): Promise<void> {
-    const [first, ...others] = this.hosts;
-    await first?.startRoles();
-    await Promise.all(others.map((host) => host.startRoles()));
+    await this.#first.roles.get('objectstore')?.start();
+    await Promise.all(this.hosts.map((host) => host.startRoles()));
   }
 
   get operator(): Readonly<Record<string, string>> {
@@ -241,7 +240,7 @@ class OneHost implements Host {
   }
 
   async startRoles(): Promise<void> {
-    for (const role of this.roles.values()) await role.start();
+    await Promise.all([...this.roles.values()].filter((role) => role.pid() === undefined).map((role) => role.start()));
   }
 
   async pullPlug(): Promise<void> {

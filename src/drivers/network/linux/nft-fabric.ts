@@ -71,6 +71,13 @@ export function fabricRules(joined: readonly Joined[], ports: readonly PortSpec[
   };
 }
 
+/** A host's own address has the same MAC for guests here and elsewhere: one that moves to another host keeps what it knows. */
+export const arpToGuests = (joined: readonly Joined[]): string[] =>
+  joined.flatMap(({ own }) => (own === undefined ? [] : [`arp saddr ip ${own.address} arp saddr ether set ${own.mac} ether saddr set ${own.mac}`]));
+
+export const toHostFromGuests = (joined: readonly Joined[]): string[] =>
+  joined.flatMap(({ gatewayMac, own }) => (own === undefined ? [] : [`ether daddr ${own.mac} meta pkttype set host ether daddr set ${gatewayMac}`]));
+
 const fromFabric = (joined: readonly Joined[]): string[] => [
   `ether saddr & ${macs} != ${known} drop`,
   'iifname . ether saddr @local_macs drop',

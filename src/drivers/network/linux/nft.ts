@@ -2,7 +2,7 @@
 // wishes give equal texts. The size of the rules grows with distinct groups, not with ports: what belongs to a port is an element of a set.
 import { DriverError } from '../../../lib/errors.ts';
 import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../driver.ts';
-import { fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross } from './nft-fabric.ts';
+import { arpToGuests, fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross, toHostFromGuests } from './nft-fabric.ts';
 import { addressNumber, checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
 
 /** What a firewall's text depends on besides the wish. */
@@ -179,7 +179,8 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
   const bridges = anyOf(networks.map((network) => `"${network.bridge}"`));
   const matches = context.matchesBridges && networks.length > 0;
   const byAddress = ports.toSorted((a, b) => addressNumber(a.address) - addressNumber(b.address));
-  const fabric = fabricRules(joinedNetworks(networks), byAddress);
+  const joined = joinedNetworks(networks);
+  const fabric = fabricRules(joined, byAddress);
   const hasFabric = fabric.chains.length > 0;
   return table('bridge', [
     set('taps', 'type ifname', ports.map((port) => `"${port.tap}"`)),
@@ -201,11 +202,13 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
       'ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept',
       'iifname . ip saddr != @addresses drop',
       'udp sport 67 drop',
+      ...toHostFromGuests(joined),
     ]),
     chain('arp_from_guest', [
       'iifname . arp saddr ether != @macs drop',
       'arp operation request arp saddr ip 0.0.0.0 accept',
       'iifname . arp saddr ip != @addresses drop',
+      ...toHostFromGuests(joined),
     ]),
     chain('postrouting', [
       'type filter hook postrouting priority -200; policy accept;',
@@ -214,6 +217,7 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
       matches ? `meta obrname ${bridges} drop` : 'oifname "nv*" drop',
     ]),
     chain('to_guest', [
+      ...arpToGuests(joined),
       'ether type arp accept',
       'ether type != ip drop',
       'udp sport 67 udp dport 68 accept',
