@@ -15,6 +15,7 @@ import type { DiskDriver } from '../drivers/disk/driver.ts';
 import { createMemoryFiles, type MemoryFiles } from '../drivers/files/memory.ts';
 import { createSimHypervisor } from '../drivers/hypervisor/sim.ts';
 import { createFakeImageSource } from '../drivers/image-source/fake.ts';
+import type { NetworkDriver } from '../drivers/network/driver.ts';
 import { createFakeNetwork } from '../drivers/network/fake.ts';
 import { computeProtocol } from '../messages/compute.ts';
 import { networkProtocol } from '../messages/network.ts';
@@ -130,7 +131,7 @@ export async function startSimNetworks(foundation: Foundation): Promise<void> {
   const epochs = await takeEpochs(db, { hosts: names, role: 'network' }, clock.date());
   await inGroups(names, async (name) => {
     const host: NetworkHost = {
-      name, db, clock, system, networks, driver: createFakeNetwork(), metadataPort: settings.metadataPort, reconcileIntervalMs: paceOf(names.length),
+      name, db, clock, system, networks, driver: plumbsNothing(), metadataPort: settings.metadataPort, reconcileIntervalMs: paceOf(names.length),
       log: foundation.log.child({ role: 'network', host: name }),
     };
     let tree: NetworkTree | undefined;
@@ -153,6 +154,11 @@ export async function startSimNetworks(foundation: Foundation): Promise<void> {
       refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),
     }, { service: serviceOf(foundation, epochs.get(name) ?? 0) }));
   });
+}
+
+/** A fake that remembers nothing: the rules of each of many hosts name every member of a group, and nobody looks at them. */
+function plumbsNothing(): NetworkDriver {
+  return { ...createFakeNetwork(), ensureNetwork: async () => undefined, applyFirewall: async () => undefined, releaseLease: async () => undefined };
 }
 
 async function inGroups(names: readonly string[], start: (name: string) => Promise<void>): Promise<void> {
