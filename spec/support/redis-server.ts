@@ -2,7 +2,7 @@
 // that can happen to a server: killed, paused, emptied, failed over by sentinels. Whatever is left at the end of the process is killed.
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,7 +72,9 @@ export async function prepareRedis(options: RedisServerOptions = {}): Promise<Re
   const start = async (): Promise<void> => {
     child.start();
     // A server whose default user is off answers too, with NOAUTH.
-    await child.answers(async () => /PONG|NOAUTH/.test(await command('PING')));
+    await child.answers(async () => /PONG|NOAUTH/.test(await command('PING'))).catch((cause: unknown) => {
+      throw new Error(`redis-server: ${existsSync(join(folder, 'redis.log')) ? readFileSync(join(folder, 'redis.log'), 'utf8').slice(-1500) : ''}`, { cause });
+    });
   };
   return {
     url: `${options.tls === undefined ? 'redis' : 'rediss'}://${authority}127.0.0.1:${port}`,

@@ -112,17 +112,26 @@ export class RedisReader {
 
   async #failed(error: unknown): Promise<void> {
     if (this.#isClosed) return;
-    const { log, clock, writer } = this.#options;
+    const { log, clock } = this.#options;
     const text = messageOf(error);
     // What was written to a lost connection has been delivered, as far as the server knows.
     for (const inbox of this.#inboxes.values()) inbox.isDirty = true;
     if (/NOGROUP|UNBLOCKED/.test(text)) {
       log.warn({ error: text }, 'the mailboxes were emptied');
-      await Promise.allSettled([writer.batch(Array.from(this.#inboxes.values(), ({ createGroup }) => createGroup))]); // the next read tells
+      await this.#regroup();
     }
     this.#failures += 1;
     if (this.#failures === 2) log.warn({ error: text }, 'mailboxes cannot be read');
     await clock.sleep(backOffMs(this.#failures, { firstDelayMs: 10, delayMsMax: 1000 }));
+  }
+
+  async #regroup(): Promise<void> {
+    const { writer, log } = this.#options;
+    try {
+      await writer.batch(Array.from(this.#inboxes.values(), ({ createGroup }) => createGroup));
+    } catch (error) {
+      log.debug({ error: messageOf(error) }, 'the groups were not made'); // the next read asks for them again
+    }
   }
 
   #untilWoken(): Promise<void> {

@@ -253,7 +253,8 @@ class RedisStreamTransport implements RedisTransport {
         return; // ended
       }
       const known = [...this.#known];
-      const work = [...Array.from(this.#served.values(), ({ inbox }) => inbox.keep()), ...(known.length === 0 ? [] : [this.#writer.command('SADD', mailboxesKey, ...known)])];
+      const work: Promise<unknown>[] = Array.from(this.#served.values(), ({ inbox }) => inbox.keep());
+      if (known.length > 0) work.push(this.#writer.command('SADD', mailboxesKey, ...known));
       for (const result of await Promise.allSettled(work)) {
         if (result.status === 'rejected') this.#log.debug({ error: messageOf(result.reason) }, 'the mailboxes were not looked after');
       }
