@@ -25,17 +25,19 @@ export interface ChaosResult {
 /** A host is taken for dead after this; frozen roles are frozen for less and for more. */
 const serviceDownSeconds = 10;
 const pauseMsMax = 14_000;
+/** Reconcilers look every half minute. */
+const leftoversMs = 75_000;
 
 export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
   const cloud = await startHosts('chaos', {
-    count: options.hosts, guests: options.guests, settings: { NOVACT_SERVICE_DOWN_SECONDS: String(serviceDownSeconds), NOVACT_INSTANCES_PER_PROJECT: '200' },
+    count: options.hosts, guests: options.guests, settings: { NOVACT_SERVICE_DOWN_SECONDS: String(serviceDownSeconds), NOVACT_INSTANCES_PER_PROJECT_MAX: '200' },
   });
   const boto3 = openBoto3(cloud);
   const watch = watchForTwins(cloud);
   try {
     const result = await live(cloud, boto3, options);
     result.tally.faults.push(...(await watch.end()));
-    await expectNoLeftoversOnHosts(cloud).catch((error: unknown) => result.tally.faults.push(String(error)));
+    await expectNoLeftoversOnHosts(cloud, { timeoutMs: leftoversMs, hadOutages: true }).catch((error: unknown) => result.tally.faults.push(String(error)));
     if (result.tally.faults.length > 0) options.onProgress(cloud.tail());
     return result;
   } finally {
