@@ -5,6 +5,13 @@ import { downHostsWithWork, hostReturned, loseHost } from '../../src/db/host-lif
 import { requestHostWork, type HostOperationKind } from '../../src/db/host-work.ts';
 import { settle } from '../../src/db/instance-work.ts';
 import { fixedAddresses, hosts, instances, operations, outbox } from '../../src/db/schema/all.ts';
+import { createManage } from '../../src/api/ops/perform-manage.ts';
+import { storyOf } from '../../src/db/overview.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import type { ManageDeps } from '../../src/roles/manage/deps.ts';
+import { hostCommands } from '../../src/roles/manage/hosts.ts';
+import { serviceCommands } from '../../src/roles/manage/services.ts';
+import { createLocalDirectory } from '../../src/transport/local-directory.ts';
 import { reconcileInstances } from '../../src/actors/compute/reconcile-instances.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { allOperations, createSimCloud, stateOf, type SimCloud, type SimCloudOptions, type SimHost } from '../support/sim-cloud.ts';
@@ -315,5 +322,75 @@ describe('draining and evacuating', () => {
     expect(await cloud.database.db.select().from(instances).where(and(eq(instances.host, 'h2'), eq(instances.fence, 2)))).toHaveLength(1);
     hostNamed('h1').directory.setPaused(false);
     await soon(async () => !(await isDown('h1')));
+  });
+});
+
+describe('what operators are told and may do', () => {
+  const manage = (category: string, verb: string, args: Record<string, unknown> = {}) => {
+    const { database: { db }, transport } = cloud;
+    const deps = {
+      db, transport, directory: createLocalDirectory({ clock, board: cloud.board }), relay: { kick: () => undefined, accepts: () => true }, clock, log: silentLog,
+      settings: { instancesShared: 'no' } as unknown as ManageDeps['settings'],
+    };
+    return createManage([...hostCommands, ...serviceCommands], deps)({ category, verb, args });
+  };
+  const done = async (category: string, verb: string, args: Record<string, unknown> = {}): Promise<unknown> => {
+    const answer = await manage(category, verb, args);
+    if (answer.outcome !== 'done') throw new Error(answer.message);
+    return answer.result;
+  };
+
+  it('C8: resources tells what each host has, what is promised, and what each project uses', async () => {
+    await started({ hosts: ['h1', 'h2'], serviceDownMs: 60_000 });
+    await running(3);
+    const rows = (await done('host', 'resources')) as { host: string; project: string; cores: number; instances: number }[];
+    const of = (host: string, project: string) => rows.find((row) => row.host === host && row.project === project);
+    expect(of('h1', '(total)')).toMatchObject({ cores: 16, memoryMiB: 65_536, diskGiB: 1_000 });
+    expect((of('h1', '(promised)')?.cores ?? 0) + (of('h2', '(promised)')?.cores ?? 0)).toBe(3);
+    expect((of('h1', cloud.projectId)?.instances ?? 0) + (of('h2', cloud.projectId)?.instances ?? 0)).toBe(3);
+    expect(of('h1', '(promised)')?.cores).toBe(of('h1', cloud.projectId)?.cores);
+  });
+
+  it('M6: a disabled host gets nothing new until it is enabled', async () => {
+    await started({ hosts: ['h1'], serviceDownMs: 60_000 });
+    expect(await done('host', 'disable', { name: 'h1', reason: 'a fan is loud' })).toContain('takes no new instances');
+    const [id = ''] = await cloud.launch(1);
+    await soon(() => stateIs(id, 'terminated'));
+    expect(await done('host', 'list')).toMatchObject([{ name: 'h1', state: 'disabled', note: 'a fan is loud' }]);
+    await done('host', 'enable', { name: 'h1' });
+    await running(1);
+    expect(await manage('host', 'disable', { name: 'h9' })).toMatchObject({ outcome: 'refused', message: 'there is no host h9' });
+  });
+
+  it('a dead host and its instances are told in words, and it is removed only when it is down and empty', async () => {
+    await started({ hosts: ['h1', 'h2'] });
+    await done('host', 'disable', { name: 'h2' });
+    const [id = ''] = await running(1);
+    expect(await manage('host', 'remove', { name: 'h1' })).toMatchObject({ outcome: 'refused', message: expect.stringContaining('not down') });
+    expect(await done('service', 'list', { host: 'h1' })).toMatchObject([{ host: 'h1', role: 'compute', state: 'up', enabled: true }]);
+    hostNamed('h1').directory.setPaused(true);
+    await soon(() => isDown('h1'));
+    const { db } = cloud.database;
+    expect(await done('service', 'list', { host: 'h1' })).toMatchObject([{ role: 'compute', state: 'down' }]);
+    expect(await done('host', 'show', { name: 'h1' })).toMatchObject({ state: 'down', instances: `${id} stopped (ran when the host was lost)` });
+    expect((await storyOf(db, 'h1'))?.reason).toMatch(/not heard of since .*; 1 instances ran there: they go on when it returns, or elsewhere after/);
+    expect((await storyOf(db, id))?.reason).toMatch(/host h1 has not been heard of since .*evacuate/);
+    expect(await storyOf(db, 'h9')).toBeUndefined();
+    expect(await manage('host', 'remove', { name: 'h1' })).toMatchObject({ outcome: 'refused', message: expect.stringContaining('has instances') });
+    expect(await manage('host', 'evacuate', { name: 'h1' })).toMatchObject({ outcome: 'refused', message: expect.stringContaining('are on h1 alone') });
+    expect(await manage('host', 'drain', { name: 'h1' })).toMatchObject({ outcome: 'refused', message: expect.stringContaining('is down') });
+    await done('host', 'enable', { name: 'h2' });
+    await done('host', 'evacuate', { name: 'h1', rebuild: true });
+    await soon(() => stateIs(id, 'running'));
+    await done('host', 'remove', { name: 'h1' });
+    expect(await done('host', 'list')).toMatchObject([{ name: 'h2' }]);
+    expect((await createLocalDirectory({ clock, board: cloud.board }).lastSeen('compute')).map(({ host }) => host)).toEqual(['h2']);
+  });
+
+  it('enabling a host gives up its drain', async () => {
+    cloud = await createSimCloud({ hosts: ['h1'], start: false });
+    await done('host', 'drain', { name: 'h1', live: true });
+    expect(await done('host', 'enable', { name: 'h1' })).toContain('given up: op-');
+    expect(await allOperations(cloud)).toMatchObject([{ kind: 'host.drain', state: 'failed', error: 'given up by operator' }]);
   });
 });

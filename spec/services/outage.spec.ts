@@ -14,6 +14,7 @@ import { systemClock as clock } from '../../src/lib/clock.ts';
 import { silentLog as log } from '../../src/lib/log.ts';
 import { createSealer } from '../../src/lib/sealed.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
+import { createLocalDirectory } from '../../src/transport/local-directory.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
 import { requestOf } from '../support/auth-fixture.ts';
 import { waitUntil } from '../support/patience.ts';
@@ -37,8 +38,8 @@ describe('D5 while PostgreSQL is away', () => {
       authenticate: async () => anybody as never,
       timeoutMs: 3_000,
       services: {
-        db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, clock, log, region: 'nova', zone: 'nova', dnsDomain: 'x',
-        endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20,
+        db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, directory: createLocalDirectory({ clock }), clock, log,
+        region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20,
       },
     });
   });
@@ -68,8 +69,8 @@ describe('D5 while PostgreSQL is away', () => {
     const signed = createDispatcher({
       actions: allActions, authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect), timeoutMs: 3_000,
       services: {
-        db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, clock, log, region: 'nova', zone: 'nova', dnsDomain: 'x',
-        endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20,
+        db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, directory: createLocalDirectory({ clock }), clock, log,
+        region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20,
       },
     });
     await server.stop();
@@ -95,8 +96,9 @@ describe('D5 while PostgreSQL is away', () => {
   it('what lay in the outbox is sent when it is back, once', async () => {
     const system = createActorSystem({ name: 'outage', clock, log, onFatal: (error) => { throw error; } });
     const told: string[] = [];
-    const handlers = { ...Object.fromEntries(Object.keys(schedulerProtocol.table).map((verb) => [verb, () => undefined])) };
-    await transport.serve({ role: 'scheduler' }, schedulerProtocol, { ...handlers, placeInstance: ({ instanceId }: { instanceId: string }) => void told.push(instanceId) } as never);
+    await transport.serve({ role: 'scheduler' }, schedulerProtocol, {
+      placeInstance: ({ instanceId }) => void told.push(instanceId), performOperation: () => undefined, operationEnded: () => undefined,
+    });
     await insertOperation(database.db, {
       kind: 'instance.run', resourceId: 'i-outage', projectId: 'p', userId: 'u', requestId: 'r', owner: 'scheduler', deadline: new Date(),
     }, new Date());

@@ -68,6 +68,9 @@ interface Foundation {
 }
 
 /** Long enough that a quiet cloud costs little, short enough that many rounds fit into a simulated hour. */
+/** A host that is silent for so long counts as down. */
+const serviceDownMs = 60_000;
+
 const intervals = { relayMs: 20_000, schedulerSweepMs: 10_000, sweepMs: 20_000, reconcileMs: 40_000, networkMs: 60_000 };
 
 function lay({ process, database, medium, board, onFatal }: Ground): Foundation {
@@ -182,12 +185,12 @@ export type CallApi = (action: string, input: object, requestId: string) => Prom
 export async function startApi(ground: Ground, principal: Principal): Promise<CallApi> {
   const { process: { clock } } = ground;
   const foundation = lay(ground);
-  const { db, transport } = foundation;
+  const { db, transport, directory } = foundation;
   const relay = foundation.startRelay();
   const actions = new Map(allActions.map((action) => [action.name as string, action]));
   return async (name, input, requestId) => {
     const call: Call = {
-      db, transport, relay, clock, log: silentLog, region: 'nova', zone: 'nova', dnsDomain: 'simulation', endpoint: 'http://127.0.0.1:8773',
+      db, transport, relay, directory, clock, log: silentLog, region: 'nova', zone: 'nova', dnsDomain: 'simulation', endpoint: 'http://127.0.0.1:8773',
       instancesPerProjectMax: 20, requestId, principal, version: '2016-11-15', fail,
     };
     const action = actions.get(name);

@@ -15,7 +15,9 @@ import { authDrivers } from '../../src/drivers/auth/index.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { createSealer } from '../../src/lib/sealed.ts';
+import { createLocalDirectory } from '../../src/transport/local-directory.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
+import type { Directory } from '../../src/transport/directory.ts';
 import type { Transport } from '../../src/transport/transport.ts';
 import { requestOf } from './auth-fixture.ts';
 import { createTestDatabase } from './database.ts';
@@ -29,6 +31,7 @@ export interface Ec2World {
   readonly db: Db;
   readonly auth: AuthManager;
   readonly transport: Transport;
+  readonly directory: Directory;
   /** ann manages project ann; bob is a plain member of project bob. */
   readonly ann: Principal & Credentials;
   readonly bob: Principal & Credentials;
@@ -61,19 +64,20 @@ export async function createEc2World(options: { clock?: Clock; actions?: readonl
   const bob = await member(auth, 'bob', bobProject, 'root');
   await seedInstanceTypes(db);
   await reportHost(db, { name: 'host1', zone: 'nova', hypervisor: 'sim', cores: 8, memoryMiB: 16_384, diskGiB: 200, bootId: 'boot-1' }, clock.date());
+  const directory = createLocalDirectory({ clock });
   let current: Principal = ann;
   const dispatcherFor = (authenticate: Authenticate) => createDispatcher({
     actions: options.actions ?? allActions,
     services: {
-      db, transport, relay: { kick: () => undefined, accepts: () => true }, clock, log: silentLog, region: 'nova', zone: 'nova', dnsDomain: 'novact.internal',
-      endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20,
+      db, transport, relay: { kick: () => undefined, accepts: () => true }, directory, clock, log: silentLog, region: 'nova', zone: 'nova',
+      dnsDomain: 'novact.internal', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20,
     },
     authenticate,
   });
   const dispatcher = dispatcherFor(async () => current);
   const closers: (() => Promise<void>)[] = [];
   return {
-    db, auth, transport, ann, bob, dispatcher,
+    db, auth, transport, directory, ann, bob, dispatcher,
     call(query, as = ann) {
       current = as;
       return dispatcher.dispatch(requestOf({ method: 'POST', target: '/', body: query }), 'request-1');

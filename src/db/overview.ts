@@ -2,6 +2,8 @@
 import { eq, sql } from 'drizzle-orm';
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
 import type { Queryable } from './db.ts';
+import { findHost, inhabitants } from './host-work.ts';
+import type { Instance } from './instance-work.ts';
 import { operationsOf, type Operation } from './operations.ts';
 import { images } from './schema/images.ts';
 import { instances } from './schema/instances.ts';
@@ -24,7 +26,7 @@ export async function overview(db: Queryable): Promise<{ instances: Counts; imag
 
 export interface Story {
   readonly id: string;
-  readonly kind: 'instance' | 'image';
+  readonly kind: 'instance' | 'image' | 'host';
   readonly state: string;
   readonly since: Date;
   readonly host: string | undefined;
@@ -40,11 +42,38 @@ export async function storyOf(db: Queryable, id: string): Promise<Story | undefi
   const [instance] = await db.select().from(instances).where(eq(instances.id, id));
   const history = await operationsOf(db, id, operationsShown);
   if (instance !== undefined) {
-    const { state, stateChangedAt: since, host, stateReasonMessage } = instance;
-    return { id, kind: 'instance', state, since, host: host ?? undefined, reason: stateReasonMessage ?? undefined, operations: history };
+    const { state, stateChangedAt: since, host } = instance;
+    return { id, kind: 'instance', state, since, host: host ?? undefined, reason: await reasonOf(db, instance), operations: history };
   }
   const [image] = await db.select().from(images).where(eq(images.id, id));
-  if (image === undefined) return undefined;
+  if (image === undefined) return hostStory(db, id, history);
   const { state, stateChangedAt: since, stateReason } = image;
   return { id, kind: 'image', state, since, host: undefined, reason: stateReason ?? undefined, operations: history };
+}
+
+/** What the row says, and what it cannot know: that its host is gone. */
+async function reasonOf(db: Queryable, { host, hostLost, stateReasonMessage, migratingTo }: Instance): Promise<string | undefined> {
+  const downSince = host === null ? undefined : (await findHost(db, host))?.downSince;
+  const said = [
+    stateReasonMessage,
+    downSince === undefined || downSince === null || hostLost ? undefined : `its host ${host} is down since ${downSince.toISOString()}: nothing can be done with it until that returns`,
+    hostLost ? 'it ran when its host was lost: wait for the host, or evacuate it (novact manage host evacuate)' : undefined,
+    migratingTo === null ? undefined : `it is on its way to ${migratingTo}`,
+  ].filter((text) => text !== null && text !== undefined);
+  return said.length === 0 ? undefined : said.join('; ');
+}
+
+async function hostStory(db: Queryable, name: string, history: readonly Operation[]): Promise<Story | undefined> {
+  const host = await findHost(db, name);
+  if (host === undefined) return undefined;
+  const rows = await inhabitants(db, name);
+  const lost = rows.filter((row) => row.hostLost).length;
+  const said = [
+    host.downSince === null ? undefined : `not heard of since ${host.downSince.toISOString()}`,
+    lost === 0 ? undefined : `${lost} instances ran there: they go on when it returns, or elsewhere after novact manage host evacuate ${name}`,
+    host.enabled ? undefined : `takes no new instances: ${host.disabledReason ?? 'disabled'}`,
+    `${rows.length} instances`,
+  ].filter((text) => text !== undefined);
+  const state = host.downSince !== null ? 'down' : host.enabled ? 'up' : 'disabled';
+  return { id: name, kind: 'host', state, since: host.downSince ?? host.updatedAt, host: name, reason: said.join('; '), operations: history };
 }

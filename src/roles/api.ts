@@ -9,13 +9,13 @@ import type { Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
 export async function startApi(foundation: Foundation, options: { observe: (request: ObservedRequest) => void }): Promise<void> {
-  const { settings, system, transport, relay, db, clock, auth } = foundation;
+  const { settings, system, transport, relay, directory, db, clock, auth } = foundation;
   const log = foundation.log.child({ role: 'api' });
   const dispatcher = createDispatcher({
     actions: allActions,
     authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect),
     services: {
-      db, transport, relay, clock, log, region: settings.region, zone: settings.zone, dnsDomain: settings.dnsDomain,
+      db, transport, relay, directory, clock, log, region: settings.region, zone: settings.zone, dnsDomain: settings.dnsDomain,
       endpoint: endpointsOf(settings).ec2, instancesPerProjectMax: settings.instancesPerProjectMax,
     },
   });

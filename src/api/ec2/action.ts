@@ -8,6 +8,7 @@ import type { Db } from '../../db/db.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { ApiError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import type { Directory } from '../../transport/directory.ts';
 import type { Relay, Transport } from '../../transport/transport.ts';
 import type { ErrorCode } from './errors.ts';
 
@@ -34,6 +35,8 @@ export interface Services {
   readonly transport: Transport;
   /** Kicked after every commit that left work for an owner. */
   readonly relay: Relay;
+  /** Whose services are heard of. */
+  readonly directory: Pick<Directory, 'services'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly region: string;

@@ -1,6 +1,8 @@
 // Regions and availability zones: one region, and the zones that its hosts are in.
-import { zonesOfHosts } from '../../../db/zones.ts';
-import { action } from '../action.ts';
+import { servicesOfHosts, zonesOfHosts } from '../../../db/zones.ts';
+import { groupBy } from '../../../lib/group-by.ts';
+import type { Role } from '../../../messages/protocol.ts';
+import { action, type Call } from '../action.ts';
 import { describe } from '../describe.ts';
 
 const describeRegions = action({
@@ -27,7 +29,8 @@ const describeRegions = action({
 
 const describeAvailabilityZones = action({
   name: 'DescribeAvailabilityZones',
-  doc: 'The zones that hosts are in, and the configured one. A zone is available while an enabled host is in it.',
+  doc: 'The zones that hosts are in, and the configured one. A zone is available while a host that is enabled and up is in it. With `ZoneName.1=verbose` '
+    + 'administrators see the hosts of each zone and their services too, as Nova showed them.',
   roles: 'anyMember',
   errors: ['InvalidParameterValue'],
   filters: ['group-name', 'message', 'opt-in-status', 'region-name', 'state', 'zone-id', 'zone-name', 'zone-type'],
@@ -35,6 +38,7 @@ const describeAvailabilityZones = action({
     const open = await zonesOfHosts(call.db);
     const names = [...new Set([call.zone, ...open.keys()])];
     const zones = names.map((name) => describeZone(name, open.get(name) === true, call.region));
+    if (call.principal.isAdmin && input.ZoneNames?.length === 1 && input.ZoneNames[0] === 'verbose') return { AvailabilityZones: await withHosts(call, zones) };
     const invalid = (missing: readonly string[]) => `Invalid availability zone: [${missing.join(', ').slice(0, 200)}]`;
     const page = describe({
       input,
@@ -62,7 +66,7 @@ const describeAvailabilityZones = action({
 function describeZone(name: string, isOpen: boolean, region: string) {
   return {
     OptInStatus: 'opt-in-not-required' as const,
-    Messages: isOpen ? [] : [{ Message: 'No enabled host is in this zone.' }],
+    Messages: isOpen ? [] : [{ Message: 'No host that is enabled and up is in this zone.' }],
     RegionName: region,
     ZoneName: name,
     ZoneId: name,
@@ -71,6 +75,32 @@ function describeZone(name: string, isOpen: boolean, region: string) {
     ZoneType: 'availability-zone',
     State: isOpen ? ('available' as const) : ('unavailable' as const),
   };
+}
+
+type Zone = ReturnType<typeof describeZone>;
+
+/** Nova's verbose form: under each zone its hosts, under each host its services: enabled or not, heard of or not, and since when it is as it is. */
+async function withHosts(call: Call, zones: readonly Zone[]): Promise<Zone[]> {
+  const services = await servicesOfHosts(call.db);
+  const heard = new Map<string, ReadonlySet<string>>();
+  for (const role of new Set(services.map((service) => service.role))) {
+    heard.set(role, new Set((await call.directory.services(role as Role)).map(({ host }) => host)));
+  }
+  const byHost = groupBy(services.filter(({ zone }) => zone !== undefined), ({ host }) => host);
+  const line = (zone: Zone, name: string, state: string): Zone => (
+    // Nova put words where AWS has a closed list; clients print what they get.
+    { ...zone, Messages: [], ZoneName: name, ZoneId: name, State: state as Zone['State'] }
+  );
+  return zones.flatMap((zone) => [
+    zone,
+    ...[...byHost].filter(([, [first]]) => first?.zone === zone.ZoneName).flatMap(([host, ofHost]) => [
+      line(zone, `|- ${host}`, ''),
+      ...ofHost.map(({ role, enabled, downSince, startedAt }) => {
+        const isHeard = downSince === undefined && heard.get(role)?.has(host) === true;
+        return line(zone, `| |- ${role}`, `${enabled ? 'enabled' : 'disabled'} ${isHeard ? ':-)' : 'XXX'} ${(downSince ?? startedAt).toISOString()}`);
+      }),
+    ]),
+  ]);
 }
 
 export const regionActions = [describeRegions, describeAvailabilityZones];

@@ -6,6 +6,7 @@ import { findKeyPair } from '../../../db/key-pairs.ts';
 import { findByToken, findInstanceType, launchInstances, zoneHasHosts, type InstanceType, type LaunchResult,
   type NewInstance } from '../../../db/reservations.ts';
 import { ensureDefaultGroup, findGroup } from '../../../db/security-groups.ts';
+import { hostIsInZone } from '../../../db/zones.ts';
 import { newId } from '../../../lib/ids.ts';
 import { action, fail, type Call, type OutputOf } from '../action.ts';
 import { checkForm, idForm } from '../describe.ts';
@@ -42,7 +43,8 @@ export const runInstances = action({
     refuseUnsupported(input);
     const counts = checkCounts(input);
     const tags = launchTags(input);
-    const instance = await instanceOf(call, input, reservation);
+    const { zone, host } = await placementOf(call, input.Placement?.AvailabilityZone);
+    const instance = { ...(await instanceOf(call, input, reservation)), zone };
     const groupIds = await groupIdsOf(call, groupsAsked(input));
     const result = await launchInstances(call.db, {
       reservation,
@@ -54,6 +56,7 @@ export const runInstances = action({
       newInstanceId: () => newId('i'),
       operation: {
         kind: 'instance.run', projectId, userId, requestId: call.requestId, owner: 'scheduler', deadline: new Date(call.clock.now() + launchTimeoutMs),
+        ...(host === undefined ? {} : { input: { host } }),
       },
     });
     if (result.outcome === 'overQuota') {
@@ -75,7 +78,7 @@ async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunIn
 }
 
 /** The row that all instances of the launch have in common. */
-async function instanceOf(call: Call, input: LaunchInput, reservation: { id: string; createdAt: Date }): Promise<NewInstance> {
+async function instanceOf(call: Call, input: LaunchInput, reservation: { id: string; createdAt: Date }): Promise<Omit<NewInstance, 'zone'>> {
   const image = await bootableImage(call, input.ImageId);
   const type = await typeOf(call, input.InstanceType);
   const key = await publicKeyOf(call, input.KeyName);
@@ -100,7 +103,6 @@ async function instanceOf(call: Call, input: LaunchInput, reservation: { id: str
     state: 'pending',
     stateChangedAt: reservation.createdAt,
     stateDeadline: new Date(reservation.createdAt.getTime() + launchTimeoutMs),
-    zone: await zoneOf(call, input.Placement?.AvailabilityZone),
     launchedAt: reservation.createdAt,
   };
 }
@@ -159,10 +161,16 @@ async function publicKeyOf(call: Call, name: string | undefined): Promise<{ keyN
   return { keyName: key.name, publicKey: key.publicKey };
 }
 
-async function zoneOf(call: Call, asked: string | undefined): Promise<string> {
-  if (asked === undefined || asked === '' || asked === call.zone) return call.zone;
-  if (!(await zoneHasHosts(call.db, asked))) fail('InvalidParameterValue', `Invalid availability zone: [${asked.slice(0, 60)}]`);
-  return asked;
+/** A zone; of administrators also `zone:host`, as in Nova. */
+async function placementOf(call: Call, asked: string | undefined): Promise<{ zone: string; host?: string }> {
+  if (asked === undefined || asked === '' || asked === call.zone) return { zone: call.zone };
+  const invalid = (): never => fail('InvalidParameterValue', `Invalid availability zone: [${asked.slice(0, 60)}]`);
+  const colon = asked.indexOf(':');
+  if (colon >= 0 && call.principal.isAdmin) {
+    const [zone, host] = [asked.slice(0, colon) || call.zone, asked.slice(colon + 1)];
+    return (await hostIsInZone(call.db, host, zone)) ? { zone, host } : invalid();
+  }
+  return (await zoneHasHosts(call.db, asked)) ? { zone: asked } : invalid();
 }
 
 /** The default group when none is named. */
