@@ -32,7 +32,8 @@ afterEach(async () => {
 afterAll(() => database.close());
 
 const wish = (changes: Partial<NewOperation> = {}): NewOperation => ({
-  kind: 'instance.run', resourceId: 'i-1', projectId: 'p', userId: 'u', requestId: 'req-1', owner: 'scheduler', deadline: new Date(clock.now() + 60_000), ...changes,
+  kind: 'instance.run', resourceId: 'i-1', projectId: 'p', userId: 'u', requestId: 'req-1', owner: 'scheduler',
+  deadline: new Date(clock.now() + 60_000), ...changes,
 });
 const write = (changes: Partial<NewOperation> = {}) => insertOperation(database.db, wish(changes), clock.date());
 
@@ -75,14 +76,14 @@ describe('the outbox', () => {
 
 describe('the relay', () => {
   it('M3 sends what was committed by a process that died before it could send', async () => {
-    const ids_ = [await write(), await write({ resourceId: 'i-2' })];
+    const written = [await write(), await write({ resourceId: 'i-2' })];
     const seen: string[] = [];
     relayWith(async (messages) => {
       seen.push(...messages.map(({ envelope }) => JSON.parse(envelope).body.operationId as string));
       return ids(messages);
     });
     await eventually(isEmpty);
-    expect(seen).toEqual(ids_);
+    expect(seen).toEqual(written);
   });
 
   it('M4 sends again with the same ids what a relay had delivered that died before its commit', async () => {

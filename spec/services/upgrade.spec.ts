@@ -138,8 +138,8 @@ describe('G6 several processes', () => {
       values ('op-old', 'instance.stop', 'i-run', 'p', 'u', 'r', '{}', 'waiting', 'compute@h1', now(), now(), now())`);
     await raw.rows("insert into services (host, role, epoch, started_at) values ('h2', 'compute', 1, now())");
     await raw.rows("update instances set state = 'stopping', state_changed_at = now() where id = 'i-run'");
-    await raw.rows(`insert into hosts (name, zone, enabled, hypervisor, cores, memory_mib, disk_gib, claimed_cores, claimed_memory_mib, claimed_disk_gib, boot_id,
-      updated_at) values ('h2', 'nova', true, 'kvm', 1, 1, 1, 0, 0, 0, 'b', now())`);
+    await raw.rows(`insert into hosts (name, zone, enabled, hypervisor, cores, memory_mib, disk_gib, claimed_cores, claimed_memory_mib, claimed_disk_gib,
+      boot_id, updated_at) values ('h2', 'nova', true, 'kvm', 1, 1, 1, 0, 0, 0, 'b', now())`);
     expect((await unfinishedOperations(opened.db, 'i-run')).map((operation) => operation.id)).toEqual(['op-old']);
     await opened.close();
     await raw.close();
@@ -150,7 +150,8 @@ describe('G6 PGlite', () => {
   it('refuses a second process on its folder, in words, and lets it in when the first has ended, however', async () => {
     const folder = mkdtempSync('/tmp/novact-spec-pglite-');
     const url = `pglite:${join(folder, 'data')}`;
-    const script = `import { openDatabase } from '${join(root, 'src/db/connect.ts')}'; await openDatabase('${url}'); console.log('open'); setInterval(() => {}, 60000);`;
+    const script = `import { openDatabase } from '${join(root, 'src/db/connect.ts')}';
+      await openDatabase('${url}'); console.log('open'); setInterval(() => {}, 60000);`;
     const other = spawn(process.execPath, ['--import', join(root, 'node_modules/tsx/dist/loader.mjs'), '--input-type=module', '-e', script]);
     await new Promise<void>((done, fail) => {
       let said = '';

@@ -26,7 +26,9 @@ export async function startPostgres(name: string): Promise<PostgresServer> {
   const folder = await mkdtemp(`/tmp/novact-spec-${name}-`);
   await chmod(folder, 0o711); // The server runs under an account of its own.
   const directory = join(folder, 'postgres');
-  const cluster = createPostgresCluster({ directory, run: createRun({ log: silentLog }), log: silentLog, clock: systemClock, durable: false, connectionsMax: 100 });
+  const cluster = createPostgresCluster({
+    directory, run: createRun({ log: silentLog }), log: silentLog, clock: systemClock, durable: false, connectionsMax: 100,
+  });
   const { url } = await cluster.start();
   const signal = (which: NodeJS.Signals): void => {
     const postmaster = Number(readFileSync(join(directory, 'data/postmaster.pid'), 'utf8').split('\n')[0]);

@@ -151,7 +151,8 @@ const isEnd = (state: OperationState | undefined): state is 'done' | 'failed' =>
 
 /** Whoever asked to be told of an end is, in the transaction that ends. */
 async function tellEnded(tx: Queryable, rows: readonly Pick<Operation, keyof typeof endingColumns>[], now: Date): Promise<void> {
-  await insertOutbox(tx, rows.flatMap(({ replyTo, state, ...row }) => (replyTo !== null && isEnd(state) ? [announceEnd({ ...row, state }, replyTo)] : [])), now);
+  const letters = rows.flatMap(({ replyTo, state, ...row }) => (replyTo !== null && isEnd(state) ? [announceEnd({ ...row, state }, replyTo)] : []));
+  await insertOutbox(tx, letters, now);
 }
 
 /** The latest operations of a resource, newest first: for `novact explain`. */

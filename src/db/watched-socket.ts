@@ -9,13 +9,16 @@ export interface SocketTarget {
 }
 
 export function watchedSocket({ path, host, port }: SocketTarget, answerMsMax: number): Socket {
-  const socket = path === undefined || path === false ? createConnection({ host: host[0] ?? 'localhost', port: port[0] ?? 5432 }) : createConnection({ path });
+  const timeout = answerMsMax;
+  const socket = path === undefined || path === false
+    ? createConnection({ host: host[0] ?? 'localhost', port: port[0] ?? 5432, timeout })
+    : createConnection({ path, timeout });
   let answered = 0;
   socket.on('data', () => {
     answered = socket.bytesWritten;
   });
   // Fires after silence in both directions, once until there is traffic again.
-  socket.setTimeout(answerMsMax, () => {
+  socket.on('timeout', () => {
     if (socket.bytesWritten > answered) socket.destroy(Object.assign(new Error(`the database did not answer within ${answerMsMax} ms`), { code: 'ETIMEDOUT' }));
   });
   return socket;

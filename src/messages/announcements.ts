@@ -2,7 +2,7 @@
 // written, so that nobody who changes a row can forget to say so. One table: who owns what kind of thing, and the message for it.
 import { randomUUID } from 'node:crypto';
 import { computeProtocol } from './compute.ts';
-import { encodeEnvelope, envelopeVersion } from './envelope.ts';
+import { encodeEnvelope, envelopeVersion, traceOf } from './envelope.ts';
 import { objectstoreProtocol } from './objectstore.ts';
 import { operationEnded } from './operation-ended.ts';
 import type { BodyOf, MessageTable, Protocol, TellVerb } from './protocol.ts';
@@ -65,5 +65,6 @@ export function announceEnd(
 
 function seal(mailbox: string, message: Message, more: { orderKey: string; requestId: string }): SealedEnvelope {
   const id = randomUUID();
-  return { id, mailbox, envelope: encodeEnvelope({ v: envelopeVersion, id, to: mailbox, from: 'outbox', ...message, ...more }) };
+  const trace = traceOf(id, more.requestId);
+  return { id, mailbox, envelope: encodeEnvelope({ v: envelopeVersion, id, to: mailbox, from: 'outbox', trace, ...message, ...more }) };
 }

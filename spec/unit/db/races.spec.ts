@@ -118,7 +118,8 @@ describe('D2 what ended', () => {
     await db.delete(outbox);
     expect(await purgeTerminated(db, new Date(now.getTime() - 3_600_000))).toEqual(['i-old']);
     const left = async (id: string): Promise<number[]> => Promise.all([
-      db.$count(instances, eq(instances.id, id)), db.$count(tags, eq(tags.resourceId, id)), db.$count(reservations, eq(reservations.id, id.replace('i-', 'r-'))),
+      db.$count(instances, eq(instances.id, id)), db.$count(tags, eq(tags.resourceId, id)),
+      db.$count(reservations, eq(reservations.id, id.replace('i-', 'r-'))),
       db.$count(instanceSecurityGroups, eq(instanceSecurityGroups.instanceId, id)), db.$count(operations, eq(operations.resourceId, id)),
     ]);
     expect(await left('i-old')).toEqual([0, 0, 0, 0, 0]);

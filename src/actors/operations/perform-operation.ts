@@ -40,7 +40,8 @@ const attemptsMax = 20;
 
 export async function performOperation<Context>(performance: Performance<Context>): Promise<Ending> {
   const { db, clock, owner, operation } = performance;
-  const taken = await takeOperation(db, { id: operation.id, owner: owner.name, epoch: owner.epoch, firstStep: performance.flow.steps[0]?.name, now: clock.date() });
+  const firstStep = performance.flow.steps[0]?.name;
+  const taken = await takeOperation(db, { id: operation.id, owner: owner.name, epoch: owner.epoch, firstStep, now: clock.date() });
   if (taken === undefined) return 'lost';
   const held: HeldOperation = { id: taken.id, owner: owner.name, epoch: owner.epoch, replyTo: taken.replyTo };
   const log = performance.log.child({ operation: taken.id, kind: taken.kind, resource: taken.resourceId, requestId: taken.requestId });

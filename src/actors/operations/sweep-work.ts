@@ -46,4 +46,5 @@ export function defineWorkSweeper({ db, owner, intervalMs, wake }: WorkSweeper):
 }
 
 /** For the policies of a sweeper and of all actors above it: they go down with it, and the process with them. */
-export const unlessSuperseded = <Decision>(error: unknown, otherwise: Decision): Decision | 'escalate' => (error instanceof Superseded ? 'escalate' : otherwise);
+export const unlessSuperseded = <Decision>(error: unknown, otherwise: Decision): Decision | 'escalate' =>
+  (error instanceof Superseded ? 'escalate' : otherwise);
