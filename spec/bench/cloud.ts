@@ -3,11 +3,10 @@
 // it holds in memory. `npm run bench -- cloud`; NOVACT_BENCH_COUNT (default 400), NOVACT_BENCH_HOSTS (default 3,300).
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sql } from 'drizzle-orm';
 import { openDatabase } from '../../src/db/connect.ts';
 import type { Db } from '../../src/db/db.ts';
 import { projects } from '../../src/db/schema/all.ts';
-import { addImage } from '../support/bench-cloud.ts';
+import { addImage, countRunning } from '../support/bench-cloud.ts';
 import { measureLaunches, openBenchEc2 } from '../support/bench-ec2.ts';
 import { startRole, startSharedServices, type RoleProcess, type SharedServices } from '../support/role-process.ts';
 import { atLeast, atMost, type BenchRow } from './row.ts';
@@ -59,12 +58,8 @@ async function launches(shared: SharedServices, db: Db, api: RoleProcess | undef
   const ec2 = openBenchEc2({
     endpoint: `http://127.0.0.1:${api?.settings['NOVACT_API_PORT']}`, accessKeyId: novarc['EC2_ACCESS_KEY'] ?? '', secretKey: novarc['EC2_SECRET_KEY'] ?? '',
   });
-  const countRunning = async () => {
-    const [row] = await db.execute<{ count: number }>(sql`select count(*)::int as count from instances where state = 'running'`) as unknown as { count: number }[];
-    return row?.count ?? 0;
-  };
   try {
-    return await measureLaunches({ ec2, imageId, countRunning }, count);
+    return await measureLaunches({ ec2, imageId, countRunning: () => countRunning(db) }, count);
   } finally {
     ec2.close();
   }
@@ -91,9 +86,10 @@ async function memoryRows(hosts: number, shared: SharedServices, started: readon
   }
   sizes.push({ name: 'redis', value: redis }, { name: 'postgres', value: postgres });
   const all = sizes.reduce((sum, { value }) => sum + value, 0);
+  const once = proportional + redis + postgres;
   return [
     { name: `${hosts} hosts: memory of all, resident, after the launches`, value: all, unit: 'MiB', target: atMost(all, 667, 'MiB') },
-    { name: `${hosts} hosts: the same, shared pages counted once`, value: proportional + redis + postgres, unit: 'MiB', target: atMost(proportional + redis + postgres, 667, 'MiB') },
+    { name: `${hosts} hosts: the same, shared pages counted once`, value: once, unit: 'MiB', target: atMost(once, 667, 'MiB') },
     ...sizes.map(({ name, value }): BenchRow => ({ name: `  ${name}`, value, unit: 'MiB' })),
   ];
 }

@@ -61,7 +61,8 @@ export async function run(): Promise<readonly BenchRow[]> {
         Object.values(await bare.hGetAll('nv:{dir:compute}:live')).map((text) => JSON.parse(text) as ServiceRecord));
       ratios.push({ cached: await microseconds(cachedLooks, () => reader.services('compute')), uncached, asked });
     }
-    const [cached, uncached, asked] = [median(ratios.map((one) => one.cached)), median(ratios.map((one) => one.uncached)), median(ratios.map((one) => one.asked))];
+    const of = (name: 'cached' | 'uncached' | 'asked'): number => median(ratios.map((one) => one[name]));
+    const [cached, uncached, asked] = [of('cached'), of('uncached'), of('asked')];
     const seen = await sight(writer, reader);
     const p99 = seen[Math.floor(seen.length * 0.99)] ?? Number.NaN;
     return [

@@ -1,8 +1,7 @@
 // Launches on simulated hosts, everything in one process over the local mailboxes, on a PostgreSQL of its own that waits for the disk: how many
 // instances a second come to `running`, and how long fifty of one call take. `npm run bench -- launch`; NOVACT_BENCH_COUNT (default 400) says how
 // many are launched for the rate. The figures of separate processes over Redis are those of `cloud`.
-import { sql } from 'drizzle-orm';
-import { startBenchCloud, topStatements } from '../support/bench-cloud.ts';
+import { countRunning, startBenchCloud, topStatements } from '../support/bench-cloud.ts';
 import { measureLaunches, openBenchEc2 } from '../support/bench-ec2.ts';
 import { atLeast, atMost, type BenchRow } from './row.ts';
 
@@ -29,13 +28,9 @@ async function measure(hosts: number): Promise<BenchRow[]> {
   const cloud = await startBenchCloud({ hosts, statements });
   const startSeconds = (performance.now() - startedAt) / 1_000;
   const { db } = cloud.foundation;
-  const countRunning = async () => {
-    const [row] = await db.execute<{ count: number }>(sql`select count(*)::int as count from instances where state = 'running'`) as unknown as { count: number }[];
-    return row?.count ?? 0;
-  };
   const ec2 = openBenchEc2({ endpoint: cloud.endpoint, ...cloud.founder });
   try {
-    const { rate, fiftyMs, answerMs } = await measureLaunches({ ec2, imageId: cloud.imageId, countRunning }, count);
+    const { rate, fiftyMs, answerMs } = await measureLaunches({ ec2, imageId: cloud.imageId, countRunning: () => countRunning(db) }, count);
     if (statements) await showStatements(cloud.databaseUrl, count + 170);
     return [
       { name: `${hosts} hosts: launches to running`, value: rate, unit: '1/s', target: atLeast(rate, 40, '1/s') },

@@ -49,7 +49,10 @@ interface Next {
 
 const next: readonly Next[] = [
   { owner: 'scheduler', kind: 'instance.run', address: { role: 'scheduler' }, protocol: schedulerProtocol as Protocol, verb: 'placeInstance' },
-  { owner: 'compute@bench', kind: 'instance.run', address: { role: 'compute', host: 'bench' }, protocol: computeProtocol as unknown as Protocol, verb: 'performOperation' },
+  {
+    owner: 'compute@bench', kind: 'instance.run', address: { role: 'compute', host: 'bench' }, protocol: computeProtocol as unknown as Protocol,
+    verb: 'performOperation',
+  },
   { owner: 'objectstore', kind: 'image.register', address: { role: 'objectstore' }, protocol: objectstoreProtocol as Protocol, verb: 'performOperation' },
 ];
 

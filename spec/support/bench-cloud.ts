@@ -3,10 +3,12 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { eq } from 'drizzle-orm';
 import { loadSettings } from '../../src/config/load.ts';
 import { surroundings, type OptionName } from '../../src/config/options.ts';
 import { connectPostgres } from '../../src/db/connect.ts';
-import { images } from '../../src/db/schema/all.ts';
+import type { Db } from '../../src/db/db.ts';
+import { images, instances } from '../../src/db/schema/all.ts';
 import { createPostgresCluster } from '../../src/drivers/postgres/cluster.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { createRun } from '../../src/lib/exec.ts';
@@ -57,7 +59,8 @@ export async function startBenchDatabase(directory: string, options: { statement
 export async function topStatements(url: string, limit: number): Promise<readonly { calls: number; totalMs: number; query: string }[]> {
   const admin = connectPostgres(url, 1);
   try {
-    return await admin`select calls::int, round(total_exec_time + total_plan_time)::int as "totalMs", left(regexp_replace(query, '\\s+', ' ', 'g'), 150) as query
+    return await admin`select calls::int, round(total_exec_time + total_plan_time)::int as "totalMs",
+        left(regexp_replace(query, '\\s+', ' ', 'g'), 150) as query
       from pg_stat_statements order by calls desc limit ${limit}`;
   } finally {
     await admin.end();
@@ -93,6 +96,11 @@ export async function startBenchCloud(options: { hosts: number; statements?: boo
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** Asked of the database: what a client would see, without the cost of its asking. */
+export function countRunning(db: Db): Promise<number> {
+  return db.$count(instances, eq(instances.state, 'running'));
 }
 
 /** As if it had been registered: nobody reads what stands in a simulated image. */

@@ -71,7 +71,8 @@ export async function startSimComputes(foundation: Foundation, options: SimFarmO
     const hostRestarted = known.get(name) === bootId ? undefined : () => confirmBoot(db, name, bootId);
     const ref = system.spawn(computeActor, `compute-${name}`, { host, hostRestarted });
     refs.set(host.owner.name, ref);
-    await keep(foundation, transport.serve({ role: 'compute', host: name }, computeProtocol, computeHandlers(host, ref), { service: serviceOf(foundation, epoch) }));
+    const service = serviceOf(foundation, epoch);
+    await keep(foundation, transport.serve({ role: 'compute', host: name }, computeProtocol, computeHandlers(host, ref), { service }));
   });
   system.spawn(defineFarmSweeper(foundation, refs), 'farm-sweeper', undefined);
 }
