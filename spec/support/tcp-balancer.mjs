@@ -9,9 +9,10 @@ const parse = (text) => ({ host: text.slice(0, text.lastIndexOf(':')), port: Num
 const connectMsMax = 1_000;
 let next = 0;
 
-function forward(client, triesLeft) {
-  if (triesLeft === 0) return client.destroy();
-  const server = connect(parse(servers[next++ % servers.length]));
+/** Each server is tried once: who came in between must not send a second try to the server of the first. */
+function forward(client, [first, ...others]) {
+  if (first === undefined) return client.destroy();
+  const server = connect(parse(first));
   let connected = false;
   const timer = setTimeout(() => server.destroy(new Error('no answer')), connectMsMax);
   server.once('connect', () => {
@@ -23,12 +24,13 @@ function forward(client, triesLeft) {
   server.once('close', () => {
     clearTimeout(timer);
     if (connected) client.destroy();
-    else forward(client, triesLeft - 1);
+    else forward(client, others);
   });
   client.once('close', () => server.destroy());
 }
 
 createServer((client) => {
   client.on('error', () => undefined);
-  forward(client, servers.length);
+  next = (next + 1) % servers.length;
+  forward(client, [...servers.slice(next), ...servers.slice(0, next)]);
 }).listen(parse(listen), () => process.stdout.write('ready\n'));

@@ -40,5 +40,13 @@ export interface RunningCloud extends OpsSource {
 
 export type StartCloud = (settings: CloudSettings, options: StartOptions) => Promise<RunningCloud>;
 
+/** For `novact redis-users`: after, the folder has `users.acl` and `<host>/novact-<role>.env`, with the passwords that were there before. */
+export type WriteRedisUsers = (options: { readonly hosts: readonly HostRoles[]; readonly url: string; readonly folder: string }) => Promise<readonly string[]>;
+
+export interface HostRoles {
+  readonly host: string;
+  readonly roles: readonly (RoleName | 'all')[];
+}
+
 /** For `down --purge`: guests, bridges, rules and images of this cloud are gone; the database is read, not removed. Repeatable. */
 export type PurgeCloud = (settings: CloudSettings, options: Pick<StartOptions, 'log' | 'onProgress' | 'version'>) => Promise<void>;

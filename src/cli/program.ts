@@ -1,14 +1,16 @@
 // The commands of `novact`, their flags and what each of them calls. Flags for settings are made from the settings table.
 import { Command, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { loadSettings, type LoadedSettings } from '../config/load.ts';
 import { flagName, optionNames, optionOf, roleNames, surroundings, type OptionName, type RoleName } from '../config/options.ts';
 import { statePaths } from '../config/settings.ts';
 import { systemClock } from '../lib/clock.ts';
+import { SetupError } from '../lib/errors.ts';
 import { createRun } from '../lib/exec.ts';
 import { silentLog } from '../lib/log.ts';
 import { requireBuilt } from '../roles/names.ts';
-import type { PurgeCloud, StartCloud } from './cloud.ts';
+import type { HostRoles, PurgeCloud, StartCloud, WriteRedisUsers } from './cloud.ts';
 import { purge, stopRunning } from './down.ts';
 import { examineHost } from './host-checks.ts';
 import { createManageProgram, expandWords, type AnyManageCommand } from './manage.ts';
@@ -25,7 +27,7 @@ export interface ProgramContext {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly directory: string;
   /** The composition root, loaded only by the commands that need it. */
-  readonly root: () => Promise<{ startCloud: StartCloud; purgeCloud: PurgeCloud; manageCommands: readonly AnyManageCommand[] }>;
+  readonly root: () => Promise<Root>;
   readonly ended: () => Promise<string>;
   /** What the process ends with. */
   readonly setExitCode: (code: number) => void;
@@ -38,6 +40,14 @@ function withSettings(made: Command, taken: readonly OptionName[], shown: readon
     made.addOption(shown === 'all' || shown.includes(optionName) ? option : option.hideHelp());
   }
   return made;
+}
+
+/** What the composition root offers to the command line. */
+export interface Root {
+  readonly startCloud: StartCloud;
+  readonly purgeCloud: PurgeCloud;
+  readonly writeRedisUsers: WriteRedisUsers;
+  readonly manageCommands: readonly AnyManageCommand[];
 }
 
 type Flags = Readonly<Record<string, unknown>>;
@@ -59,6 +69,7 @@ export function createProgram(context: ProgramContext): Command {
   addTry(program, context);
   addExplain(program, context);
   addManage(program, context);
+  addRedisUsers(program, context);
   addConfig(program, context);
   addFile(program, context, 'novarc', 'print the shell exports for clients: . <(novact novarc)');
   addFile(program, context, 's3cfg', 'print the configuration for s3cmd');
@@ -214,6 +225,27 @@ const pick = (flags: Flags, names: readonly string[]): Flags => Object.fromEntri
 export function overrideExits(program: Command): void {
   program.exitOverride();
   for (const child of program.commands) overrideExits(child);
+}
+
+function addRedisUsers(program: Command, context: ProgramContext): void {
+  program.command('redis-users').description('make a Redis user for each role of each host: users.acl for Redis, novact-ROLE.env for each host')
+    .argument('<host=roles...>', 'h1=api,scheduler,objectstore,compute,network h2=compute,network; `all` is novact up')
+    .requiredOption('--url <url>', 'of Redis, without user and password: rediss://10.0.0.1:6379')
+    .requiredOption('--directory <folder>', 'where the files are written; passwords that are there already are kept')
+    .helpOption('-h, --help', 'print this help').addHelpText('after', exitCodeHelp)
+    .action(async (words: readonly string[], flags: Flags) => {
+      const { writeRedisUsers } = await context.root();
+      const folder = resolve(context.directory, String(flags['directory']));
+      const written = await writeRedisUsers({ hosts: words.map(hostRolesOf), url: String(flags['url']), folder });
+      for (const path of written) context.output.line(path);
+    });
+}
+
+function hostRolesOf(word: string): HostRoles {
+  const [host = '', list = ''] = word.split('=');
+  const roles = list.split(',').map((name) => [...roleNames, 'all' as const].find((role) => role === name));
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(host) && !roles.includes(undefined)) return { host, roles: roles.filter((role) => role !== undefined) };
+  throw new SetupError(`${word} is not HOST=ROLE,ROLE`, `Roles are ${[...roleNames, 'all'].join(', ')}.`);
 }
 
 function addConfig(program: Command, context: ProgramContext): void {

@@ -9,6 +9,7 @@ import { builtRoles, requireBuilt } from './names.ts';
 import { startRoles } from './start-roles.ts';
 
 export { manageCommands } from './manage/index.ts';
+export { writeRedisUsers } from './redis-users.ts';
 
 /** Resolves when everything answers. Rejects with a SetupError or DriverError that says what is missing; then nothing of this process remains. */
 export const startCloud: StartCloud = async (settings, options) => {

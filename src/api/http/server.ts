@@ -91,8 +91,14 @@ function refuseConnection(error: NodeJS.ErrnoException, socket: Socket, options:
   socket.end(`HTTP/1.1 ${status}\r\ncontent-type: text/xml;charset=UTF-8\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }
 
-function closeGently(server: Server, deadlineMs: number, options: Ec2ServerOptions): Promise<void> {
-  if (!server.listening) return Promise.resolve();
+/** Connections that the kernel has taken and we have not would be reset by a close: after a quick turn of the loop there are none. */
+export async function acceptWaiting(): Promise<void> {
+  for (let turn = 0; turn < 2; turn += 1) await new Promise<void>((resolve) => void setImmediate(resolve));
+}
+
+async function closeGently(server: Server, deadlineMs: number, options: Ec2ServerOptions): Promise<void> {
+  if (!server.listening) return;
+  await acceptWaiting();
   return new Promise((resolve) => {
     const timer = options.clock.after(deadlineMs, () => server.closeAllConnections());
     server.close(() => {

@@ -9,6 +9,7 @@ import type { Db } from '../../db/db.ts';
 import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
+import { acceptWaiting } from '../http/server.ts';
 import { addressOf, bucketOfHost, queryOf, splitUrl } from './address.ts';
 import type { S3Call, S3Result, S3Services } from './call.ts';
 import { createContent } from './content.ts';
@@ -135,7 +136,8 @@ function listen(server: Server, host: string, port: number): Promise<number> {
   });
 }
 
-function close(server: Server, { graceMs, clock, log }: { graceMs: number; clock: Clock; log: Log }): Promise<void> {
+async function close(server: Server, { graceMs, clock, log }: { graceMs: number; clock: Clock; log: Log }): Promise<void> {
+  await acceptWaiting();
   return new Promise((resolve) => {
     const cut = clock.after(graceMs, () => {
       log.warn('s3: cutting requests that did not end in time');

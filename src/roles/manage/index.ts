@@ -1,5 +1,11 @@
 // All commands of `novact manage`, in one table. Each is declared in the file of its category, beside what it calls.
 import type { ManageCommand } from '../../api/ops/manage.ts';
+import { deadLetterCommands } from './deadletters.ts';
 import type { ManageDeps } from './deps.ts';
+import { hostCommands } from './hosts.ts';
+import { instanceCommands } from './instances.ts';
+import { serviceCommands } from './services.ts';
 
-export const manageCommands: readonly ManageCommand<ManageDeps>[] = [];
+export const manageCommands: readonly ManageCommand<ManageDeps>[] = [
+  ...hostCommands, ...serviceCommands, ...instanceCommands, ...deadLetterCommands,
+];
