@@ -108,7 +108,7 @@ function connect(url: string, options: ConnectOptions): postgres.Sql {
   // A connection that failed is tried again by the next query that needs one. Its own pauses grow to 20 seconds, and every query in the queue
   // waits for one of them before it fails; nobody here asks in a loop without pauses of his own.
   const backoff = (): number => 0.02;
-  const common = { ...options, onnotice: () => undefined, connect_timeout: 10, idle_timeout: 0, keep_alive: 15, backoff };
+  const common = { ...options, onnotice: () => undefined, connect_timeout: 10, idle_timeout: 60, keep_alive: 15, backoff };
   const isPlain = !parsed.searchParams.has('sslmode') && !parsed.searchParams.has('ssl') && !parsed.host.includes(',');
   // Over TLS, or with several servers to choose from, postgres.js makes its sockets itself, and only the kernel notices that one is dead.
   const { socket: _own, ...unwatched } = common;

@@ -69,7 +69,8 @@ export async function layFoundation(settings: Settings & { readonly databaseUrl:
     for (const close of closers.splice(0).toReversed()) await close();
   };
   try {
-    const database: OpenDatabase = await openDatabase(settings.databaseUrl);
+    // A server has room for so many, and a cloud has many processes of one role.
+    const database: OpenDatabase = await openDatabase(settings.databaseUrl, options.role === undefined ? {} : { connectionsMax: 5 });
     closers.push(() => database.close());
     return await lay(settings, options, { database, closers, closeAll });
   } catch (error) {
