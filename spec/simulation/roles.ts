@@ -101,7 +101,7 @@ export async function startScheduler(ground: Ground): Promise<void> {
   const { db, transport, directory, system } = foundation;
   const relay = foundation.startRelay();
   const ref = system.spawn(schedulerActor, 'scheduler', {
-    system, sweepIntervalMs: intervals.schedulerSweepMs, serviceDownMs: 60_000,
+    system, sweepIntervalMs: intervals.schedulerSweepMs, serviceDownMs,
     deps: {
       db, directory, relay, clock, log: silentLog, policy: policies.simple, overcommit: { cores: 1, memory: 1, disk: 1 }, random: Math.random, placementsMax: 3,
     },

@@ -1,6 +1,6 @@
 // What owners do to an instance's row while they work on it. Every change is guarded by state, host and fence, so that who lost the
 // instance changes nothing.
-import { and, eq, inArray, isNotNull, isNull, lt, notExists, notInArray, or } from 'drizzle-orm';
+import { and, eq, inArray, isNotNull, isNull, lt, notExists, notInArray, or, type SQL } from 'drizzle-orm';
 import { releaseRoom, type Claim } from './hosts.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { hosts } from './schema/hosts.ts';
@@ -51,6 +51,19 @@ export async function settle(
   outcome: Outcome & { hypervisor?: string; launchedAt?: Date },
   now: Date,
 ): Promise<boolean> {
+  return settleWhere(db, and(eq(instances.id, instance.id), eq(instances.fence, instance.fence), inArray(instances.state, [...from])), outcome, now);
+}
+
+/** As `settle`, for who has only looked on: nothing has happened to the instance since its row was read. */
+export function settleUnchanged(db: Queryable, seen: Instance, outcome: Outcome, now: Date): Promise<boolean> {
+  const { id, fence, state, stateChangedAt } = seen;
+  const unchanged = and(eq(instances.id, id), eq(instances.fence, fence), eq(instances.state, state), eq(instances.stateChangedAt, stateChangedAt));
+  return settleWhere(db, unchanged, outcome, now);
+}
+
+async function settleWhere(
+  db: Queryable, which: SQL | undefined, outcome: Outcome & { hypervisor?: string; launchedAt?: Date }, now: Date,
+): Promise<boolean> {
   const rows = await db.update(instances)
     .set({
       state: outcome.state,
@@ -62,7 +75,7 @@ export async function settle(
       ...(outcome.hypervisor === undefined ? {} : { hypervisor: outcome.hypervisor }),
       ...(outcome.launchedAt === undefined ? {} : { launchedAt: outcome.launchedAt }),
     })
-    .where(and(eq(instances.id, instance.id), eq(instances.fence, instance.fence), inArray(instances.state, [...from])))
+    .where(which)
     .returning({ id: instances.id });
   return rows.length > 0;
 }

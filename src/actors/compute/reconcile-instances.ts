@@ -1,6 +1,6 @@
 // Compares the instances of this host as they should be with the domains and folders that there are, and mends the difference. Without
 // input: a notice only makes it look earlier at the domains it names. What it does not know it reports and leaves alone.
-import { instancesById, instancesOfHost, overdueInstances, purgeTerminated, settle, type Instance } from '../../db/instance-work.ts';
+import { instancesById, instancesOfHost, overdueInstances, purgeTerminated, settleUnchanged, type Instance } from '../../db/instance-work.ts';
 import { idleInstances } from '../../db/idle-instances.ts';
 import { resumeLost } from '../../db/host-life.ts';
 import { adoptArrived, forgetMigration } from '../../db/migrate-work.ts';
@@ -24,9 +24,10 @@ export interface ReconcileOptions {
 
 /** Looks at the domains that events named: as `reconcileInstances`, at the cost of these alone. What an operation works on is its own business. */
 export async function lookAtInstances(host: ComputeHost, ids: ReadonlySet<string>, options: ReconcileOptions): Promise<Reconciliation> {
-  const domains = new Map((await host.hypervisor.list(host.cloudId)).map((domain) => [domain.instanceId, domain]));
+  const rows = await idleInstances(host.db, [...ids]);
+  const domains = await domainsOf(host);
   const wake: string[] = [];
-  for (const row of await idleInstances(host.db, [...ids])) {
+  for (const row of rows) {
     const domain = domains.get(row.id);
     if (row.host !== host.name) await reapStranger(host, row, domain);
     else if (await reconcileOne(host, row, domain, options)) wake.push(row.id);
@@ -35,10 +36,11 @@ export async function lookAtInstances(host: ComputeHost, ids: ReadonlySet<string
 }
 
 export async function reconcileInstances(host: ComputeHost, options: ReconcileOptions & { purge: boolean }): Promise<Reconciliation> {
-  // Reality first: a row that changes in between belongs to an operation, and those are skipped.
-  const domains = new Map((await host.hypervisor.list(host.cloudId)).map((domain) => [domain.instanceId, domain]));
+  // Rows first, then reality: what is found is written only to a row that has not changed since, so that an operation that ran in between is not
+  // undone by an old view of its domain.
   const rows = await instancesOfHost(host.db, host.name);
   const busy = new Set(await resourcesWithWork(host.db, host.owner.name));
+  const domains = await domainsOf(host);
   const wake: string[] = [];
   // Of those that were ended while this host was away, the addresses are still claimed.
   const addresses = await addressesOfInstances(host.db, rows.filter((row) => row.state === 'terminated').map((row) => row.id));
@@ -59,6 +61,9 @@ export async function reconcileInstances(host: ComputeHost, options: ReconcileOp
   return { wake };
 }
 
+const domainsOf = async (host: ComputeHost): Promise<ReadonlyMap<string, DomainStatus>> =>
+  new Map((await host.hypervisor.list(host.cloudId)).map((domain) => [domain.instanceId, domain]));
+
 async function reconcileOne(host: ComputeHost, row: Instance, domain: DomainStatus | undefined, options: ReconcileOptions): Promise<boolean> {
   const runs = domain?.state === 'running' || domain?.state === 'paused';
   switch (row.state) {
@@ -68,7 +73,7 @@ async function reconcileOne(host: ComputeHost, row: Instance, domain: DomainStat
     case 'running':
       return runs ? false : notRunning(host, row, domain, options.hostRestarted);
     case 'stopped':
-      if (runs) await settle(host.db, row, ['stopped'], { state: 'running', reasonCode: null, reason: null }, host.clock.date());
+      if (runs) await settleUnchanged(host.db, row, { state: 'running', reasonCode: null, reason: null }, host.clock.date());
       return !runs && row.hostLost ? restartLost(host, row) : false;
     case 'pending':
     case 'stopping':
@@ -82,15 +87,15 @@ async function notRunning(host: ComputeHost, row: Instance, domain: DomainStatus
   if (hostRestarted) return wish(host, row, 'instance.start');
   const byGuest = domain?.reason === 'guest';
   if (byGuest && row.shutdownBehavior === 'terminate') {
-    await settle(host.db, row, ['running'], {
+    const settled = await settleUnchanged(host.db, row, {
       state: 'shutting-down', reasonCode: 'Client.InstanceInitiatedShutdown', reason: 'Client.InstanceInitiatedShutdown: Instance initiated shutdown',
     }, host.clock.date());
-    return wish(host, row, 'instance.terminate');
+    return settled && wish(host, row, 'instance.terminate');
   }
   const reason = byGuest
     ? { reasonCode: 'Client.InstanceInitiatedShutdown', reason: 'Client.InstanceInitiatedShutdown: Instance initiated shutdown' }
     : { reasonCode: 'Server.InternalError', reason: `Server.InternalError: the guest ended outside novact (${domain?.reason ?? 'its domain is gone'})` };
-  const settled = await settle(host.db, row, ['running'], { state: 'stopped', ...reason }, host.clock.date());
+  const settled = await settleUnchanged(host.db, row, { state: 'stopped', ...reason }, host.clock.date());
   if (settled) host.log.warn({ instance: row.id, ...reason }, 'instance is not running any more');
   return false;
 }
@@ -159,7 +164,10 @@ async function handleUnknown(host: ComputeHost, rows: readonly Instance[], domai
   if (strangers.size > 0) host.log.warn({ unknown: [...strangers] }, 'domains or folders that no instance explains; left as they are');
 }
 
-async function reapStranger(host: ComputeHost, row: Instance, domain: DomainStatus | undefined): Promise<void> {
+/** Read anew: a move may have brought it here since, and what is removed is gone for good. */
+async function reapStranger(host: ComputeHost, seen: Instance, domain: DomainStatus | undefined): Promise<void> {
+  const [row] = await instancesById(host.db, [seen.id]);
+  if (row === undefined) return;
   if (row.migratingTo === host.name && row.state !== 'terminated') return adopt(host, row, domain);
   if (row.state === 'terminated' || (row.host !== null && row.host !== host.name)) await reap(host, row, domain);
 }

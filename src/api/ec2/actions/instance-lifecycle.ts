@@ -41,6 +41,7 @@ const stop = action({
   async handle(call, input) {
     if (input.Hibernate === true) return call.fail('UnsupportedOperation', 'Hibernation is not supported.');
     const changed = await transition(call, input.InstanceIds, (row) => {
+      if (row.state === 'stopped' && row.hostLost) return stopLost(call, row);
       if (row.state === 'stopping' || row.state === 'stopped') return undefined;
       if (row.state !== 'running') return failState(row, 'stopped');
       return { set: endingState(call, 'stopping'), operation: operationOf(call, row, 'instance.stop', { force: input.Force === true }) };
@@ -93,6 +94,17 @@ function timesOf(call: Call): { now: Date; deadline: Date } {
 function endingState(call: Call, state: 'stopping' | 'shutting-down'): NonNullable<Transition['set']> {
   const { now, deadline } = timesOf(call);
   return { state, stateReasonCode: userShutdown.code, stateReasonMessage: userShutdown.message, stateChangedAt: now, stateDeadline: deadline };
+}
+
+const lostStopTimeoutMs = 30 * 24 * 3_600_000;
+
+/** Its host is lost, where it may run on, and would start it again when it returns: it is stopped for good as soon as the host is back. */
+function stopLost(call: Call, row: InstanceRow): Transition {
+  const { code, message } = userShutdown;
+  return {
+    set: { hostLost: false, stateReasonCode: code, stateReasonMessage: message },
+    operation: { ...operationOf(call, row, 'instance.stop', { force: true }), deadline: new Date(call.clock.now() + lostStopTimeoutMs) },
+  };
 }
 
 /** The host's compute role, or the schedulers for an instance that no host has. */
