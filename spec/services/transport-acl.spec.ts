@@ -54,7 +54,8 @@ function processOf(role: string, host: string): RedisTransport {
 
 async function redisCli(options: readonly string[], password: string, ...words: string[]): Promise<string> {
   const all = ['-p', String(redis.port), '--tls', '--cacert', certificates.ca, '--raw', '--no-auth-warning', ...options, ...words];
-  const { stdout } = await run('redis-cli', all, { env: { ...process.env, REDISCLI_AUTH: password }, timeout: 5000 }).catch((error: { stdout: string }) => error);
+  const settings = { env: { ...process.env, REDISCLI_AUTH: password }, timeout: 5000 };
+  const { stdout } = await run('redis-cli', all, settings).catch((error: { stdout: string }) => error);
   return stdout.trim();
 }
 
@@ -100,7 +101,8 @@ it('a host reads neither the mailbox of another nor its answers, and may empty a
     ['XREADGROUP', 'GROUP', 'g', 'owner', 'STREAMS', 'nv:{compute@h3}:mb', '>'], ['XTRIM', 'nv:{compute@h3}:mb', 'MAXLEN', '0'],
     ['DEL', 'nv:{compute@h3}:mb'], ['SET', 'nv:{compute@h3}:own', 'me'], ['SET', 'nv:{compute@h3}:max', '0'], ['XRANGE', 'nv:{p:compute@h2#1-aa}:re', '-', '+'],
     ['XDEL', 'nv:{compute@h3}:dlq', '1-1'], ['XGROUP', 'DELCONSUMER', 'nv:{compute@h3}:mb', 'g', 'owner'],
-    ['EVAL', 'return redis.call("XRANGE", KEYS[1], "-", "+")', '1', 'nv:{compute@h3}:mb'], ['EVAL', 'return redis.call("DEL", KEYS[1])', '1', 'nv:{compute@h3}:mb'],
+    ['EVAL', 'return redis.call("XRANGE", KEYS[1], "-", "+")', '1', 'nv:{compute@h3}:mb'],
+    ['EVAL', 'return redis.call("DEL", KEYS[1])', '1', 'nv:{compute@h3}:mb'],
     ['EVAL', 'return redis.call("DEL", "nv:{compute@h3}:mb")', '0'],
     ['FLUSHALL'], ['FLUSHDB'], ['CONFIG', 'GET', '*'], ['KEYS', '*'], ['ACL', 'LIST'], ['SHUTDOWN'], ['CLIENT', 'KILL', 'TYPE', 'normal'], ['CLIENT', 'LIST'],
     ['DEBUG', 'SLEEP', '0'], ['MONITOR'], ['SCRIPT', 'FLUSH'], ['REPLICAOF', 'NO', 'ONE'], ['MODULE', 'LIST'], ['SWAPDB', '0', '1'],

@@ -128,6 +128,7 @@ export class RedisInbox {
   /** Takes nothing more. Resolves when nothing is handled any more, or when given up; the rest is left for others. */
   async drain(givenUp: Promise<void>): Promise<void> {
     this.#taking = false;
+    if (this.#gone.signal.aborted) return; // another has it
     const idle = new Promise<void>((resolve) => {
       this.#whenIdle = resolve;
     });
