@@ -72,12 +72,14 @@ describe('the flow of a migration', () => {
     const claim = await claimOfRow(db, await load());
     await placeInstances(db, [{ instanceId: id, operationId: run?.id ?? '', host: 'h1', claim }], { cores: 1, memory: 1, disk: 1 }, new Date());
     const host = hostNamed(cloud, 'h1').compute;
-    const common = { host, requestId: 'spec', fetchImage: async (imageId: string) => `/images/${imageId}`, signal: never, hurry: never };
+    const fetchImage = async (imageId: string) => `/images/${imageId}`;
+    const common = { host, requestId: 'spec', fetchImage, signal: never, hurry: never };
     await runFlow(runInstance, { ...common, instance: await load(), operationId: run?.id ?? '', input: {} }, memoryJournal());
     await db.update(operations).set({ state: 'done' }).where(eq(operations.resourceId, id));
     if (state === 'stopped') await host.hypervisor.ensureStopped(id);
     await db.update(instances).set({ state }).where(eq(instances.id, id));
-    const wished = await requestMigration(db, { instanceId: id, ...input, userId: 'u', requestId: 'spec', deadline: new Date(Date.now() + 600_000) }, new Date());
+    const deadline = new Date(Date.now() + 600_000);
+    const wished = await requestMigration(db, { instanceId: id, ...input, userId: 'u', requestId: 'spec', deadline }, new Date());
     if ('refusal' in wished) throw new Error(wished.refusal);
     return { ...common, instance: await load(), operationId: wished.operationId, input: { ...input } };
   }
@@ -106,7 +108,7 @@ describe('the flow of a migration', () => {
     const context = await running({ live: true });
     const failing = {
       ...migrateInstance,
-      steps: migrateInstance.steps.map((step) => (step.name !== 'switch' ? step : { ...step, do: async () => Promise.reject(new Error('not done within its time')) })),
+      steps: migrateInstance.steps.map((step) => (step.name === 'switch' ? { ...step, do: async () => Promise.reject(new Error('too late')) } : step)),
     };
     expect(await runFlow(failing, context, memoryJournal())).toMatchObject({ done: false });
     expect(await snapshot(cloud, context.instance.id)).toMatchObject({ state: 'running', host: 'h2', migratingTo: null });

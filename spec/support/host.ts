@@ -28,6 +28,8 @@ export interface TestHost {
 export interface TestHostOptions {
   /** Whom QEMU runs as. `libvirt-qemu`: as on a stock Debian, with disks relabelled. */
   readonly guestUser?: 'root' | 'libvirt-qemu';
+  /** A folder with ca-cert.pem and {server,client}-{cert,key}.pem: its libvirtd and its migrations speak TLS. */
+  readonly certificates?: string;
 }
 
 const script = fileURLToPath(new URL('./host-up.sh', import.meta.url));
@@ -38,7 +40,7 @@ export async function up(name: string, options: TestHostOptions = {}): Promise<T
   const outside = createRun({ log: silentLog });
   const inside = createRun({ log: silentLog, networkNamespace: name });
   const call = async (verb: 'up' | 'kill' | 'down'): Promise<string> => {
-    const env = { GUEST_USER: options.guestUser ?? 'root' };
+    const env = { GUEST_USER: options.guestUser ?? 'root', CERTIFICATES: options.certificates ?? '' };
     const { stdout } = await outside(script, [verb, name, directory], { timeoutMs: 60_000, env });
     return stdout.trim();
   };

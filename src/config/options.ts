@@ -122,7 +122,7 @@ export const options = {
     'Hypervisor of this host as those of other hosts connect to it to move a running guest here; {address} and {host} stand for this host\'s.',
     libvirtUri, { default: () => 'qemu+tls://{address}/system' },
   ),
-  transferPort: option('Port on the address of this host from which other hosts fetch the disks of instances that move to them.', port, { default: () => 8787 }),
+  transferPort: option('Port of this host\'s address from which other hosts fetch the disks of instances that move to them.', port, { default: () => 8787 }),
   instancesShared: choice('Are the instances\' disks on a folder that all hosts share (yes, no)?', ['yes', 'no'], 'no'),
   simHosts: option('How many hosts the hypervisor sim pretends to be.', whole(1, 20_000), { default: () => 1 }),
 } as const;

@@ -161,9 +161,12 @@ async function lock(tx: Tx, instanceId: string): Promise<Instance | undefined> {
 }
 
 /** A guest is stopped only to be moved: it is shown as starting, until it has started on the other host. False: its user wants something else. */
-export async function pauseForMove(db: Queryable, instance: Pick<Instance, 'id' | 'fence'>, change: { reason: string; deadline: Date }, now: Date): Promise<boolean> {
+export async function pauseForMove(
+  db: Queryable, instance: Pick<Instance, 'id' | 'fence'>, change: { reason: string; deadline: Date }, now: Date,
+): Promise<boolean> {
+  const reason = { stateReasonCode: moveReasonCode, stateReasonMessage: `${moveReasonCode}: ${change.reason}` };
   const rows = await db.update(instances)
-    .set({ state: 'pending', stateReasonCode: moveReasonCode, stateReasonMessage: `${moveReasonCode}: ${change.reason}`, stateChangedAt: now, stateDeadline: change.deadline })
+    .set({ state: 'pending', ...reason, stateChangedAt: now, stateDeadline: change.deadline })
     .where(and(eq(instances.id, instance.id), eq(instances.fence, instance.fence), inArray(instances.state, ['running', 'pending'])))
     .returning({ id: instances.id });
   return rows.length > 0;

@@ -47,7 +47,9 @@ export const incomingActor: ActorDefinition<IncomingArgs, IncomingMessage, Incom
   onError: () => 'resume',
 };
 
-async function prepare({ host, instanceId, fetchImage }: IncomingArgs, wish: { operationId: string; from: string | null; live: boolean }): Promise<IncomingPlace> {
+async function prepare(
+  { host, instanceId, fetchImage }: IncomingArgs, wish: { operationId: string; from: string | null; live: boolean },
+): Promise<IncomingPlace> {
   const { instance, moves } = await expected(host, instanceId);
   const { info } = host.hypervisor;
   const { machine } = await prepareImages({ host, instance, fetchImage });
@@ -98,11 +100,13 @@ async function fetchConsole(host: ComputeHost, moves: HostMoves, source: { insta
 
 const consoleMs = 10_000;
 
-async function receive({ host, instanceId }: IncomingArgs, wish: { operationId: string; from: string }, signal: AbortSignal): Promise<Record<string, never>> {
+async function receive(
+  { host, instanceId }: IncomingArgs, wish: { operationId: string; from: string }, signal: AbortSignal,
+): Promise<Record<string, never>> {
   const { instance, moves } = await expected(host, instanceId);
   const directory = instanceDirectory(host, instanceId);
   const path = rootDisk(directory);
-  if (!(await host.files.exists(markOf(directory, wish.operationId)))) throw new DriverError('failed', `${instanceId}: its folder was not made ready for this move`);
+  if (!(await host.files.exists(markOf(directory, wish.operationId)))) throw new DriverError('failed', `${instanceId}: no folder was made for this move`);
   if (await host.files.exists(path)) return {};
   const [image] = await imagesOf(host.db, [instance.imageId]);
   if (image === undefined) throw new DriverError('notFound', `the image ${instance.imageId} does not exist any more`);

@@ -33,7 +33,8 @@ const list = manageCommand<ManageDeps>()({
 });
 
 const summary = (row: OperatorView, address: string | undefined) => ({
-  id: row.id, state: row.state, host: row.host ?? '-', movingTo: row.migratingTo ?? '-', type: row.instanceType, address: address ?? '-', project: row.projectId,
+  id: row.id, state: row.state, host: row.host ?? '-', movingTo: row.migratingTo ?? '-', type: row.instanceType, address: address ?? '-',
+  project: row.projectId,
 });
 
 const show = manageCommand<ManageDeps>()({
@@ -72,7 +73,10 @@ const migrate = manageCommand<ManageDeps>()({
     live: z.boolean().default(false).describe('The guest goes on running; refused where hypervisor or host cannot do it.'),
   }),
   run: async ({ db, clock, relay }, args) => {
-    const wish = { instanceId: args.id, live: args.live, target: args.to, userId: 'operator', requestId: newRequestId(), deadline: new Date(clock.now() + moveDeadlineMs) };
+    const wish = {
+      instanceId: args.id, live: args.live, target: args.to, userId: 'operator', requestId: newRequestId(),
+      deadline: new Date(clock.now() + moveDeadlineMs),
+    };
     const wished = await requestMigration(db, wish, clock.date());
     if ('refusal' in wished) throw new SetupError(`the instance cannot be moved now: ${wished.refusal}`, `See: novact manage instance show ${args.id}`);
     relay.kick();

@@ -53,10 +53,12 @@ async function claim(context: InstanceContext): Promise<MigrationClaim> {
 function movesOf({ host, input }: Pick<InstanceContext, 'host' | 'input'>): HostMoves {
   const { info, migrator } = host.hypervisor;
   if (host.moves === undefined) throw new DriverError('unsupported', `${host.name} is alone: set its address`);
-  if (input['live'] === true && migrator === undefined) throw new DriverError('unsupported', `not while it runs: ${info.liveMigrationNotice ?? 'its hypervisor cannot'}`);
+  if (input['live'] === true && migrator === undefined) throw notWhileRunning(info.liveMigrationNotice);
   if (!info.bootsKernels && !host.moves.instancesShared) throw new DriverError('unsupported', 'the files of a container are only moved on a shared folder');
   return host.moves;
 }
+
+const notWhileRunning = (why: string | null | undefined) => new DriverError('unsupported', `not while it runs: ${why ?? 'its hypervisor cannot'}`);
 
 async function unclaim(context: InstanceContext): Promise<void> {
   const { host, instance } = context;
@@ -70,8 +72,8 @@ async function prepare(context: InstanceContext, outputs: StepOutputs): Promise<
   const from = movesOf(context).address;
   const body = { instanceId: instance.id, operationId, from, live: isLive(context) };
   const place = await askTarget(context, target, 'prepareIncoming', { body, limitMs: host.limits.imageFetchMs + stateMs });
-  if (isLive(context) && place.liveMigrationNotice !== null) throw new DriverError('unsupported', `not while it runs, to ${target}: ${place.liveMigrationNotice}`);
-  if (place.bootsKernels !== host.hypervisor.info.bootsKernels) throw new DriverError('unsupported', `${target} runs another kind of guest (${place.hypervisor})`);
+  if (isLive(context) && place.liveMigrationNotice !== null) throw notWhileRunning(place.liveMigrationNotice);
+  if (place.bootsKernels !== host.hypervisor.info.bootsKernels) throw new DriverError('unsupported', `${target} runs other guests (${place.hypervisor})`);
   return place;
 }
 
