@@ -139,6 +139,14 @@ describe('the life cycle', () => {
     expect(change(await lab.ask('StartInstances', { 'InstanceId.1': id }))).toEqual([['pending', 'pending', '0']]);
   });
 
+  it('stops for good what would run again when its lost host returns', async () => {
+    const id = await instanceIn('stopped');
+    await lab.db.update(instances).set({ hostLost: true, stateReasonCode: 'Server.HostUnavailable' }).where(eq(instances.id, id));
+    expect(change(await lab.ask('StopInstances', { 'InstanceId.1': id }))).toEqual([['stopped', 'stopped', '80']]);
+    expect(await rowOf(id)).toMatchObject({ state: 'stopped', hostLost: false, stateReasonCode: 'Client.UserInitiatedShutdown' });
+    expect(await newest(id)).toMatchObject({ kind: 'instance.stop', owner: 'compute@host1', input: { force: true } });
+  });
+
   it('reboots without a change of state', async () => {
     const id = await instanceIn('running');
     expect(await lab.ask('RebootInstances', { 'InstanceId.1': id })).toMatchObject({ return: 'true' });
