@@ -37,7 +37,8 @@ async function placed(): Promise<InstanceContext> {
   );
   const now = await loadInstance(db, id);
   if (now === undefined) throw new Error('the instance vanished');
-  return { host: host.compute, instance: now, operationId: operation.id, requestId: 'spec', input: {}, fetchImage: async (imageId) => `/images/${imageId}`, signal: never, hurry: never };
+  const fetchImage = async (imageId: string) => `/images/${imageId}`;
+  return { host: host.compute, instance: now, operationId: operation.id, requestId: 'spec', input: {}, fetchImage, signal: never, hurry: never };
 }
 
 /** Everything of one instance, with its id taken out so that two worlds can be compared. */

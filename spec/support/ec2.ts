@@ -79,7 +79,8 @@ export async function createEc2Lab(options: Parameters<typeof createEc2World>[0]
   const unasked = () => Promise.reject(new Error('nobody asks this'));
   const unaskedMoves = { prepareIncoming: unasked, receiveIncoming: unasked, forgetIncoming: unasked, incomingState: unasked };
   const readConsole = options.console ?? (() => Promise.reject(new Error('this host has no consoles')));
-  await transport.serve({ role: 'compute', host: 'host1' }, computeProtocol, { performOperation: note('compute@host1', 'performOperation'), readConsole, ...unaskedMoves });
+  await transport.serve({ role: 'compute', host: 'host1' }, computeProtocol,
+    { performOperation: note('compute@host1', 'performOperation'), readConsole, ...unaskedMoves });
   await transport.serve({ role: 'network', host: 'host1' }, networkProtocol,
     { ensurePort: unasked, removePort: unasked, leavePort: unasked, refreshFirewall: note('network@host1', 'refreshFirewall') });
 

@@ -85,6 +85,32 @@ describe('disk transfer', () => {
     expect(passed).toBeLessThan(bytes.length * 1.5);
   });
 
+  it('gives up a connection that is silent, and goes on over the next', async () => {
+    const bytes = randomBytes(2 * 1024 * 1024);
+    await writeFile(join(folder, 'root.qcow2'), bytes);
+    let connections = 0;
+    const proxy = createProxy((client) => {
+      const upstream = connect(port, '127.0.0.1');
+      const nth = (connections += 1);
+      client.on('error', () => undefined).on('close', () => upstream.destroy());
+      upstream.on('error', () => undefined);
+      client.pipe(upstream);
+      let here = 0;
+      upstream.on('data', (chunk) => {
+        here += chunk.length;
+        if (nth !== 2 || here < 700_000) client.write(chunk);
+      });
+    });
+    const through = await listen(proxy);
+    try {
+      await createDiskTransfer({ clock: systemClock, secret, port: through, stallMs: 300 }).fetch(file, join(folder, 'here'), signal);
+    } finally {
+      await new Promise((resolve) => proxy.close(resolve));
+    }
+    expect(digest(await readFile(join(folder, 'here')))).toBe(digest(bytes));
+    expect(connections).toBe(3);
+  });
+
   it('refuses another move, one that is over, another file and another key, and leaves nothing half', async () => {
     await writeFile(join(folder, 'root.qcow2'), 'secret');
     const here = join(folder, 'here');

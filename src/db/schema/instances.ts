@@ -81,7 +81,9 @@ export const instances = pgTable(
     launchedAt: instant('launched_at').notNull(),
     terminatedAt: instant('terminated_at'),
   },
-  (table) => [index().on(table.projectId, table.id), index().on(table.host), index().on(table.migratingTo), index().on(table.state), index().on(table.reservationId)],
+  (table) => [
+    index().on(table.projectId, table.id), index().on(table.host), index().on(table.migratingTo), index().on(table.state), index().on(table.reservationId),
+  ],
 );
 
 export const securityGroups = pgTable(

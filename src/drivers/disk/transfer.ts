@@ -111,7 +111,8 @@ function send(options: DiskTransferOptions, file: RemoteFile, sending: Sending, 
       checkServerIdentity: () => undefined,
     });
     const { method, headers } = sending;
-    const asked = request({ host: file.address, port: options.port, path: `/${file.name}`, method, headers: { ...headers }, signal, agent }, (response) => {
+    const where = { host: file.address, port: options.port, path: `/${file.name}` };
+    const asked = request({ ...where, method, headers: { ...headers }, signal, agent, timeout: sending.timeoutMs }, (response) => {
       const { statusCode = 0 } = response;
       const wanted = /^bytes=[1-9]/.test(headers['range'] ?? '') ? 206 : 200;
       if (statusCode === wanted) return resolve(response);
@@ -119,7 +120,7 @@ function send(options: DiskTransferOptions, file: RemoteFile, sending: Sending, 
       const kind = statusCode === 404 ? 'notFound' : 'failed';
       reject(new DriverError(kind, `${labelOf(file)}: the host at ${file.address} answered ${statusCode}`));
     });
-    asked.setTimeout(sending.timeoutMs, () => asked.destroy(new DriverError('timeout', `${labelOf(file)}: nothing arrived for ${sending.timeoutMs} ms`)));
+    asked.on('timeout', () => asked.destroy(new DriverError('timeout', `${labelOf(file)}: nothing arrived for ${sending.timeoutMs} ms`)));
     asked.on('error', (error) => reject(
       error instanceof DriverError ? error : new DriverError('failed', `${labelOf(file)}: the host at ${file.address}: ${messageOf(error)}`, { cause: error }),
     ));
