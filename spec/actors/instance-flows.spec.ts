@@ -33,7 +33,8 @@ async function placed(): Promise<InstanceContext> {
   const [operation] = await unfinishedOperations(db, id);
   if (host === undefined || instance === undefined || operation === undefined) throw new Error('the spec has no host');
   await placeInstances(
-    db, [{ instanceId: instance.id, operationId: operation.id, host: host.name, claim: await claimOfRow(db, instance) }], { cores: 1, memory: 1, disk: 1 }, new Date(),
+    db, [{ instanceId: instance.id, operationId: operation.id, host: host.name, claim: await claimOfRow(db, instance) }],
+    { cores: 1, memory: 1, disk: 1 }, new Date(),
   );
   const now = await loadInstance(db, id);
   if (now === undefined) throw new Error('the instance vanished');

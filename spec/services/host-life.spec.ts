@@ -43,7 +43,8 @@ describe.skipIf(obstacle !== undefined)(`hosts of role processes${obstacle === u
   }, 180_000);
   afterAll(() => cloud?.close());
 
-  it.each(['paused', 'killed'] as const)('M6: a compute role that is %s is down in time, its guests are shown truly, and run again when it is back', async (how) => {
+  const ends = ['paused', 'killed'] as const;
+  it.each(ends)('M6: a compute role that is %s is down in time, its guests are shown truly, and run again when it is back', async (how) => {
     const ids = await launch(4);
     const here = (await rows()).filter((row) => ids.includes(row.id) && row.host === 'h1').map(({ id }) => id);
     const there = ids.filter((id) => !here.includes(id));
