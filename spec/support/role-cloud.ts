@@ -1,5 +1,6 @@
 // A cloud of role processes on simulated guests: two hosts with all that a host runs, two APIs behind one address, two schedulers and one
 // objectstore, on a PostgreSQL and a Redis of their own. And clients that use it without pause while something is done to it.
+import { randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
@@ -87,6 +88,7 @@ export function startClients(cloud: RoleCloud, options: ClientsOptions): Clients
   const launched = new Map<string, string[]>();
   let answered = 0;
   const stopping = new AbortController();
+  const run = randomUUID();
   const call = async (action: string, parameters: Record<string, string>): Promise<string> =>
     waitFor(action, { timeoutMs: options.retries ? options.patienceMs : 0, pollMs: 200 }, async () => {
       const answer = await cloud.ec2.call(action, parameters).catch((error: unknown) => ({ status: 0, text: '', code: String(error) }));
@@ -106,7 +108,7 @@ export function startClients(cloud: RoleCloud, options: ClientsOptions): Clients
   const work = async (client: number): Promise<void> => {
     for (let turn = 0; !stopping.signal.aborted; turn += 1) {
       const answer = await call('RunInstances', {
-        ImageId: cloud.imageId, InstanceType: 't2.nano', MinCount: '1', MaxCount: '1', ClientToken: `client-${client}-${turn}-${process.pid}`,
+        ImageId: cloud.imageId, InstanceType: 't2.nano', MinCount: '1', MaxCount: '1', ClientToken: `${run}-${client}-${turn}`,
       });
       const [id = ''] = textsOf(answer, 'instanceId');
       launched.set(id, launched.get(id) ?? []);
