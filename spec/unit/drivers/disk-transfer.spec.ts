@@ -93,7 +93,7 @@ describe('disk transfer', () => {
       const upstream = connect(port, '127.0.0.1');
       const nth = (connections += 1);
       client.on('error', () => undefined).on('close', () => upstream.destroy());
-      upstream.on('error', () => undefined);
+      upstream.on('error', () => undefined).on('close', () => client.destroy());
       client.pipe(upstream);
       let here = 0;
       upstream.on('data', (chunk) => {

@@ -80,16 +80,22 @@ async function receive(options: DiskTransferOptions, { file, wanted, handle, rec
   // `if-match`: the rest of another content would be of no use.
   const headers = { 'if-match': wanted.sha256, range: `bytes=${received.bytes}-` };
   const response = await send(options, file, { method: 'GET', timeoutMs: options.stallMs, headers }, signal);
+  const silent = new DriverError('timeout', `${labelOf(file)}: nothing arrived for ${options.stallMs} ms`);
+  const watch = () => options.clock.after(options.stallMs, () => response.destroy(silent));
+  let watchdog = watch();
   try {
     for await (const chunk of response as AsyncIterable<Buffer>) {
+      watchdog.cancel();
       if (received.bytes + chunk.length > wanted.sizeBytes) throw new DriverError('failed', `${labelOf(file)}: more bytes than there are`);
       await handle.write(chunk, 0, chunk.length, received.bytes);
       received.hash.update(chunk);
       received.bytes += chunk.length;
+      watchdog = watch();
     }
   } catch (error) {
     throw error instanceof DriverError ? error : new DriverError('failed', `${labelOf(file)}: ${messageOf(error)}`, { cause: error });
   } finally {
+    watchdog.cancel();
     response.destroy();
   }
   if (received.bytes !== wanted.sizeBytes) throw new DriverError('failed', `${labelOf(file)}: ${received.bytes} of ${wanted.sizeBytes} bytes arrived`);
