@@ -56,7 +56,8 @@ export async function startRoleCloud(name: string): Promise<RoleCloud> {
   }
 }
 
-async function complaintsIn(folder: string): Promise<string> {
+/** Lines of the logs in a folder that are worse than usual. */
+export async function complaintsIn(folder: string): Promise<string> {
   const names = (await readdir(folder, { recursive: true })).filter((name) => /novact-[a-z]+\.log$/.test(name));
   const lines = await Promise.all(names.map(async (name) => (await readFile(join(folder, name), 'utf8')).split('\n')
     .filter((line) => /"level":(40|50|60)/.test(line)).slice(-15).map((line) => `${name}: ${line.slice(0, 600)}`)));
