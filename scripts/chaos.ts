@@ -13,10 +13,13 @@ const { values } = parseArgs({
 });
 const guests = values.guests === 'qemu' ? 'qemu' : 'lxc';
 const options = { minutes: Number(values.minutes), seed: Number(values.seed), hosts: Number(values.hosts), customers: Number(values.customers), guests } as const;
-console.log(`chaos for ${options.minutes} minutes with seed ${options.seed}: ${options.hosts} hosts, ${options.customers} customers, ${guests} guests`);
+const who = `${options.hosts} hosts, ${options.customers} customers, ${guests} guests`;
+console.log(`chaos for ${options.minutes} minutes with seed ${options.seed}: ${who}`);
 const { tally, deeds } = await chaos({ ...options, onProgress: (text) => console.log(text) });
 for (const { atMs, what } of deeds) console.log(`${(atMs / 1_000).toFixed(1).padStart(7)} s  ${what}`);
 console.log(summary(tally));
 for (const fault of tally.faults) console.log(`FAULT ${fault}`);
-console.log(tally.faults.length === 0 ? `nothing was lost, doubled or stuck (seed ${options.seed})` : `again with: npm run chaos -- --minutes ${options.minutes} --seed ${options.seed}`);
+console.log(tally.faults.length === 0
+  ? `nothing was lost, doubled or stuck (seed ${options.seed})`
+  : `again with: npm run chaos -- --minutes ${options.minutes} --seed ${options.seed}`);
 process.exit(tally.faults.length === 0 ? 0 : 1);

@@ -30,7 +30,8 @@ const leftoversMs = 75_000;
 
 export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
   const cloud = await startHosts('chaos', {
-    count: options.hosts, guests: options.guests, settings: { NOVACT_SERVICE_DOWN_SECONDS: String(serviceDownSeconds), NOVACT_INSTANCES_PER_PROJECT_MAX: '200' },
+    count: options.hosts, guests: options.guests,
+    settings: { NOVACT_SERVICE_DOWN_SECONDS: String(serviceDownSeconds), NOVACT_INSTANCES_PER_PROJECT_MAX: '200' },
   });
   const boto3 = openBoto3(cloud);
   const watch = watchForTwins(cloud);
@@ -73,8 +74,8 @@ async function live(cloud: Hosts, boto3: Boto3, options: ChaosOptions): Promise<
 export function summary(tally: Tally): string {
   const times = tally.launchToRunningMs.toSorted((a, b) => a - b);
   const at = (share: number) => times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0;
-  return `${tally.launched} launched, ${tally.ran} ran, ${tally.refused} refused with a reason, ${tally.terminated} terminated, ${tally.callsFailed} of ${tally.calls} `
-    + `calls failed, launch to running p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, ${tally.faults.length} faults`;
+  return `${tally.launched} launched, ${tally.ran} ran, ${tally.refused} refused with a reason, ${tally.terminated} terminated, `
+    + `${tally.callsFailed} of ${tally.calls} calls failed, launch to running p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, ${tally.faults.length} faults`;
 }
 
 /** Looks all the time whether one instance runs on two hosts. A single look may be torn by a move, so the second one decides. */
