@@ -160,7 +160,8 @@ export class SimCloud {
     if (this.#isOver || service.process !== undefined) return;
     service.starts += 1;
     const { time, database, medium, board, storm } = this;
-    const process = new SimProcess({ name: `${service.name}#${service.starts}`, time, chance: this.chance.fork(`${service.name}#${service.starts}`), weather: storm });
+    const name = `${service.name}#${service.starts}`;
+    const process = new SimProcess({ name, time, chance: this.chance.fork(name), weather: storm });
     service.process = process;
     process.whenKilled(() => {
       if (service.process === process) this.#down(service, 2_000);

@@ -78,7 +78,8 @@ export function unrest(cloud: SimCloud, clients: SimClients): string | undefined
   if (!clients.areDone) return 'clients wait for answers';
   if (cloud.database.isHeld) return 'a transaction is open';
   const [left] = cloud.database.rows<{ operations: number; outbox: number }>(`
-    select (select count(*)::int from operations where state in ('waiting', 'running', 'undoing')) as operations, (select count(*)::int from outbox) as outbox`);
+    select (select count(*)::int from operations where state in ('waiting', 'running', 'undoing')) as operations,
+      (select count(*)::int from outbox) as outbox`);
   if (left !== undefined && left.operations + left.outbox > 0) return `${left.operations} operations and ${left.outbox} letters are left`;
   const moving = instanceRows(cloud).filter(({ state }) => !lasting.has(state));
   return moving.length > 0 ? `in passing: ${moving.map(({ id, state }) => `${id} ${state}`).join(', ')}` : undefined;

@@ -67,10 +67,10 @@ interface Foundation {
   readonly startRelay: () => Relay;
 }
 
-/** Long enough that a quiet cloud costs little, short enough that many rounds fit into a simulated hour. */
 /** A host that is silent for so long counts as down. */
 const serviceDownMs = 60_000;
 
+/** Long enough that a quiet cloud costs little, short enough that many rounds fit into a simulated hour. */
 const intervals = { relayMs: 20_000, schedulerSweepMs: 10_000, sweepMs: 20_000, reconcileMs: 40_000, networkMs: 60_000 };
 
 function lay({ process, database, medium, board, onFatal }: Ground): Foundation {
@@ -151,7 +151,8 @@ export async function startCompute(ground: Ground, machine: SimMachine): Promise
   const hostRestarted = knownBootId === bootId ? undefined : () => confirmBoot(db, name, bootId);
   const epoch = await takeEpoch(db, { host: name, role: 'compute' }, clock.date());
   // The guests' own clock goes on when the process does not.
-  const hypervisor = process.driver(createSimHypervisor({ clock: time, world, capacity: { cores, memoryMiB: cores * 2_048 }, bootDelayMs: 3_000, shutdownDelayMs: 2_000 }));
+  const capacity = { cores, memoryMiB: cores * 2_048 };
+  const hypervisor = process.driver(createSimHypervisor({ clock: time, world, capacity, bootDelayMs: 3_000, shutdownDelayMs: 2_000 }));
   const files: FilesDriver = process.driver(machine.files);
   const host: ComputeHost = {
     name, cloudId, db, clock, log: silentLog, system, transport, relay, hypervisor, files,

@@ -47,6 +47,7 @@ export class Simulator {
       const outcome = await this.#run(seed, chance);
       return { ...outcome, violations: [...outcome.violations, ...failures] };
     } finally {
+      await this.#database.forget();
       process.off('unhandledRejection', note);
       for (const undo of restore.toReversed()) undo();
     }

@@ -41,7 +41,7 @@ export class Chance {
 
 /** Until the returned function is called, the whole process draws from the seed. */
 export function seedProcess(chance: Chance): () => void {
-  const real = { randomBytes: crypto.randomBytes, randomUUID: crypto.randomUUID, randomInt: crypto.randomInt, random: Math.random };
+  const real = { randomBytes: crypto.randomBytes, randomUUID: crypto.randomUUID, randomInt: crypto.randomInt, fill: crypto.randomFillSync, random: Math.random };
   const uuid = (): string => {
     const hex = chance.bytes(16).toString('hex');
     return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
@@ -49,13 +49,17 @@ export function seedProcess(chance: Chance): () => void {
   Object.assign(crypto, {
     randomBytes: (count: number) => chance.bytes(count),
     randomUUID: uuid,
+    randomFillSync: (buffer: Buffer) => {
+      chance.bytes(buffer.length).copy(buffer);
+      return buffer;
+    },
     randomInt: (from: number, to?: number) => (to === undefined ? chance.between(0, from - 1) : chance.between(from, to - 1)),
   });
   Math.random = chance.next;
   syncBuiltinESMExports();
   return () => {
-    const { random, ...functions } = real;
-    Object.assign(crypto, functions);
+    const { random, fill, ...functions } = real;
+    Object.assign(crypto, functions, { randomFillSync: fill });
     Math.random = random;
     syncBuiltinESMExports();
   };

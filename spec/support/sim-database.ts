@@ -75,6 +75,11 @@ export class SimDatabase {
     return { db: drizzle(client as never, { schema }) as unknown as Db, cut: (state) => client.cut(state) };
   }
 
+  /** PGlite keeps every answer until its other way of asking is used: after each simulation they are forgotten. */
+  async forget(): Promise<void> {
+    await this.#pglite.execProtocol(protocol.serialize.sync(), { syncToFs: false });
+  }
+
   async close(): Promise<void> {
     await this.#pglite.close();
   }
