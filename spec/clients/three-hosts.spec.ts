@@ -46,6 +46,12 @@ async function shown(id: string): Promise<Shown> {
   return instance;
 }
 
+async function pingsFromGroup(name: string): Promise<Record<string, unknown>> {
+  interface Group { readonly GroupId: string; readonly OwnerId: string }
+  const { SecurityGroups: [group] } = await ec2<{ SecurityGroups: Group[] }>('describe_security_groups', { GroupNames: [name] });
+  return { IpProtocol: 'icmp', FromPort: -1, ToPort: -1, UserIdGroupPairs: [{ GroupId: group?.GroupId, UserId: group?.OwnerId }] };
+}
+
 /** Where the database says that it lives, and where it does: a domain of that host's libvirt. */
 async function hostOf(id: string): Promise<Host> {
   const database = await cloud.openDatabase();
@@ -122,8 +128,7 @@ describe('three hosts', () => {
   });
 
   it('let guests of different hosts speak when a rule says so, at once, and no longer than it says', async () => {
-    const { SecurityGroups: [group] } = await ec2<{ SecurityGroups: { GroupId: string; OwnerId: string }[] }>('describe_security_groups', { GroupNames: ['web'] });
-    const permission = { IpProtocol: 'icmp', FromPort: -1, ToPort: -1, UserIdGroupPairs: [{ GroupId: group?.GroupId, UserId: group?.OwnerId }] };
+    const permission = await pingsFromGroup('web');
     const change = async (verb: 'authorize' | 'revoke'): Promise<number> => {
       await ec2(`${verb}_security_group_ingress`, { GroupName: 'web', IpPermissions: [permission] });
       return performance.now();
@@ -144,8 +149,7 @@ describe('three hosts', () => {
   });
 
   it('hear at once of a member of a group that joins on another host, and of its end', async () => {
-    const { SecurityGroups: [group] } = await ec2<{ SecurityGroups: { GroupId: string; OwnerId: string }[] }>('describe_security_groups', { GroupNames: ['friends'] });
-    const permission = { IpProtocol: 'icmp', FromPort: -1, ToPort: -1, UserIdGroupPairs: [{ GroupId: group?.GroupId, UserId: group?.OwnerId }] };
+    const permission = await pingsFromGroup('friends');
     await ec2('authorize_security_group_ingress', { GroupName: 'web', IpPermissions: [permission] });
     const [id = ''] = await launch(1, { SecurityGroups: ['friends'] });
     const { PrivateIpAddress: address = '' } = await waitFor('it has an address', { timeoutMs: 30_000, pollMs: 20 }, async () => {

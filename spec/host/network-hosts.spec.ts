@@ -3,8 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DhcpHost, IngressRule, NetworkSpec } from '../../src/drivers/network/driver.ts';
 import { createLinuxNetwork } from '../../src/drivers/network/linux/linux.ts';
-import { bridgeMac } from '../../src/drivers/network/linux/bridge.ts';
-import { hostMac } from '../../src/drivers/network/linux/fabric.ts';
+import { bridgeMac, hostMac } from '../../src/drivers/network/linux/macs.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createRun, type Run } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -196,7 +195,8 @@ describe('a stranger on the wire', () => {
   const stranger = { run: onWire } as Guest;
   const udp = (mark: string, of: { from?: string; to?: string; source?: string; target?: string; ports?: readonly [number, number] } = {}) =>
     udpFrame({
-      from: of.from ?? three.mac, to: of.to ?? one.mac, source: of.source ?? three.address, target: of.target ?? one.address, ports: of.ports ?? [6868, 6868], mark,
+      from: of.from ?? three.mac, to: of.to ?? one.mac, source: of.source ?? three.address, target: of.target ?? one.address,
+      ports: of.ports ?? [6868, 6868], mark,
     });
 
   beforeAll(async () => {
@@ -305,11 +305,14 @@ describe('the rules of joined hosts', () => {
   it('a port on its way between hosts is heard from either side', async () => {
     await Promise.all([apply(left, all), apply(right, all)]);
     await three.pings(one.address);
-    const arriving = { ...port(three, [all]), isMoving: true };
-    await left.lab.driver.applyFirewall({ ...left.lab.firewall([...left.guests.map((guest) => port(guest, [all])), arriving]), networks: [left.network] });
+    const applyWith = (isMoving: boolean) => {
+      const ports = [...left.guests.map((guest) => port(guest, [all])), { ...port(three, [all]), isMoving }];
+      return left.lab.driver.applyFirewall({ ...left.lab.firewall(ports), networks: [left.network] });
+    };
+    await applyWith(true);
     expect(await three.pings(one.address)).toBe(true);
     // The check can fail: whoever lives here is not heard from there.
-    await left.lab.driver.applyFirewall({ ...left.lab.firewall([...left.guests.map((guest) => port(guest, [all])), { ...arriving, isMoving: false }]), networks: [left.network] });
+    await applyWith(false);
     expect(await three.pings(one.address)).toBe(false);
   });
 });

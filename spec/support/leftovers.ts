@@ -132,7 +132,8 @@ export async function expectNoLeftoversOnHosts(cloud: Hosts, options: { timeoutM
     await expectNothing(async () => {
       const all: Record<string, readonly string[]> = { ...(await rowLeftovers(database)), messages: await messagesLeft(cloud, options.hadOutages ?? false) };
       for (const { name, machine, state } of cloud.hosts) {
-        const addresses = [...(await machine.run('ip', ['-4', 'address', 'show', bridge])).stdout.matchAll(/inet ([0-9.]+)/g)].flatMap(([, text]) => text ?? []);
+        const { stdout } = await machine.run('ip', ['-4', 'address', 'show', bridge]);
+        const addresses = [...stdout.matchAll(/inet ([0-9.]+)/g)].flatMap(([, text]) => text ?? []);
         const found = await hostLeftovers({ host: machine, guests: cloud.guests, state, interfaces: ['management0', 'guests0'], addresses });
         for (const [what, list] of Object.entries(found)) {
           if (what !== 'names' || (options.timeoutMs ?? 0) >= reconciledMs) all[`${what} of ${name}`] = list;

@@ -50,7 +50,8 @@ export async function startSharedServers(options: SharedServersOptions): Promise
   const socket = join(folder, 'postgres');
   const psql = (command: string) => run('setpriv', [...asPostgres, 'psql', '-qAt', '-h', socket, '-U', 'novact', '-d', 'postgres', '-c', command]);
   await preparePostgres(socket, secret, options);
-  const postgres = new Process([...inside(namespace), 'setpriv', ...asPostgres, join(await programs(), 'postgres'), '-D', join(socket, 'data')], () => psql('select 1'));
+  const postgresCommand = ['setpriv', ...asPostgres, join(await programs(), 'postgres'), '-D', join(socket, 'data')];
+  const postgres = new Process([...inside(namespace), ...postgresCommand], () => psql('select 1'));
   const redis = new Process([...inside(namespace), 'redis-server', await prepareRedis(join(folder, 'redis'), secret, address)], async () => {
     if ((await redisCommand('PING')) !== 'PONG') throw new Error('it answers, but not with PONG');
   });
@@ -129,7 +130,8 @@ async function prepareRedis(folder: string, secret: string, address: string): Pr
   await mkdir(folder);
   const file = join(folder, 'redis.conf');
   await writeFile(file, [
-    `bind ${address}`, 'port 6379', `dir ${folder}`, `requirepass ${secret}`, 'save ""', 'appendonly yes', 'appendfsync everysec', `logfile ${folder}/redis.log`,
+    `bind ${address}`, 'port 6379', `dir ${folder}`, `requirepass ${secret}`, 'save ""', 'appendonly yes', 'appendfsync everysec',
+    `logfile ${folder}/redis.log`,
     'maxmemory-policy noeviction', 'enable-debug-command local', '',
   ].join('\n'), { mode: 0o600 });
   return file;
@@ -147,7 +149,9 @@ async function preparePostgres(folder: string, secret: string, { address, networ
   await writeFile(join(folder, 'password'), secret, { mode: 0o600 });
   await run('chown', ['-R', 'postgres:postgres', folder]);
   const data = join(folder, 'data');
-  const flags = ['-D', data, '-U', 'novact', `--pwfile=${folder}/password`, '--auth-host=scram-sha-256', '--auth-local=trust', '--no-locale', '-E', 'UTF8', '--no-sync'];
+  const flags = [
+    '-D', data, '-U', 'novact', `--pwfile=${folder}/password`, '--auth-host=scram-sha-256', '--auth-local=trust', '--no-locale', '-E', 'UTF8', '--no-sync',
+  ];
   await run('setpriv', ['--reuid', 'postgres', '--regid', 'postgres', '--clear-groups', join(await programs(), 'initdb'), ...flags], { timeoutMs: 60_000 });
   await appendFile(join(data, 'postgresql.conf'), [
     `listen_addresses = '${address}'`, `unix_socket_directories = '${folder}'`, 'max_connections = 300', 'fsync = off', 'synchronous_commit = off', '',

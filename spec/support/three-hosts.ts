@@ -134,14 +134,17 @@ class ThreeHosts implements Hosts {
     const apis = numbers.slice(0, 2).map((number) => `${management}.${10 + number}:8773`);
     const machines = await Promise.all(numbers.map((number) => up(`${this.#name}-h${number}`)));
     for (const [index, machine] of machines.entries()) await connectHost(this.#fabric, machine.namespace, index + 1);
-    this.#shared = await startSharedServers({ namespace: this.#fabric, folder: this.folder, address: `${management}.254`, network: `${management}.0/24`, apis });
+    const address = `${management}.254`;
+    this.#shared = await startSharedServers({ namespace: this.#fabric, folder: this.folder, address, network: `${management}.0/24`, apis });
     const settings = {
       NOVACT_DATABASE_URL: this.shared.databaseUrl, NOVACT_REDIS_URL: this.shared.redisUrl, NOVACT_MASTER_KEY: masterKey,
       NOVACT_EC2_URL: `http://${management}.254:8773`, NOVACT_S3_URL: `http://${management}.11:3333`, NOVACT_FLAT_INTERFACE: 'guests0',
-      NOVACT_MEMORY_RESERVED_MIB: '0', NOVACT_DISK_RESERVED_GIB: '0', NOVACT_LOG_LEVEL: 'info', NOVACT_LIBVIRT_URI: `${this.guests}:///system`, ...this.#options.settings,
+      NOVACT_MEMORY_RESERVED_MIB: '0', NOVACT_DISK_RESERVED_GIB: '0', NOVACT_LOG_LEVEL: 'info', NOVACT_LIBVIRT_URI: `${this.guests}:///system`,
+      ...this.#options.settings,
     };
     for (const [index, machine] of machines.entries()) {
-      this.hosts.push(await OneHost.prepare({ fabric: this.#fabric, machine, number: index + 1, folder: this.folder, settings, environment: () => this.environment }));
+      const environment = () => this.environment;
+      this.hosts.push(await OneHost.prepare({ fabric: this.#fabric, machine, number: index + 1, folder: this.folder, settings, environment }));
     }
     await this.#startRoles();
     this.environment = { ...parseNovarc(await readFile(join(this.state, 'novarc'), 'utf8')), HOME: this.folder };
@@ -175,7 +178,8 @@ class ThreeHosts implements Hosts {
 
   async down(): Promise<void> {
     await Promise.all(this.hosts.flatMap((host) => [...host.roles.values()].map((role) => role.kill9())));
-    await Promise.all(Array.from({ length: this.#count }, async (_, index) => root(hostUp, ['down', `${this.#name}-h${index + 1}`, hostFolder(this.#name, index + 1)], { timeoutMs: 60_000 })));
+    await Promise.all(Array.from({ length: this.#count }, (_, index) =>
+      root(hostUp, ['down', `${this.#name}-h${index + 1}`, hostFolder(this.#name, index + 1)], { timeoutMs: 60_000 })));
     await this.#shared?.close();
     await endNamespace(this.#fabric);
     await waitFor(`${this.folder} can be removed`, { timeoutMs: 10_000 }, async () => {

@@ -82,8 +82,8 @@ const quarantineMs = 60_000;
 
 /**
  * Gives an instance the lowest free address, in one statement that never waits for another instance's claim; addresses that were freed just
- * now come last. An instance that has one keeps it. Undefined: the network is full. Of two claims for one instance at the same moment, the later one answers with what the first got; inside
- * a transaction it fails instead, as that one has lost its ground.
+ * now come last. An instance that has one keeps it. Undefined: the network is full. Of two claims for one instance at the same moment, the
+ * later one answers with what the first got; inside a transaction it fails instead, as that one has lost its ground.
  */
 export async function claimAddress(db: Queryable, claim: { networkId: string; instanceId: string; now: Date }): Promise<{ address: string } | undefined> {
   try {
@@ -102,6 +102,7 @@ const isUniqueViolation = (error: unknown): boolean => {
 async function claimOnce(db: Queryable, claim: { networkId: string; instanceId: string; now: Date }): Promise<{ address: string } | undefined> {
   const { networkId, instanceId, now } = claim;
   const held = sql`${fixedAddresses.networkId} = ${networkId} and ${fixedAddresses.instanceId} = ${instanceId}`;
+  const own = sql`select ${fixedAddresses.address} from ${fixedAddresses} where ${held} limit 1`;
   const lowestFree = (condition: SQL) => sql`
     select ${fixedAddresses.address} from ${fixedAddresses}
     where ${fixedAddresses.networkId} = ${networkId} and ${fixedAddresses.instanceId} is null and not ${fixedAddresses.reserved} ${condition}
@@ -116,7 +117,7 @@ async function claimOnce(db: Queryable, claim: { networkId: string; instanceId: 
     })
     .where(and(
       eq(fixedAddresses.networkId, networkId),
-      sql`${fixedAddresses.address} = coalesce((select ${fixedAddresses.address} from ${fixedAddresses} where ${held} limit 1), (${rested}), (${lowestFree(sql``)}))`,
+      sql`${fixedAddresses.address} = coalesce((${own}), (${rested}), (${lowestFree(sql``)}))`,
     ))
     .returning({ address: fixedAddresses.address });
   return row;
@@ -201,7 +202,9 @@ export async function dhcpHostsOfNetwork(db: Queryable, where: { host: string; n
 /** The instances of a network on other hosts. */
 export async function neighboursOfNetwork(db: Queryable, where: { host: string; networkId: string }): Promise<Omit<NetworkMember, 'mac'>[]> {
   const notComing = or(isNull(instances.migratingTo), ne(instances.migratingTo, where.host));
-  const elsewhere = and(eq(networks.id, where.networkId), isNotNull(instances.host), ne(instances.host, where.host), notComing, ne(instances.state, 'terminated'));
+  const elsewhere = and(
+    eq(networks.id, where.networkId), isNotNull(instances.host), ne(instances.host, where.host), notComing, ne(instances.state, 'terminated'),
+  );
   const rows = await selectPorts(db).where(elsewhere).orderBy(asc(fixedAddresses.position));
   return rows.map((row) => ({ address: row.address, hostname: row.instanceId }));
 }

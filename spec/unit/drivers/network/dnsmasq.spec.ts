@@ -1,7 +1,7 @@
 // The command line and the files of the DHCP server.
 import { describe, expect, it } from 'vitest';
 import type { NetworkSpec } from '../../../../src/drivers/network/driver.ts';
-import { bridgeMac } from '../../../../src/drivers/network/linux/bridge.ts';
+import { bridgeMac } from '../../../../src/drivers/network/linux/macs.ts';
 import { dnsmasqArguments, dnsmasqFiles, renderDhcpHosts, renderNames } from '../../../../src/drivers/network/linux/dnsmasq.ts';
 
 const network: NetworkSpec = {

@@ -1,7 +1,7 @@
 // The rules of joined networks as text: nothing of them without a flat interface, all values checked, and the order of the wish does not matter.
 import { describe, expect, it } from 'vitest';
 import type { NetworkSpec, PortSpec } from '../../../../src/drivers/network/driver.ts';
-import { hostMac } from '../../../../src/drivers/network/linux/fabric.ts';
+import { hostMac } from '../../../../src/drivers/network/linux/macs.ts';
 import { renderFirewall } from '../../../../src/drivers/network/linux/nft.ts';
 
 const network: NetworkSpec = {
@@ -35,7 +35,9 @@ describe('the rules of a joined network', () => {
     expect(render(changes, [port(2), port(1)])).toBe(render(changes, [port(1), port(2)]));
   });
 
-  it.each([{ flatInterface: 'eth1" accept' }, { flatInterface: 'eth1', hostAddress: '10.45.0.9; accept' }, { flatInterface: '' }])('%j is refused', (changes) => {
+  it.each([
+    { flatInterface: 'eth1" accept' }, { flatInterface: 'eth1', hostAddress: '10.45.0.9; accept' }, { flatInterface: '' },
+  ])('%j is refused', (changes) => {
     expect(() => render(changes)).toThrow(/^not /);
   });
 

@@ -1,9 +1,9 @@
 // One bridge a network, with the gateway's address. A bridge is known as novact's by the alias of its link; one that has another, or
 // none, is left alone, whatever its name.
-import { createHash } from 'node:crypto';
 import { DriverError } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { NetworkSpec } from '../driver.ts';
+import { bridgeMac } from './macs.ts';
 import { checkAddress, checkInteger, checkLinkName, parseIPv4Cidr } from './names.ts';
 import { readSwitch, writeSwitch } from './uplink.ts';
 
@@ -20,12 +20,6 @@ export interface Link {
 }
 
 const aliasPrefix = 'novact ';
-
-/** Stays the same over restarts and never equals a guest's, whose prefix is 02:16:3e. */
-export function bridgeMac(networkId: string): string {
-  const digest = createHash('sha256').update(networkId).digest('hex');
-  return ['02', '16', '3f', digest.slice(0, 2), digest.slice(2, 4), digest.slice(4, 6)].join(':');
-}
 
 export async function readLink(run: Run, name: string): Promise<Link | undefined> {
   const { code, stdout } = await run('ip', ['-j', '-d', 'address', 'show', 'dev', name], { okCodes: [0, 1] });

@@ -6,13 +6,7 @@ import { DriverError } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { NetworkSpec } from '../driver.ts';
 import { readLink, type Link } from './bridge.ts';
-import { addressNumber, checkAddress, checkLinkName } from './names.ts';
-
-/** Guests have 02:16:3e, gateways 02:16:3f; the rest is the address, so that no two hosts of a network have the same. */
-export function hostMac(hostAddress: string): string {
-  const number = addressNumber(checkAddress(hostAddress));
-  return ['02', '16', '3d', ...[16, 8, 0].map((shift) => ((number >>> shift) & 255).toString(16).padStart(2, '0'))].join(':');
-}
+import { checkLinkName } from './names.ts';
 
 /** `file` remembers across restarts which interface was joined by us. */
 export async function ensureFabric(run: Run, network: NetworkSpec, file: string): Promise<void> {

@@ -3,8 +3,7 @@
 // of this host, a gateway, or from elsewhere than the network. The host itself crosses by an address and a MAC of its own, for which its
 // gateway's, the same everywhere, are exchanged on the way.
 import type { NetworkSpec, PortSpec } from '../driver.ts';
-import { bridgeMac } from './bridge.ts';
-import { hostMac } from './fabric.ts';
+import { bridgeMac, hostMac } from './macs.ts';
 
 /** A network whose bridge is joined with others. */
 export interface Joined {
@@ -55,7 +54,8 @@ const moved = 'ether type 0x8035 accept';
 /** For the bridge family; empty without joined networks. */
 export function fabricRules(joined: readonly Joined[], ports: readonly PortSpec[]): BridgeRules {
   if (joined.length === 0) return { sets: [], chains: [] };
-  const local = joined.flatMap(({ bridge, flatInterface }) => ports.filter((port) => port.bridge === bridge && port.isMoving !== true).map((port) => ({ flatInterface, port })));
+  const settled = ports.filter((port) => port.isMoving !== true);
+  const local = joined.flatMap(({ bridge, flatInterface }) => settled.filter((port) => port.bridge === bridge).map((port) => ({ flatInterface, port })));
   return {
     sets: [
       { name: 'fabrics', type: 'type ifname', elements: joined.map(({ flatInterface }) => `"${flatInterface}"`) },

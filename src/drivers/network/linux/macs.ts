@@ -1,0 +1,15 @@
+// The MACs that are novact's own: of gateways and of hosts.
+import { createHash } from 'node:crypto';
+import { addressNumber, checkAddress } from './names.ts';
+
+/** Stays the same over restarts and never equals a guest's, whose prefix is 02:16:3e. */
+export function bridgeMac(networkId: string): string {
+  const digest = createHash('sha256').update(networkId).digest('hex');
+  return ['02', '16', '3f', digest.slice(0, 2), digest.slice(2, 4), digest.slice(4, 6)].join(':');
+}
+
+/** Guests have 02:16:3e, gateways 02:16:3f; the rest is the address, so that no two hosts of a network have the same. */
+export function hostMac(hostAddress: string): string {
+  const number = addressNumber(checkAddress(hostAddress));
+  return ['02', '16', '3d', ...[16, 8, 0].map((shift) => ((number >>> shift) & 255).toString(16).padStart(2, '0'))].join(':');
+}
