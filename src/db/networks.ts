@@ -246,7 +246,8 @@ export async function portsOfHost(db: Queryable, host: string): Promise<HostPort
   const byInstance = groupBy(rules, (rule) => rule.instanceId);
   const resolved = new Map<string, ResolvedRule[]>();
   const ingressOf = (rows: readonly RuleRow[]): ResolvedRule[] => {
-    const wish = rows.map(({ protocol, fromPort, toPort, cidr, sourceGroupId }) => [protocol, fromPort, toPort, cidr, sourceGroupId].join(' ')).toSorted().join();
+    const texts = rows.map(({ protocol, fromPort, toPort, cidr, sourceGroupId }) => [protocol, fromPort, toPort, cidr, sourceGroupId].join(' '));
+    const wish = texts.toSorted().join();
     const known = resolved.get(wish) ?? resolveRules(rows, members);
     resolved.set(wish, known);
     return known;
