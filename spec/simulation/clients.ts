@@ -5,7 +5,11 @@ import type { Chance } from '../support/sim-chance.ts';
 import { sleepOn } from '../support/sim-time.ts';
 import type { SimCloud } from './cloud.ts';
 
-export type Wish = 'running' | 'stopped' | 'terminated' | 'unknown';
+export interface Wish {
+  readonly state: 'running' | 'stopped' | 'terminated' | 'unknown';
+  /** When the call was sent that was answered. */
+  readonly sentAt: number;
+}
 
 export interface Launched {
   readonly token: string;
@@ -47,7 +51,7 @@ export class SimClients {
 
   /** All that is left is ended. */
   terminateAll(): void {
-    const ids = [...this.wishes].filter(([, wish]) => wish !== 'terminated').map(([id]) => id);
+    const ids = [...this.wishes].filter(([, wish]) => wish.state !== 'terminated').map(([id]) => id);
     if (ids.length === 0) return;
     this.#busy += 1;
     void this.#wish(this.#cloud.chance.fork('cleaner'), 'TerminateInstances', ids, 'terminated').then(() => (this.#busy -= 1));
@@ -57,7 +61,7 @@ export class SimClients {
     const mine: string[] = [];
     for (let action = 0; action < actions; action += 1) {
       await sleepOn(this.#cloud.time, chance.between(100, 25_000));
-      const id = chance.pick(mine.filter((one) => this.wishes.get(one) !== 'terminated'));
+      const id = chance.pick(mine.filter((one) => this.wishes.get(one)?.state !== 'terminated'));
       if (id === undefined || chance.hits(0.25)) mine.push(...(await this.#launch(chance)));
       else if (chance.hits(0.2)) await this.#wish(chance, 'TerminateInstances', [id], 'terminated');
       else if (chance.hits(0.35)) await this.#wish(chance, 'StopInstances', [id], 'stopped', chance.hits(0.2) ? { Force: true } : {});
@@ -76,28 +80,30 @@ export class SimClients {
       ImageId: this.#cloud.imageId, MinCount: count, MaxCount: count, ClientToken: token, InstanceType: chance.pick(instanceTypes),
       ...(chance.hits(0.2) ? { InstanceInitiatedShutdownBehavior: 'terminate' } : {}),
     };
-    const answer = (await this.#call(chance, 'RunInstances', input))?.answer as Answer | undefined;
+    const called = await this.#call(chance, 'RunInstances', input);
+    const answer = called?.answer as Answer | undefined;
     launched.ids = answer?.Instances?.map(({ InstanceId }) => InstanceId ?? '');
-    for (const id of launched.ids ?? []) if (!this.wishes.has(id)) this.wishes.set(id, 'running');
+    for (const id of launched.ids ?? []) if (!this.wishes.has(id)) this.wishes.set(id, { state: 'running', sentAt: called?.sentAt ?? 0 });
     return launched.ids ?? [];
   }
 
-  async #wish(chance: Chance, action: string, ids: readonly string[], wish: Wish, more: object = {}): Promise<void> {
+  async #wish(chance: Chance, action: string, ids: readonly string[], state: Wish['state'], more: object = {}): Promise<void> {
     const called = await this.#call(chance, action, { InstanceIds: ids, ...more });
     // A refusal after a try without an answer: nobody knows whether that one was heard.
-    if (called === undefined) return ids.forEach((id) => this.wishes.set(id, 'unknown'));
-    if (called.answer !== undefined) for (const id of ids) this.wishes.set(id, wish);
+    const wish = called === undefined ? { state: 'unknown', sentAt: 0 } as const : called.answer === undefined ? undefined : { state, sentAt: called.sentAt };
+    if (wish !== undefined) for (const id of ids) this.wishes.set(id, wish);
   }
 
   /** Repeated until it is answered. Without `answer`: refused. Undefined: refused after a try that got no answer. */
-  async #call(chance: Chance, action: string, input: object): Promise<{ readonly answer?: unknown } | undefined> {
+  async #call(chance: Chance, action: string, input: object): Promise<{ readonly answer?: unknown; readonly sentAt: number } | undefined> {
     this.#requests += 1;
     const requestId = `request-${this.#requests}`;
     for (let attempt = 1; ; attempt += 1) {
+      const sentAt = this.#cloud.time.now();
       const outcome = await this.#once(chance, action, input, requestId);
       this.#cloud.say(`${requestId} ${action} ${describe(input)}: ${outcome.text}`);
-      if (outcome.kind === 'answered') return { answer: outcome.answer };
-      if (outcome.kind === 'refused') return attempt === 1 ? {} : undefined;
+      if (outcome.kind === 'answered') return { answer: outcome.answer, sentAt };
+      if (outcome.kind === 'refused') return attempt === 1 ? { sentAt } : undefined;
       await sleepOn(this.#cloud.time, chance.between(500, 8_000));
     }
   }

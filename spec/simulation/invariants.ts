@@ -19,16 +19,23 @@ export class Watcher {
   readonly #cloud: SimCloud;
   #known = new Map<string, InstanceRow>();
   #writes = -1;
-  #doubled = new Set<string>();
+  readonly #doubled = new Set<string>();
+  /** By instance: when it was last said that the cloud itself could not do what it was asked. */
+  readonly excusedAt = new Map<string, number>();
 
   constructor(cloud: SimCloud) {
     this.#cloud = cloud;
   }
 
-  look(): void {
-    const { database } = this.#cloud;
+  /** False: something was violated. */
+  look(): boolean {
     this.#lookAtDomains();
-    if (database.writes === this.#writes || database.isHeld) return;
+    if (this.#cloud.database.writes !== this.#writes && !this.#cloud.database.isHeld) this.#lookAtRows();
+    return this.#cloud.violations.length === 0;
+  }
+
+  #lookAtRows(): void {
+    const { database } = this.#cloud;
     this.#writes = database.writes;
     const rows = instanceRows(this.#cloud);
     for (const row of rows) this.#compare(row, this.#known.get(row.id));
@@ -40,6 +47,7 @@ export class Watcher {
     const cloud = this.#cloud;
     if (before !== undefined && before.state === row.state && before.host === row.host && before.fence === row.fence) return;
     cloud.say(`${row.id} is ${row.state}${row.host === null ? '' : ` on ${row.host}`}${row.code === null ? '' : ` (${row.code})`}`);
+    if (row.code?.startsWith('Server.') === true) this.excusedAt.set(row.id, cloud.time.now());
     if (before?.state === 'terminated' && row.state !== 'terminated') cloud.violate(`${row.id} was terminated and is ${row.state}`);
     if (before !== undefined && row.fence < before.fence) cloud.violate(`the fence of ${row.id} went back from ${before.fence} to ${row.fence}`);
   }
@@ -86,13 +94,13 @@ export function unrest(cloud: SimCloud, clients: SimClients): string | undefined
 }
 
 /** Once it is quiet, and has been for some rounds of every reconciler. */
-export function checkAll(cloud: SimCloud, clients: SimClients): void {
+export function checkAll(cloud: SimCloud, clients: SimClients, excusedAt: ReadonlyMap<string, number>): void {
   const reason = unrest(cloud, clients);
   if (reason !== undefined) cloud.violate(`not quiet: ${reason}`);
   const rows = instanceRows(cloud);
   checkDomains(cloud, rows);
   checkAddresses(cloud, rows);
-  checkWishes(cloud, clients, rows);
+  checkWishes(cloud, { clients, excusedAt }, rows);
   checkLaunches(cloud, clients);
   const letters = cloud.database.rows<{ id: string }>('select id from outbox');
   if (letters.length > 0) cloud.violate(`${letters.length} letters were never sent`);
@@ -129,14 +137,17 @@ function checkAddresses(cloud: SimCloud, rows: readonly InstanceRow[]): void {
   }
 }
 
-/** What a user was promised came true, or has its reason. */
-function checkWishes(cloud: SimCloud, clients: SimClients, rows: readonly InstanceRow[]): void {
+/** What a user was promised came true, or has its reason, or had one after it was promised. */
+function checkWishes(
+  cloud: SimCloud, { clients, excusedAt }: { clients: SimClients; excusedAt: ReadonlyMap<string, number> }, rows: readonly InstanceRow[],
+): void {
   const states = new Map(rows.map((row) => [row.id, row]));
-  for (const [id, wish] of clients.wishes) {
+  for (const [id, { state, sentAt }] of clients.wishes) {
     const row = states.get(id);
-    if (row === undefined) cloud.violate(`${id} was promised to be ${wish} and is forgotten`);
-    else if (wish !== 'unknown' && row.state !== wish && (wish === 'terminated' || row.code === null)) {
-      cloud.violate(`${id} was promised to be ${wish} and is ${row.state} (${row.code ?? 'no reason'})`);
+    if (row === undefined) cloud.violate(`${id} was promised to be ${state} and is forgotten`);
+    else if (state === 'unknown' || row.state === state) continue;
+    else if (state === 'terminated' || (row.code === null && (excusedAt.get(id) ?? 0) < sentAt)) {
+      cloud.violate(`${id} was promised to be ${state} and is ${row.state} (${row.code ?? 'no reason'})`);
     }
   }
 }

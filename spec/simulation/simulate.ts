@@ -62,18 +62,14 @@ export class Simulator {
     await cloud.lay();
     const clients = new SimClients(cloud);
     const watcher = new Watcher(cloud);
-    const look = (): boolean => {
-      watcher.look();
-      return cloud.violations.length === 0;
-    };
     clients.start(shape.between(1, 3), shape.between(4, 10));
     const faultsEndMs = shape.between(40, 240) * 1_000;
     void misbehave(cloud, faultsEndMs);
-    await time.run(faultsEndMs, look);
-    await settle(cloud, clients, look);
+    await time.run(faultsEndMs, () => watcher.look());
+    await settle(cloud, clients, watcher);
     if (shape.hits(0.25) && cloud.violations.length === 0) {
       clients.terminateAll();
-      await settle(cloud, clients, look);
+      await settle(cloud, clients, watcher);
     }
     cloud.end();
     return {
@@ -83,17 +79,17 @@ export class Simulator {
 }
 
 /** Until it is quiet, and on until it must be at peace. */
-async function settle(cloud: SimCloud, clients: SimClients, look: () => boolean): Promise<void> {
+async function settle(cloud: SimCloud, clients: SimClients, watcher: Watcher): Promise<void> {
   const { time } = cloud;
   const giveUpMs = time.elapsedMs + quietWithinMs;
   let quietSinceMs: number | undefined;
   while (cloud.violations.length === 0 && time.elapsedMs < giveUpMs) {
-    await time.run(time.elapsedMs + 10_000, look);
+    await time.run(time.elapsedMs + 10_000, () => watcher.look());
     if (unrest(cloud, clients) !== undefined) quietSinceMs = undefined;
     else quietSinceMs ??= time.elapsedMs;
     if (quietSinceMs !== undefined && time.elapsedMs - quietSinceMs >= quietForMs) break;
   }
-  if (cloud.violations.length === 0) checkAll(cloud, clients);
+  if (cloud.violations.length === 0) checkAll(cloud, clients, watcher.excusedAt);
 }
 
 /** What is shown of a failure: enough to understand it, and how to see it again. */

@@ -46,11 +46,13 @@ export function seedProcess(chance: Chance): () => void {
     const hex = chance.bytes(16).toString('hex');
     return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
   };
+  // Whoever fills a pool of its own does so at any time: what others draw must not be shifted by it.
+  const pools = chance.fork('pools');
   Object.assign(crypto, {
     randomBytes: (count: number) => chance.bytes(count),
     randomUUID: uuid,
     randomFillSync: (buffer: Buffer) => {
-      chance.bytes(buffer.length).copy(buffer);
+      pools.bytes(buffer.length).copy(buffer);
       return buffer;
     },
     randomInt: (from: number, to?: number) => (to === undefined ? chance.between(0, from - 1) : chance.between(from, to - 1)),
