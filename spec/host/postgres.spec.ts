@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectPostgres, openDatabase } from '../../src/db/connect.ts';
 import { createPostgresCluster, postgresObstacle, type ClusterEvent, type PostgresCluster } from '../../src/drivers/postgres/cluster.ts';
-import { worksIn } from '../../src/drivers/postgres/processes.ts';
+import { worksIn } from '../../src/lib/folder-processes.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createRun } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';

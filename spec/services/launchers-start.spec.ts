@@ -47,7 +47,9 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'a launcher' : 
     expect(run('scheduler', [], without)).toMatchObject({ code: 2, text: expect.stringMatching(/to mend it: Set NOVACT_REDIS_URL=/) });
     const trial = run('api', ['--database-url', 'pglite:memory'], services.host('h1'));
     expect(trial).toMatchObject({ code: 2, text: expect.stringContaining('PGlite is for one process') });
-    expect(run(undefined, ['up', '--database-url', 'pglite:memory'], services.host('h1'))).toMatchObject({ code: 2, text: expect.stringContaining('PGlite is for one process') });
+    expect(run(undefined, ['up', '--database-url', 'pglite:memory'], services.host('h1'))).toMatchObject({
+      code: 2, text: expect.stringContaining('PGlite is for one process'),
+    });
   });
 
   it('refuses a Redis that throws messages away when its memory is short', async () => {
@@ -69,7 +71,9 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'a launcher' : 
     }]);
     const second = run('network', ['--ops-port', String(await freePort())], services.host('h1'));
     expect(second).toMatchObject({ code: 2, text: expect.stringContaining(`in use by process ${role.pid()} (novact role network)`) });
-    expect(run(undefined, ['up', '--api-port', String(await freePort())], services.host('h1'))).toMatchObject({ code: 2, text: expect.stringContaining('novact role network') });
+    expect(run(undefined, ['up', '--api-port', String(await freePort())], services.host('h1'))).toMatchObject({
+      code: 2, text: expect.stringContaining('novact role network'),
+    });
     const status = JSON.parse(run(undefined, ['status', '--json'], services.host('h1')).text) as { role: string; pid: number; isReady: boolean };
     expect(status).toMatchObject({ role: 'network', pid: role.pid(), isReady: true });
     expect(await services.redis.command('HVALS', 'nv:{dir:network}:live')).toContain('"host":"h1"');

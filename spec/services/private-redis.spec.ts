@@ -2,7 +2,7 @@
 import { chmod, mkdtemp, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { worksIn } from '../../src/drivers/postgres/processes.ts';
+import { worksIn } from '../../src/lib/folder-processes.ts';
 import { createRedisService, redisObstacle, type RedisService } from '../../src/drivers/redis/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createRun } from '../../src/lib/exec.ts';

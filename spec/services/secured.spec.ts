@@ -22,7 +22,9 @@ let folder: string;
 let services: SharedServices;
 const roles: RoleProcess[] = [];
 
-describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'roles under their own Redis users' : `roles under their own Redis users (skipped: ${obstacle})`, () => {
+const title = 'roles under their own Redis users';
+
+describe.skipIf(obstacle !== undefined)(obstacle === undefined ? title : `${title} (skipped: ${obstacle})`, () => {
   beforeAll(async () => {
     folder = mkdtempSync('/tmp/novact-secured-');
     const certificates = makeCertificates(folder);
@@ -36,7 +38,8 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'roles under th
     const s3Port = String(await freePort());
     for (const { host, roles: names } of hosts) for (const role of names) {
       const url = /^NOVACT_REDIS_URL=(.*)$/m.exec(readFileSync(join(users, host, `novact-${role}.env`), 'utf8'))?.[1] ?? '';
-      const settings = { ...services.host(host), NOVACT_REDIS_URL: url, NOVACT_REDIS_CA: certificates.ca, NOVACT_S3_PORT: s3Port, NOVACT_S3_URL: `http://127.0.0.1:${s3Port}` };
+      const s3 = { NOVACT_S3_PORT: s3Port, NOVACT_S3_URL: `http://127.0.0.1:${s3Port}` };
+      const settings = { ...services.host(host), ...s3, NOVACT_REDIS_URL: url, NOVACT_REDIS_CA: certificates.ca };
       roles.push(await prepareRole({ role, host, settings }));
     }
     await Promise.all(roles.map((role) => role.start()));

@@ -47,4 +47,5 @@ function post(url: URL, headers: Record<string, string>, body: string): Promise<
 }
 
 /** All texts of an element, wherever it is. */
-export const textsOf = (text: string, element: string): string[] => [...text.matchAll(new RegExp(`<${element}>([^<]*)</${element}>`, 'g'))].map(([, value = '']) => value);
+export const textsOf = (text: string, element: string): string[] =>
+  [...text.matchAll(new RegExp(`<${element}>([^<]*)</${element}>`, 'g'))].map(([, value = '']) => value);

@@ -61,7 +61,9 @@ export async function startRole(options: RoleOptions): Promise<RoleProcess> {
 /** Known, but not started. */
 export async function prepareRole(options: RoleOptions): Promise<RoleProcess> {
   const ports: Record<string, string> = {};
-  for (const name of ['API', 'S3', 'METADATA', 'DASHBOARD', 'OPS']) ports[`NOVACT_${name}_PORT`] = options.settings[`NOVACT_${name}_PORT`] ?? String(await freePort());
+  for (const name of ['API', 'S3', 'METADATA', 'DASHBOARD', 'OPS'].map((word) => `NOVACT_${word}_PORT`)) {
+    ports[name] = options.settings[name] ?? String(await freePort());
+  }
   return new Role({ ...options, settings: { ...ports, ...options.settings, NOVACT_HOST: options.host } });
 }
 

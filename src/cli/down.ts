@@ -90,7 +90,8 @@ async function removeState(settings: Settings, output: Output): Promise<void> {
   const named = settings.databaseUrl;
   if (named?.startsWith('pglite:/') === true) await rm(named.slice('pglite:'.length), { recursive: true, force: true });
   for (const name of await readdir(settings.state)) {
-    if (/^novact-[a-z]+\.log$/.test(name) || (isLockFile(settings, name) && !name.startsWith(basename(lock)))) await rm(join(settings.state, name), { force: true });
+    const isRoles = /^novact-[a-z]+\.log$/.test(name) || (isLockFile(settings, name) && !name.startsWith(basename(lock)));
+    if (isRoles) await rm(join(settings.state, name), { force: true });
   }
   const left = (await readdir(settings.state)).filter((name) => !isLockFile(settings, name));
   if (left.length === 0) output.line(`  removed ${settings.state}`);

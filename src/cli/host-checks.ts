@@ -10,7 +10,9 @@ import { postgresObstacle } from '../drivers/postgres/cluster.ts';
 import { messageOf, SetupError } from '../lib/errors.ts';
 import type { Run } from '../lib/exec.ts';
 import { lockHolder } from '../lib/lock.ts';
-import { clientRequirements, databaseRequirements, hypervisorRequirements, imageRequirements, missingOf, networkRequirements, type Requirement } from './requirements.ts';
+import {
+  clientRequirements, databaseRequirements, hypervisorRequirements, imageRequirements, missingOf, networkRequirements, type Requirement,
+} from './requirements.ts';
 
 export interface CheckResult {
   readonly name: string;

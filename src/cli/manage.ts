@@ -53,7 +53,8 @@ const verbsOf = (commands: readonly AnyManageCommand[], category: string): strin
   commands.filter((one) => one.category === category).map(({ verb }) => verb);
 
 function addVerb(parent: Command, command: AnyManageCommand, context: ManageContext): void {
-  const made = context.withSettings(parent.command(command.verb).description(command.text)).option('--json', 'as JSON').helpOption('-h, --help', 'print this help');
+  const made = context.withSettings(parent.command(command.verb).description(command.text)).option('--json', 'as JSON')
+    .helpOption('-h, --help', 'print this help');
   const fields = fieldsOf(command);
   const positional = fields.filter(({ name }) => command.positional.includes(name))
     .toSorted((left, right) => command.positional.indexOf(left.name) - command.positional.indexOf(right.name));

@@ -93,7 +93,9 @@ function load(flags: Flags, { environment, directory }: ProgramContext, role?: R
     }),
   );
   const configFile = flags['config'];
-  return loadSettings({ flags: given, environment, directory, configFile: typeof configFile === 'string' ? configFile : undefined, around: surroundings(role) });
+  return loadSettings({
+    flags: given, environment, directory, configFile: typeof configFile === 'string' ? configFile : undefined, around: surroundings(role),
+  });
 }
 
 /** commander's own name of a flag. */

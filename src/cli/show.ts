@@ -13,7 +13,8 @@ export function showProcesses(processes: readonly ProcessStatus[], output: Outpu
   output.table(
     ['ROLE', 'HOST', 'PROCESS', 'STATE', 'SINCE', 'RELEASE', 'OPS', 'HEALTH'],
     processes.map(({ role, pid, opsPort, answer, error }) => [
-      role, answer?.host ?? '', pid, answer === undefined ? 'silent' : answer.isReady ? 'ready' : 'starting', answer?.since ?? '', answer?.version ?? '', opsPort,
+      role, answer?.host ?? '', pid, answer === undefined ? 'silent' : answer.isReady ? 'ready' : 'starting', answer?.since ?? '',
+      answer?.version ?? '', opsPort,
       error ?? healthText(answer?.health ?? []),
     ]),
   );

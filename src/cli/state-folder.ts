@@ -61,7 +61,8 @@ export async function lockState(settings: Settings, clock: Clock, command: strin
 
 /** One process of a role, beside other roles, but not beside a novact that runs all of them in itself. */
 export async function lockRole(settings: Settings, clock: Clock, role: RoleName): Promise<Lock> {
-  const lock = await take(settings, roleLock(settings, role), { clock, notes: { command: `role ${role}`, ...(isSupervised() ? { supervisor: String(process.ppid) } : {}) } });
+  const notes = { command: `role ${role}`, ...(isSupervised() ? { supervisor: String(process.ppid) } : {}) };
+  const lock = await take(settings, roleLock(settings, role), { clock, notes });
   const whole = await stateOwner(settings);
   if (whole === undefined || (whole.notes['command'] === servicesCommand && whole.pid === process.ppid)) return lock;
   await lock.release();

@@ -136,7 +136,9 @@ function checkTogether({ databaseUrl, redisUrl }: Settings, role: RoleName | und
   if (role === undefined) return;
   const isShared = databaseUrl !== undefined && !databaseUrl.startsWith('pglite:');
   if (isShared && redisUrl !== undefined) return;
-  const lacking = [...(isShared ? [] : ['NOVACT_DATABASE_URL=postgres://… (PGlite is for one process)']), ...(redisUrl === undefined ? ['NOVACT_REDIS_URL=redis://…'] : [])];
+  const lacking = [
+    ...(isShared ? [] : ['NOVACT_DATABASE_URL=postgres://… (PGlite is for one process)']), ...(redisUrl === undefined ? ['NOVACT_REDIS_URL=redis://…'] : []),
+  ];
   throw new SetupError(
     `novact-${role} is one process of several: they need a PostgreSQL and a Redis that all of them reach`,
     `Set ${lacking.join(' and ')} (docs/guide/many-hosts.md). All in one process: bin/novact up; all on this machine: bin/novact up --services.`,

@@ -52,7 +52,8 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
     ...(moves === undefined ? {} : { moves }),
   };
   const ref = system.spawn(computeActor, 'compute', { host, hostRestarted });
-  await keep(foundation, transport.serve({ role: 'compute', host: settings.host }, computeProtocol, computeHandlers(host, ref), { service: serviceOf(foundation, epoch) }));
+  const mailbox = { role: 'compute', host: settings.host } as const;
+  await keep(foundation, transport.serve(mailbox, computeProtocol, computeHandlers(host, ref), { service: serviceOf(foundation, epoch) }));
 }
 
 /** What this host can carry, less what is kept back. What guests already have of the disk is counted as claimed, and so is no loss. */

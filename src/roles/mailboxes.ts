@@ -51,7 +51,8 @@ async function authorityOf(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (cause) {
-    throw new SetupError(`cannot read the authority of Redis ${file}: ${messageOf(cause)}`, 'NOVACT_REDIS_CA names a file with a certificate in PEM.', { cause });
+    const remedy = 'NOVACT_REDIS_CA names a file with a certificate in PEM.';
+    throw new SetupError(`cannot read the authority of Redis ${file}: ${messageOf(cause)}`, remedy, { cause });
   }
 }
 

@@ -11,7 +11,8 @@ import { loadSealer, type Sealer } from '../lib/sealed.ts';
 export async function openMasterKey(db: Db, file: string): Promise<Sealer> {
   const known = (await readSetting(db, 'keyFingerprint')) !== undefined || (await readSetting(db, 'founderKey')) !== undefined;
   if (known && !(await exists(file))) {
-    throw new SetupError(`there is no master key in ${file}, but this cloud has one`, `Copy it, mode 0600, from a host that works, to ${file}; or name it with NOVACT_MASTER_KEY.`);
+    const remedy = `Copy it, mode 0600, from a host that works, to ${file}; or name it with NOVACT_MASTER_KEY.`;
+    throw new SetupError(`there is no master key in ${file}, but this cloud has one`, remedy);
   }
   const sealer = await loadSealer(file);
   const fingerprint = createHmac('sha256', await readFile(file)).update('novact master key').digest('hex').slice(0, 32);

@@ -16,14 +16,19 @@ const commands = [
   }),
   define({
     category: 'host', verb: 'drain', text: 'empties a host', positional: ['name'],
-    args: z.object({ name: z.string().describe('of the host'), toHost: z.string().optional(), waitSeconds: z.number().default(5), force: z.boolean().optional() }),
+    args: z.object({
+      name: z.string().describe('of the host'), toHost: z.string().optional(), waitSeconds: z.number().default(5), force: z.boolean().optional(),
+    }),
     run: async (_, args) => args,
   }),
   define({
     category: 'host', verb: 'disable', text: 'takes no more', positional: ['name'], args: z.object({ name: z.string() }),
     run: async () => { throw new SetupError('no such host', 'look at the list'); },
   }),
-  define({ category: 'hosting', verb: 'list', text: 'other', positional: [], args: z.object({}), run: async () => { throw new ApiError('InvalidHost', 'refused'); } }),
+  define({
+    category: 'hosting', verb: 'list', text: 'other', positional: [], args: z.object({}),
+    run: async () => { throw new ApiError('InvalidHost', 'refused'); },
+  }),
   define({ category: 'service', verb: 'list', text: 'services', positional: [], args: z.object({}), run: async () => { throw new Error('broken'); } }),
 ];
 

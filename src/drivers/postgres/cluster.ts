@@ -1,16 +1,18 @@
 // The private PostgreSQL of one novact: made on first use, started as a process of its own that outlives novact, adopted by the next
 // start, and started again when it dies. Everything it needs is rendered here; nothing of the machine's own PostgreSQL is touched.
-import { createHash } from 'node:crypto';
 import { chmod, chown, mkdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError, messageOf, SetupError } from '../../lib/errors.ts';
 import type { Run, RunOptions, RunResult } from '../../lib/exec.ts';
+import { processesIn, worksIn } from '../../lib/folder-processes.ts';
 import type { Log } from '../../lib/log.ts';
 import { retry } from '../../lib/retry.ts';
-import { commandAs, serverAccount, type Account } from './accounts.ts';
+import { commandAs, type Account } from '../../lib/server-account.ts';
+import { socketDirectoryOf } from '../../lib/socket-directory.ts';
+import { serverAccount } from './accounts.ts';
 import { databaseName, databaseUrlOf, databaseUser, renderAccess, renderAccounts, renderConfiguration } from './configuration.ts';
-import { postmasterOf, processesIn, worksIn } from './processes.ts';
+import { postmasterOf } from './processes.ts';
 import { findPrograms, type Programs } from './programs.ts';
 
 export type ClusterEvent =
@@ -50,8 +52,6 @@ export interface PostgresCluster {
   leave(): void;
 }
 
-/** A unix socket's address holds 107 bytes; `/.s.PGSQL.5432` is 14 of them. */
-const socketDirectoryBytesMax = 107 - 14;
 const logBytesMax = 8 * 1024 * 1024;
 
 /** Whether a private cluster can run here; otherwise why not. */
@@ -262,14 +262,6 @@ class Cluster implements PostgresCluster {
     const [file, rest] = commandAs(account, command, args);
     return this.#options.run(file, rest, { cwd: '/', ...options });
   }
-}
-
-/** In the server's own folder where the address fits, else in a short place of which only a digest is the name. */
-export function socketDirectoryOf(directory: string): string {
-  const inside = join(directory, 'socket');
-  if (Buffer.byteLength(inside) <= socketDirectoryBytesMax) return inside;
-  const digest = createHash('sha256').update(directory).digest('hex').slice(0, 16);
-  return process.getuid?.() === 0 ? `/run/novact/${digest}` : `/tmp/novact-${process.getuid?.() ?? 'user'}-${digest}`;
 }
 
 function requireAccount(): Account {

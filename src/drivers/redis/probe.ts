@@ -1,19 +1,21 @@
 // Asks a Redis on a unix socket whether it serves: loading its file, it answers but serves nothing yet.
 import { createConnection } from 'node:net';
+import type { Clock } from '../../lib/clock.ts';
 
 export type RedisAnswer = 'ready' | 'loading' | 'silent';
 
 const timeoutMs = 2_000;
 
-export function probeRedis(socket: string, password: string): Promise<RedisAnswer> {
+export function probeRedis({ socket, password, clock }: { socket: string; password: string; clock: Clock }): Promise<RedisAnswer> {
   return new Promise((resolve) => {
     const connection = createConnection({ path: socket });
     let heard = '';
     const end = (answer: RedisAnswer) => {
+      late.cancel();
       connection.destroy();
       resolve(answer);
     };
-    connection.setTimeout(timeoutMs, () => end('silent'));
+    const late = clock.after(timeoutMs, () => end('silent'));
     connection.once('error', () => end('silent'));
     connection.once('close', () => end('silent'));
     connection.once('connect', () => connection.write(`AUTH ${password}\r\nPING\r\n`));

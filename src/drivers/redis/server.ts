@@ -7,11 +7,11 @@ import { dirname, join, resolve } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError, SetupError } from '../../lib/errors.ts';
 import type { Run } from '../../lib/exec.ts';
+import { processesIn, worksIn } from '../../lib/folder-processes.ts';
 import type { Log } from '../../lib/log.ts';
 import { retry } from '../../lib/retry.ts';
-import { commandAs, type Account } from '../postgres/accounts.ts';
-import { socketDirectoryOf } from '../postgres/cluster.ts';
-import { processesIn, worksIn } from '../postgres/processes.ts';
+import { commandAs, type Account } from '../../lib/server-account.ts';
+import { socketDirectoryOf } from '../../lib/socket-directory.ts';
 import { renderConfiguration } from './configuration.ts';
 import { probeRedis } from './probe.ts';
 
@@ -152,8 +152,10 @@ class Server implements RedisService {
     const { clock } = this.#options;
     const password = await this.#password();
     const deadline = clock.now() + startMsMax;
-    while ((await probeRedis(this.#socket, password)) !== 'ready') {
-      if (clock.now() > deadline) throw new DriverError('timeout', `the private Redis does not serve after ${startMsMax / 1_000} s; see ${this.#directory}/server.log`);
+    while ((await probeRedis({ socket: this.#socket, password, clock })) !== 'ready') {
+      if (clock.now() > deadline) {
+        throw new DriverError('timeout', `the private Redis does not serve after ${startMsMax / 1_000} s; see ${this.#directory}/server.log`);
+      }
       await clock.sleep(20);
     }
   }
