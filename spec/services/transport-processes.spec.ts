@@ -68,7 +68,7 @@ it('a message that throws, one that cannot be read and one that kills its proces
   expect(letters.map(({ reason, type }) => `${reason} ${type}`).toSorted()).toEqual(['invalid ', 'invalid ', 'poison compute.note', 'poison compute.note']);
   expect(letters.find(({ error }) => error?.includes('its receivers ended 5 times'))).toBeDefined();
   expect(letters.find(({ error }) => error === 'as always')).toBeDefined();
-  // What only waited beside it was handled once, and is no dead letter.
+  // What was in hand beside it was done in the end, once, and is no dead letter.
   expect(said.filter((each) => each.includes('i-1:3'))).toHaveLength(1);
   await within(5000, async () => (await api.depths()).some(({ mailbox, waiting, inHand }) => mailbox === 'compute@host1' && waiting + inHand === 0));
 });

@@ -13,7 +13,8 @@ const transport = createRedisTransport({
 });
 const say = (what: string): void => void process.send?.(what);
 await transport.serve(host1, compute, handlers({
-  note: ({ instanceId, n }, { deliveries }) => {
+  note: async ({ instanceId, n }, { deliveries }) => {
+    await systemClock.sleep(instanceId === 'i-kill' ? 50 : 100); // what is beside it is in hand when it kills
     if (instanceId === 'i-kill') process.kill(process.pid, 'SIGKILL');
     say(`${instanceId}:${n}:${deliveries}`);
     if (instanceId === 'i-throw') throw new Error('as always');

@@ -50,11 +50,10 @@ export class RedisAcknowledger {
   add(ended: Ended): void {
     if (this.#isClosed) return;
     this.#waiting.push(ended);
-    if (ended.reply !== undefined) return this.#flush();
     if (this.#isDue) return;
-    // Where no asker waits, those of one turn go together.
+    // Those that end in one turn go together.
     this.#isDue = true;
-    setImmediate(() => {
+    process.nextTick(() => {
       this.#isDue = false;
       this.#flush();
     });

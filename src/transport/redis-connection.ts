@@ -177,17 +177,11 @@ export class RedisBlockingConnection {
     this.#clientId = undefined;
   }
 
-  async #within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
-    const done = new AbortController();
-    const overdue = this.#options.clock.sleep(timeoutMs, done.signal).then(() => {
-      throw new TransportError('unavailable', `nothing was heard of Redis for ${timeoutMs} ms`);
+  #within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const late = (): void => reject(new TransportError('unavailable', `nothing was heard of Redis for ${timeoutMs} ms`));
+      const timer = this.#options.clock.after(timeoutMs, late);
+      work.finally(() => timer.cancel()).then(resolve, reject);
     });
-    overdue.catch(() => undefined); // answered in time
-    try {
-      return await Promise.race([work, overdue]);
-    } finally {
-      work.catch(() => undefined); // when it was overdue, nobody waits for it
-      done.abort(new Error('answered'));
-    }
   }
 }

@@ -14,27 +14,36 @@ export interface PendingEntry {
   readonly deliveries: number;
 }
 
-const pairs = z.array(z.string());
-const entrySchema = z.tuple([z.string(), pairs.nullable()]).transform(([id, fields]): Entry => {
-  const about: Record<string, string | undefined> = {};
-  for (let index = 0; index + 1 < (fields?.length ?? 0); index += 2) about[fields?.[index] ?? ''] = fields?.[index + 1];
-  const { m = '', k = '' } = about;
-  return { id, text: m, key: k === '' ? undefined : k };
-});
-const entriesSchema = z.array(entrySchema.nullable()).transform((entries) => entries.filter((entry) => entry !== null));
-const readSchema = z.array(z.tuple([z.string(), entriesSchema])).nullable();
+const texts = z.array(z.string());
 const pendingSchema = z.array(z.tuple([z.string(), z.string(), z.number(), z.number()]).transform(
   ([id, consumer, , deliveries]): PendingEntry => ({ id, consumer, deliveries }),
 ));
 
 /** Of XRANGE and XCLAIM. */
-export const entriesOf = (reply: unknown): readonly Entry[] => entriesSchema.parse(reply);
+export const entriesOf = (reply: unknown): readonly Entry[] => listOf(reply).flatMap(entryOf);
 /** Of XREAD and XREADGROUP: the entries of each stream; none when the time was over. */
-export const readOf = (reply: unknown): readonly (readonly [stream: string, entries: readonly Entry[]])[] => readSchema.parse(reply) ?? [];
+export const readOf = (reply: unknown): readonly (readonly [stream: string, entries: readonly Entry[]])[] =>
+  listOf(reply).map((stream) => [textOf(listOf(stream)[0]), entriesOf(listOf(stream)[1])]);
 /** Of XPENDING with a range. */
 export const pendingOf = (reply: unknown): readonly PendingEntry[] => pendingSchema.parse(reply);
 /** Of SMEMBERS and of commands with JUSTID. */
-export const textsOf = (reply: unknown): readonly string[] => pairs.parse(reply);
+export const textsOf = (reply: unknown): readonly string[] => texts.parse(reply);
+
+// By hand, since every message comes this way: a schema would cost more than Redis does.
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
+
+/** An entry that was deleted while it was pending is none. */
+function entryOf(value: unknown): readonly Entry[] {
+  const [id, fields] = listOf(value);
+  if (typeof id !== 'string' || !Array.isArray(fields)) return [];
+  let [text, key] = ['', ''];
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    if (fields[index] === 'm') text = textOf(fields[index + 1]);
+    else if (fields[index] === 'k') key = textOf(fields[index + 1]);
+  }
+  return [{ id, text, key: key === '' ? undefined : key }];
+}
 
 /** In the order of the stream. */
 export function compareIds(one: string, other: string): number {

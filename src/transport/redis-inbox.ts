@@ -44,6 +44,9 @@ export class RedisInbox {
   readonly #gone = new AbortController();
   readonly #acknowledger: RedisAcknowledger;
   #taking = true;
+  #isPumpDue = false;
+  /** Handled alone: it waits until nothing else is, and nothing else begins meanwhile. */
+  #suspect: { readonly held: Held; isBegun: boolean } | undefined;
   #whenIdle: (() => void) | undefined;
   #confirmedAt: number;
   #claimedAt: number;
@@ -62,10 +65,15 @@ export class RedisInbox {
     });
   }
 
-  /** How many more entries it takes. An owned mailbox is looked ahead into; of a shared one others can take what there is no room for. */
+  /**
+   * How many more entries it takes. Of an owned mailbox: as many as could be handled, also when others wait for their key. Of a shared one,
+   * others can take what there is no room for.
+   */
   get room(): number {
+    const { concurrencyMax, maxima } = this.#options;
     if (!this.#taking) return 0;
-    return Math.max(0, (this.isOwned ? this.#options.maxima.lookAheadMax : this.#options.concurrencyMax) - this.#lanes.size);
+    if (!this.isOwned) return Math.max(0, concurrencyMax - this.#lanes.size);
+    return this.#lanes.size < maxima.lookAheadMax ? Math.max(0, concurrencyMax - this.#lanes.running) : 0;
   }
 
   /** From the first entry there is, those included that came before anybody read. */
@@ -129,6 +137,7 @@ export class RedisInbox {
   async drain(givenUp: Promise<void>): Promise<void> {
     this.#taking = false;
     if (this.#gone.signal.aborted) return; // another has it
+    if (this.#suspect?.isBegun === false) this.#lanes.pause(this.#suspect.held);
     const idle = new Promise<void>((resolve) => {
       this.#whenIdle = resolve;
     });
@@ -157,13 +166,47 @@ export class RedisInbox {
   }
 
   #pump(): void {
-    const { concurrencyMax } = this.#options;
+    const { concurrencyMax, deliveriesMax, receiver } = this.#options;
     if (this.#isStale) return; // it may be another's by now: keep() looks
-    while (this.#taking && this.#lanes.running < concurrencyMax) {
+    const begun: Held[] = [];
+    while (this.#taking && this.#suspect === undefined && this.#lanes.running < concurrencyMax) {
       const held = this.#lanes.next();
-      if (held === undefined) return;
-      this.#begin(held);
+      if (held === undefined) break;
+      const { deliveries } = held;
+      if (deliveries >= deliveriesMax) {
+        this.#end(held, receiver.poison(held.text, held.error ?? new Error(`its receivers ended ${deliveries} times with it in hand`)));
+      } else if (this.#isSuspicious(held)) {
+        this.#suspect = { held, isBegun: false };
+      } else {
+        begun.push(held);
+      }
     }
+    if (this.#taking && this.#suspect?.isBegun === false && this.#lanes.running === 1) {
+      this.#suspect.isBegun = true;
+      begun.push(this.#suspect.held);
+    }
+    for (const held of begun) held.deliveries += 1;
+    this.#record(begun);
+    for (const held of begun) void receiver.receive(held.text, held.deliveries).then((received) => this.#received(held, received));
+  }
+
+  /**
+   * Its receivers ended often, and it never failed by itself: it, or something beside it, ends them. Its last tries are alone, so that it
+   * takes nothing with it to the dead letters.
+   */
+  #isSuspicious({ deliveries, error }: Held): boolean {
+    return error === undefined && deliveries > 0 && deliveries >= this.#options.deliveriesMax - 2;
+  }
+
+  /** Once for all that end in one turn. */
+  #pumpSoon(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    process.nextTick(() => {
+      this.#isPumpDue = false;
+      this.#pump();
+      if (this.room > 0) this.onRoom();
+    });
   }
 
   /** The process was paused, or Redis away, for so long that others may have taken over. */
@@ -172,22 +215,12 @@ export class RedisInbox {
     return clock.now() - this.#confirmedAt > (this.isOwned ? maxima.keepMs * 3 : maxima.claimIdleMs);
   }
 
-  #begin(held: Held): void {
-    const { receiver, deliveriesMax } = this.#options;
-    if (held.deliveries >= deliveriesMax) {
-      const error = held.error ?? new Error(`its receivers ended ${held.deliveries} times with it in hand`);
-      return this.#end(held, receiver.poison(held.text, error));
-    }
-    held.deliveries += 1;
-    this.#record([held]);
-    void receiver.receive(held.text, held.deliveries).then((received) => this.#received(held, received));
-  }
-
   #received(held: Held, received: Received): void {
     const { log, mailbox, receiver, deliveriesMax, clock, maxima } = this.#options;
     const { deliveries } = held;
     if (received.error !== undefined) log.warn({ mailbox, deliveries, verdict: received.verdict, err: received.error }, 'a handler failed');
     if (this.#gone.signal.aborted) return;
+    if (this.#suspect?.held === held) this.#suspect = undefined;
     if (received.verdict === 'done') return this.#end(held, received);
     held.error = received.error;
     if (deliveries >= deliveriesMax) return this.#end(held, receiver.poison(held.text, received.error));
@@ -197,7 +230,7 @@ export class RedisInbox {
       resume();
       this.#pump();
     }, { unref: true });
-    this.#pump();
+    this.#pumpSoon();
     this.#tellIdle();
   }
 
@@ -220,7 +253,7 @@ export class RedisInbox {
     }
     this.#lanes.done(held);
     this.#acknowledger.add({ id: held.id, reply, ...(deadLetter === undefined ? {} : { deadLetter }) });
-    this.#pump();
+    this.#pumpSoon();
   }
 
   async #keepOwned(): Promise<void> {

@@ -99,8 +99,7 @@ export class RedisReader {
     await Promise.all(inboxes.map((inbox) => inbox.beforeRead()));
     const readable = inboxes.filter(({ room }) => room > 0);
     if (readable.length === 0 || this.#isClosed) return;
-    const [only] = readable;
-    const count = Math.min(countMax, readable.length === 1 && only !== undefined ? only.room : countMax);
+    const count = Math.min(countMax, Math.max(...readable.map(({ room }) => room)));
     const blockMs = this.#inboxes.size > streamsMax ? 20 : maxima.blockMs;
     const streams = readable.map(({ keys }) => keys.stream);
     const words = ['GROUP', group, consumer, 'COUNT', count, 'BLOCK', blockMs, 'STREAMS', ...streams, ...streams.map(() => '>')];

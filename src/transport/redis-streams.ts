@@ -12,11 +12,12 @@ import { revivedEnvelope } from './codec.ts';
 import { hostsIn, ownedService, type Announcement, type Directory } from './directory.ts';
 import { Outbound } from './outbound.ts';
 import { Receiver, type ReceiverOptions } from './receiver.ts';
-import { RedisBlockingConnection, RedisWriter, valuesOf, type Command, type RedisConnectionOptions } from './redis-connection.ts';
+import { RedisBlockingConnection, RedisWriter, valuesOf, type RedisConnectionOptions } from './redis-connection.ts';
 import { listDeadLetters, listDepths, removeDeadLetter } from './redis-dead-letters.ts';
 import { RedisInbox } from './redis-inbox.ts';
-import { limitDefault, mailboxesKey, mailboxKeys, ownerConsumer, putScript } from './redis-keys.ts';
+import { mailboxesKey, ownerConsumer } from './redis-keys.ts';
 import { redisMaximaDefault, type RedisMaxima } from './redis-maxima.ts';
+import { putCommand, RedisPutter } from './redis-putter.ts';
 import { RedisReader } from './redis-reader.ts';
 import { RedisReplies } from './redis-replies.ts';
 import {
@@ -58,6 +59,7 @@ class RedisStreamTransport implements RedisTransport {
   readonly #log: Log;
   readonly #connection: RedisConnectionOptions;
   readonly #writer: RedisWriter;
+  readonly #putter: RedisPutter;
   readonly #outbound: Outbound;
   readonly #replies: RedisReplies;
   readonly #owned: RedisReader;
@@ -73,6 +75,7 @@ class RedisStreamTransport implements RedisTransport {
     this.#maxima = { ...redisMaximaDefault, ...options.maxima };
     this.#connection = { url: options.url, ca: options.ca, clock, log: this.#log, commandTimeoutMs: this.#maxima.commandTimeoutMs };
     this.#writer = new RedisWriter(this.#connection);
+    this.#putter = new RedisPutter(this.#writer);
     this.#outbound = new Outbound({ clock, log: this.#log, process, store: (envelope, text) => this.#send(envelope, text) });
     this.#replies = new RedisReplies({ ...this.#parts(), process, replied: (text) => this.#outbound.replied(text) });
     this.#owned = new RedisReader({ ...this.#parts(), consumer: ownerConsumer });
@@ -139,7 +142,7 @@ class RedisStreamTransport implements RedisTransport {
     const filed = (await listDeadLetters(this.#writer)).find(({ letter }) => letter.id === id);
     const revived = filed?.letter.envelope === undefined ? undefined : revivedEnvelope(filed.letter.envelope);
     if (filed === undefined || revived === undefined) return false;
-    await this.#put(revived.to, [[revived.id, revived.orderKey ?? '', encodeEnvelope(revived)]]).then(refuseWhenFull(revived.to));
+    await this.#put(revived, encodeEnvelope(revived));
     await removeDeadLetter(this.#writer, filed);
     return true;
   }
@@ -154,7 +157,7 @@ class RedisStreamTransport implements RedisTransport {
     const groups = [...groupBy(messages, ({ mailbox }) => mailbox)];
     const replies = await this.#writer.batch(groups.map(([mailbox, several]) => {
       this.#introduce(mailbox);
-      return putCommand(mailbox, several.map(({ id, envelope }) => [id, orderKeyIn(envelope), envelope]));
+      return putCommand(mailbox, several.map(({ id, envelope }) => ({ id, key: orderKeyIn(envelope), text: envelope })));
     }));
     // A mailbox that could not be written to now is tried again, with what was not stored of a full one.
     if (replies.length > 0 && replies.every((reply) => 'error' in reply)) valuesOf(replies);
@@ -228,13 +231,13 @@ class RedisStreamTransport implements RedisTransport {
 
   #send(envelope: Envelope, text: string): Promise<void> {
     const ready = envelope.replyTo === undefined ? undefined : this.#replies.ready();
-    const put = (): Promise<void> => this.#put(envelope.to, [[envelope.id, envelope.orderKey ?? '', text]]).then(refuseWhenFull(envelope.to));
+    const put = (): Promise<void> => this.#put(envelope, text);
     return ready === undefined ? put() : ready.then(put);
   }
 
-  async #put(mailbox: string, messages: readonly PutMessage[]): Promise<number> {
-    this.#introduce(mailbox);
-    return Number(await this.#writer.command(...putCommand(mailbox, messages)));
+  async #put({ to, id, orderKey }: Envelope, text: string): Promise<void> {
+    this.#introduce(to);
+    if (!(await this.#putter.put(to, { id, key: orderKey, text }))) throw new TransportError('mailboxFull', `the mailbox ${to} is full`);
   }
 
   /** Makes a mailbox known to all; keep() repeats it. */
@@ -269,20 +272,9 @@ class RedisStreamTransport implements RedisTransport {
   }
 }
 
-type PutMessage = readonly [id: string, orderKey: string, text: string];
-
-function putCommand(mailbox: string, messages: readonly PutMessage[]): Command {
-  const { stream, limit } = mailboxKeys(mailbox);
-  return ['eval', putScript, 2, stream, limit, limitDefault, ...messages.flat()];
-}
-
-const refuseWhenFull = (mailbox: string) => (stored: number): void => {
-  if (stored === 0) throw new TransportError('mailboxFull', `the mailbox ${mailbox} is full`);
-};
-
-function orderKeyIn(text: string): string {
+function orderKeyIn(text: string): string | undefined {
   const decoded = decodeEnvelope(text);
-  return 'envelope' in decoded ? (decoded.envelope.orderKey ?? '') : '';
+  return 'envelope' in decoded ? decoded.envelope.orderKey : undefined;
 }
 
 /** Throws SetupError for a Redis that would lose messages: called once, before a process begins. */
