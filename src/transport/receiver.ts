@@ -68,7 +68,8 @@ export class Receiver {
     const decoded = decodeEnvelope(text);
     if ('undecodable' in decoded) return { verdict: 'done', deadLetter: this.#deadLetter(decoded.undecodable, 'poison', messageOf(error), text) };
     const { envelope } = decoded;
-    return { verdict: 'done', reply: this.#reply(envelope, failureOf('remote', error)), deadLetter: this.#deadLetter(envelope, 'poison', messageOf(error), text) };
+    const deadLetter = this.#deadLetter(envelope, 'poison', messageOf(error), text);
+    return { verdict: 'done', reply: this.#reply(envelope, failureOf('remote', error)), deadLetter };
   }
 
   /** An answer that does not fit its schema is the handler's mistake; its work is done, so that repeating would not mend it. */
