@@ -25,6 +25,7 @@ import { startApi, startCompute, startNetwork, startScheduler, type CallApi, typ
 export interface Shape {
   readonly hosts: number;
   readonly coresOfHost: number;
+  readonly schedulers: number;
 }
 
 /** The weather of the mailboxes, beside that of processes. */
@@ -80,7 +81,7 @@ export class SimCloud {
     }));
     this.services = [
       ...['api-1', 'api-2'].map((name) => this.#service(name, undefined, async (ground) => void this.#apis.set(name, await startApi(ground, principal)))),
-      ...['scheduler-1', 'scheduler-2'].map((name) => this.#service(name, undefined, startScheduler)),
+      ...Array.from({ length: shape.schedulers }, (_, index) => this.#service(`scheduler-${index + 1}`, undefined, startScheduler)),
       ...this.machines.flatMap((machine) => [
         this.#service(`network@${machine.name}`, machine, (ground) => startNetwork(ground, machine)),
         this.#service(`compute@${machine.name}`, machine, (ground) => startCompute(ground, machine)),

@@ -18,7 +18,7 @@ const instanceRows = (cloud: SimCloud): readonly InstanceRow[] =>
 export class Watcher {
   readonly #cloud: SimCloud;
   #known = new Map<string, InstanceRow>();
-  #writes = -1;
+  #changes = -1;
   readonly #doubled = new Set<string>();
   /** By instance: when it was last said that the cloud itself could not do what it was asked. */
   readonly excusedAt = new Map<string, number>();
@@ -30,13 +30,13 @@ export class Watcher {
   /** False: something was violated. */
   look(): boolean {
     this.#lookAtDomains();
-    if (this.#cloud.database.writes !== this.#writes && !this.#cloud.database.isHeld) this.#lookAtRows();
+    if (this.#cloud.database.changes !== this.#changes && !this.#cloud.database.isHeld) this.#lookAtRows();
     return this.#cloud.violations.length === 0;
   }
 
   #lookAtRows(): void {
     const { database } = this.#cloud;
-    this.#writes = database.writes;
+    this.#changes = database.changes;
     const rows = instanceRows(this.#cloud);
     for (const row of rows) this.#compare(row, this.#known.get(row.id));
     this.#known = new Map(rows.map((row) => [row.id, row]));

@@ -71,7 +71,7 @@ interface Foundation {
 const serviceDownMs = 60_000;
 
 /** Long enough that a quiet cloud costs little, short enough that many rounds fit into a simulated hour. */
-const intervals = { relayMs: 20_000, schedulerSweepMs: 10_000, sweepMs: 20_000, reconcileMs: 40_000, networkMs: 60_000 };
+const intervals = { relayMs: 20_000, schedulerSweepMs: 10_000, sweepMs: 20_000, reconcileMs: 30_000, networkMs: 40_000 };
 
 function lay({ process, database, medium, board, onFatal }: Ground): Foundation {
   const { clock } = process;

@@ -20,7 +20,7 @@ export interface Outcome {
 /** After the last fault: nothing may take longer than this. */
 const quietWithinMs = 60 * 60_000;
 /** Some rounds of every reconciler. */
-const quietForMs = 130_000;
+const quietForMs = 90_000;
 
 export class Simulator {
   readonly #database: SimDatabase;
@@ -58,12 +58,14 @@ export class Simulator {
     const database = this.#database;
     const statements = database.statements;
     const shape = chance.fork('shape');
-    const cloud = new SimCloud({ time, database, chance, shape: { hosts: shape.between(2, 4), coresOfHost: shape.between(2, 8) } });
+    const cloud = new SimCloud({
+      time, database, chance, shape: { hosts: shape.between(2, 4), coresOfHost: shape.between(2, 8), schedulers: shape.hits(0.4) ? 2 : 1 },
+    });
     await cloud.lay();
     const clients = new SimClients(cloud);
     const watcher = new Watcher(cloud);
     clients.start(shape.between(1, 3), shape.between(4, 10));
-    const faultsEndMs = shape.between(40, 240) * 1_000;
+    const faultsEndMs = shape.between(40, 200) * 1_000;
     void misbehave(cloud, faultsEndMs);
     await time.run(faultsEndMs, () => watcher.look());
     await settle(cloud, clients, watcher);

@@ -19,6 +19,7 @@ interface Prepared {
   readonly name: string;
   readonly parameterTypes: readonly number[];
   readonly fields: readonly { readonly name: string; readonly dataTypeID: number }[];
+  readonly isChange: boolean;
 }
 
 interface QueryOptions {
@@ -44,9 +45,9 @@ export class SimDatabase {
   readonly #prepared = new Map<string, Prepared>();
   readonly #waiting: (() => void)[] = [];
   #holder: Session | undefined;
-  /** Statements so far; the second counts what may have changed rows. */
   statements = 0;
-  writes = 0;
+  /** Of instances and hosts: what the invariants look at again after each change. */
+  changes = 0;
 
   constructor(pglite: PGlite) {
     this.#pglite = pglite;
@@ -110,11 +111,11 @@ export class SimDatabase {
     const parsers = prepared.fields.map(({ dataTypeID }) => options.parsers?.[dataTypeID] ?? types.parsers[dataTypeID]);
     const rows: unknown[] = [];
     let affectedRows = 0;
-    for (const message of answer) {
-      if (message.name === 'dataRow') rows.push(rowOf((message as unknown as { fields: (string | null)[] }).fields, prepared, parsers, options));
-      if (message.name === 'commandComplete') affectedRows = Number(/(\d+)$/.exec((message as unknown as { text: string }).text)?.[1] ?? 0);
+    for (const { kind, body } of messagesOf(answer)) {
+      if (kind === 'D') rows.push(rowOf(textsOf(body), prepared, parsers, options));
+      else if (kind === 'C') affectedRows = Number(/(\d+)\0$/.exec(body.toString('latin1'))?.[1] ?? 0);
     }
-    if (affectedRows > 0 && !/^\s*select/i.test(text)) this.writes += 1;
+    if (affectedRows > 0 && prepared.isChange) this.changes += 1;
     return { rows, affectedRows };
   }
 
@@ -125,22 +126,54 @@ export class SimDatabase {
     const { parse, describe, sync } = protocol.serialize;
     let parameterTypes: readonly number[] = [];
     let fields: Prepared['fields'] = [];
-    for (const message of this.#speak([parse({ name, text, types: [] }), describe({ type: 'S', name }), sync()])) {
+    new protocol.Parser().parse(this.#speak([parse({ name, text, types: [] }), describe({ type: 'S', name }), sync()]), (message) => {
       if (message.name === 'parameterDescription') parameterTypes = (message as unknown as { dataTypeIDs: number[] }).dataTypeIDs;
       if (message.name === 'rowDescription') ({ fields } = message as unknown as Pick<Prepared, 'fields'>);
-    }
-    const prepared = { name, parameterTypes, fields };
+    });
+    const prepared = { name, parameterTypes, fields, isChange: changesWhatIsWatched.test(text) };
     this.#prepared.set(text, prepared);
     return prepared;
   }
 
-  #speak(parts: readonly Uint8Array[]): { readonly name: string }[] {
-    const answer: { readonly name: string }[] = [];
-    new protocol.Parser().parse(this.#pglite.execProtocolRawSync(Buffer.concat(parts)) as never, (message) => void answer.push(message));
-    const error = answer.find((message) => message.name === 'error');
-    if (error !== undefined) throw error as unknown as Error;
+  #speak(parts: readonly Uint8Array[]): Buffer {
+    const bytes = this.#pglite.execProtocolRawSync(Buffer.concat(parts));
+    const answer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (messagesOf(answer).some(({ kind }) => kind === 'E')) {
+      new protocol.Parser().parse(bytes as never, (message) => {
+        if (message.name === 'error') throw message as unknown as Error;
+      });
+    }
     return answer;
   }
+}
+
+const changesWhatIsWatched = /^\s*(insert into|update|delete from) "?(instances|hosts)\b/i;
+
+interface Message {
+  readonly kind: string;
+  readonly body: Buffer;
+}
+
+/** The messages of an answer: a letter, a length that counts itself, a body. */
+function messagesOf(answer: Buffer): readonly Message[] {
+  const messages: Message[] = [];
+  for (let start = 0; start + 5 <= answer.length;) {
+    const end = start + 1 + answer.readInt32BE(start + 1);
+    messages.push({ kind: String.fromCharCode(answer.readUInt8(start)), body: answer.subarray(start + 5, end) });
+    start = end;
+  }
+  return messages;
+}
+
+/** The columns of a row: a count, then each with its length, −1 for null. */
+function textsOf(body: Buffer): readonly (string | null)[] {
+  const texts: (string | null)[] = [];
+  for (let start = 2; start < body.length;) {
+    const length = body.readInt32BE(start);
+    texts.push(length < 0 ? null : body.toString('utf8', start + 4, start + 4 + length));
+    start += 4 + Math.max(0, length);
+  }
+  return texts;
 }
 
 function serialise(value: unknown, type: number): string | null {
