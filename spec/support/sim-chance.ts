@@ -41,7 +41,9 @@ export class Chance {
 
 /** Until the returned function is called, the whole process draws from the seed. */
 export function seedProcess(chance: Chance): () => void {
-  const real = { randomBytes: crypto.randomBytes, randomUUID: crypto.randomUUID, randomInt: crypto.randomInt, fill: crypto.randomFillSync, random: Math.random };
+  const real = {
+    randomBytes: crypto.randomBytes, randomUUID: crypto.randomUUID, randomInt: crypto.randomInt, fill: crypto.randomFillSync, random: Math.random,
+  };
   const uuid = (): string => {
     const hex = chance.bytes(16).toString('hex');
     return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
