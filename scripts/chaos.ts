@@ -12,7 +12,9 @@ const { values } = parseArgs({
   },
 });
 const guests = values.guests === 'qemu' ? 'qemu' : 'lxc';
-const options = { minutes: Number(values.minutes), seed: Number(values.seed), hosts: Number(values.hosts), customers: Number(values.customers), guests } as const;
+const options = {
+  minutes: Number(values.minutes), seed: Number(values.seed), hosts: Number(values.hosts), customers: Number(values.customers), guests,
+} as const;
 const who = `${options.hosts} hosts, ${options.customers} customers, ${guests} guests`;
 console.log(`chaos for ${options.minutes} minutes with seed ${options.seed}: ${who}`);
 const { tally, deeds } = await chaos({ ...options, onProgress: (text) => console.log(text) });

@@ -67,7 +67,9 @@ export async function findInstance(db: Queryable, projectId: string, id: string)
 
 /** What is to become of one locked instance; undefined leaves it as it is. */
 export interface Transition {
-  readonly set?: Partial<Pick<InstanceRow, 'state' | 'stateReasonCode' | 'stateReasonMessage' | 'stateChangedAt' | 'stateDeadline' | 'launchedAt' | 'hostLost'>>;
+  readonly set?: Partial<
+    Pick<InstanceRow, 'state' | 'stateReasonCode' | 'stateReasonMessage' | 'stateChangedAt' | 'stateDeadline' | 'launchedAt' | 'hostLost'>
+  >;
   readonly operation: NewOperation;
 }
 

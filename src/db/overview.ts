@@ -56,7 +56,9 @@ async function reasonOf(db: Queryable, { host, hostLost, stateReasonMessage, mig
   const downSince = host === null ? undefined : (await findHost(db, host))?.downSince;
   const said = [
     stateReasonMessage,
-    downSince === undefined || downSince === null || hostLost ? undefined : `its host ${host} is down since ${downSince.toISOString()}: nothing can be done with it until that returns`,
+    downSince === undefined || downSince === null || hostLost
+      ? undefined
+      : `its host ${host} is down since ${downSince.toISOString()}: nothing can be done with it until that returns`,
     hostLost ? 'it ran when its host was lost: wait for the host, or evacuate it (novact manage host evacuate)' : undefined,
     migratingTo === null ? undefined : `it is on its way to ${migratingTo}`,
   ].filter((text) => text !== null && text !== undefined);

@@ -57,7 +57,10 @@ export class FlowInterrupted extends Error {
   override readonly name = 'FlowInterrupted';
 }
 
-/** Runs, resumes or goes on undoing; when it is done, the journal says so. Throws FlowInterrupted, what `journal.save` throws, and what an `undo` throws: the caller tries again later. */
+/**
+ * Runs, resumes or goes on undoing; when it is done, the journal says so. Throws FlowInterrupted, what `journal.save` throws, and what an
+ * `undo` throws: the caller tries again later.
+ */
 export async function runFlow<Context>(flow: Flow<Context>, context: Context, journal: FlowJournal, options: FlowOptions = {}): Promise<FlowResult> {
   const records = new Map(journal.records.map((record) => [record.name, record]));
   const progress = new Progress(flow, records, journal);

@@ -103,9 +103,12 @@ const credentialsOf = (username: string | undefined, password: string | undefine
 
 function oneServer(target: RedisTarget, options: ControlConnectionOptions): Client {
   const [node] = target.nodes;
-  const where = target.socketPath === undefined ? { host: node?.host ?? '127.0.0.1', port: node?.port ?? 6379 } : { path: target.socketPath, tls: false as const };
+  const where = target.socketPath === undefined
+    ? { host: node?.host ?? '127.0.0.1', port: node?.port ?? 6379 }
+    : { path: target.socketPath, tls: false as const };
   const client = createClient({
-    RESP: 3, clientSideCache: heard(new BasicClientSideCache(cacheOptions), options), disableOfflineQueue: true, pingInterval: options.pingMs, database: target.database,
+    RESP: 3, clientSideCache: heard(new BasicClientSideCache(cacheOptions), options), disableOfflineQueue: true, pingInterval: options.pingMs,
+    database: target.database,
     maintNotifications: 'disabled',
     ...credentialsOf(target.username, target.password),
     socket: { ...socketOptions(target, options), ...where, reconnectStrategy },
@@ -121,13 +124,16 @@ function oneServer(target: RedisTarget, options: ControlConnectionOptions): Clie
 
 function bySentinels(target: RedisTarget, name: string, options: ControlConnectionOptions): Client {
   const sentinel = createSentinel({
-    name, RESP: 3, clientSideCache: heard(new BasicPooledClientSideCache(cacheOptions), options), sentinelRootNodes: target.nodes.map(({ host, port }) => ({ host, port })),
+    name, RESP: 3, clientSideCache: heard(new BasicPooledClientSideCache(cacheOptions), options),
+    sentinelRootNodes: target.nodes.map(({ host, port }) => ({ host, port })),
     passthroughClientErrorEvents: true, scanInterval: options.pingMs, maxCommandRediscovers: 16,
     nodeClientOptions: {
       pingInterval: options.pingMs, database: target.database, maintNotifications: 'disabled', ...credentialsOf(target.username, target.password),
       socket: { ...socketOptions(target, options), reconnectStrategy },
     },
-    sentinelClientOptions: { maintNotifications: 'disabled', ...credentialsOf(target.sentinelUsername, target.sentinelPassword), socket: socketOptions(target, options) },
+    sentinelClientOptions: {
+      maintNotifications: 'disabled', ...credentialsOf(target.sentinelUsername, target.sentinelPassword), socket: socketOptions(target, options),
+    },
   });
   const onError = errorListener(options, target);
   sentinel.on('error', onError).on('client-error', onError).on('topology-change', () => {

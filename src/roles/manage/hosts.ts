@@ -20,7 +20,8 @@ const lookUp = 'See: novact manage host list';
 const stateOf = (host: HostRow): string => (host.downSince !== null ? 'down' : host.enabled ? 'up' : 'disabled');
 const seconds = (ms: number): string => `${Math.round(ms / 1_000)} s`;
 
-const operationText = ({ createdAt, kind, state, error }: Operation): string => `${createdAt.toISOString()} ${kind} ${state}${error === null ? '' : `: ${error}`}`;
+const operationText = ({ createdAt, kind, state, error }: Operation): string =>
+  `${createdAt.toISOString()} ${kind} ${state}${error === null ? '' : `: ${error}`}`;
 
 async function hostOf({ db }: ManageDeps, host: string): Promise<HostRow> {
   const row = await findHost(db, host);

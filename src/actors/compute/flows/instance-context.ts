@@ -1,6 +1,8 @@
 // What the flows of one instance share: its host, its row, and how to wait for its domain.
 import type { Instance } from '../../../db/instance-work.ts';
 import { networkProtocol } from '../../../messages/network.ts';
+import { retry } from '../../../lib/retry.ts';
+import { TransportError, type Address, type SendOptions } from '../../../transport/transport.ts';
 import type { ComputeHost } from '../host.ts';
 
 export interface InstanceContext {
@@ -17,7 +19,8 @@ export interface InstanceContext {
   readonly hurry: AbortSignal;
 }
 
-const portTimeoutMs = 30_000;
+/** Both verbs ensure a state, so asking again is safe: a question is lost with the mailbox or the process that had it. */
+const portTries = { timeoutMs: 15_000, triesMax: 6, firstDelayMs: 250, delayMsMax: 4_000 };
 
 /** What `ensurePort` answered. */
 export interface Port {
@@ -28,16 +31,23 @@ export interface Port {
 }
 
 export function ensurePort(context: InstanceContext): Promise<Port> {
-  const { host, instance, requestId } = context;
-  const options = { timeoutMs: portTimeoutMs, requestId };
-  return host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'ensurePort', { instanceId: instance.id }, options);
+  return askNetwork(context, (to, options) => context.host.transport.ask(to, networkProtocol, 'ensurePort', { instanceId: context.instance.id }, options));
 }
 
 export async function removePort(context: InstanceContext): Promise<void> {
-  const { host, instance, requestId } = context;
-  const options = { timeoutMs: portTimeoutMs, requestId };
-  await host.transport.ask({ role: 'network', host: host.name }, networkProtocol, 'removePort', { instanceId: instance.id }, options);
+  await askNetwork(context, (to, options) => context.host.transport.ask(to, networkProtocol, 'removePort', { instanceId: context.instance.id }, options));
 }
+
+/** Asks the network role of this host until it answers. What it refuses is not asked again. */
+function askNetwork<T>({ host, requestId, signal, hurry }: InstanceContext, ask: (to: Address, options: SendOptions) => Promise<T>): Promise<T> {
+  const { timeoutMs, ...tries } = portTries;
+  return retry(() => ask({ role: 'network', host: host.name }, { timeoutMs, requestId }), {
+    clock: host.clock, signal, ...tries, mayRetry: (error) => !signal.aborted && !hurry.aborted && isUnheard(error),
+  });
+}
+
+const isUnheard = (error: unknown): boolean =>
+  error instanceof TransportError && ['timeout', 'expired', 'unavailable', 'mailboxFull'].includes(error.kind);
 
 /** True when no domain of this instance runs. */
 export async function isStopped({ host, instance }: InstanceContext): Promise<boolean> {
