@@ -77,8 +77,8 @@ async function stopped(): Promise<InstanceContext> {
   return context;
 }
 
-describe('instance.run', () => checkFlow(runInstance, async () => world(await placed())));
-describe('instance.start', () => checkFlow(startInstance, async () => world(await stopped())));
-describe('instance.stop', () => checkFlow(stopInstance, async () => world(await running('stopping')), { undoable: false }));
-describe('instance.reboot', () => checkFlow(rebootInstance, async () => world(await running()), { undoable: false }));
-describe('instance.terminate', () => checkFlow(terminateInstance, async () => world(await running('shutting-down')), { undoable: false }));
+describe('M3: instance.run', () => checkFlow(runInstance, async () => world(await placed())));
+describe('M3: instance.start', () => checkFlow(startInstance, async () => world(await stopped())));
+describe('M3: instance.stop', () => checkFlow(stopInstance, async () => world(await running('stopping')), { undoable: false }));
+describe('M3: instance.reboot', () => checkFlow(rebootInstance, async () => world(await running()), { undoable: false }));
+describe('M3: instance.terminate', () => checkFlow(terminateInstance, async () => world(await running('shutting-down')), { undoable: false }));

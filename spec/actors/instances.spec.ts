@@ -1,7 +1,9 @@
 // The life of instances over every role, with the named sims: message in, world changed.
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { endUnplaced } from '../../src/db/instance-work.ts';
 import { fixedAddresses, hosts } from '../../src/db/schema/all.ts';
+import type { HypervisorDriver } from '../../src/drivers/hypervisor/driver.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { allOperations, createSimCloud, stateOf, type SimCloud, type SimCloudOptions } from '../support/sim-cloud.ts';
 import { eventually } from '../support/waiting.ts';
 
@@ -144,4 +146,43 @@ describe('an instance', () => {
     expect(made.hosts[0]?.imageSource.fetches.get(made.imageId)).toBe(1);
     expect(new Set((await claimed(made)).map((row) => row.address)).size).toBe(20);
   });
+
+  it('M9: has one thing done to it at a time, while twenty of a host are worked on side by side', async () => {
+    const made = await start({ cores: 32 });
+    const [host] = made.hosts;
+    if (host === undefined) throw new Error('the cloud has no host');
+    const busy = watchWork(host.compute.hypervisor);
+    const ids = await made.launch(20);
+    for (const id of ids) await reaches(made, id, 'running');
+    for (const kind of ['instance.stop', 'instance.start', 'instance.reboot']) await Promise.all(ids.map((id) => made.wish(id, kind, undefined)));
+    await Promise.all(ids.map((id) => made.wish(id, 'instance.terminate', 'shutting-down')));
+    for (const id of ids) await reaches(made, id, 'terminated');
+    expect(busy.calls).toBeGreaterThan(60);
+    expect(busy.ofOneMost).toBe(1);
+    expect(busy.ofAllMost).toBeGreaterThan(3);
+  });
 });
+
+/** Counts how many changes of domains are in hand at once, of one instance and of all. Each is made to last a moment. */
+function watchWork(driver: HypervisorDriver): { calls: number; ofOneMost: number; ofAllMost: number } {
+  const counts = { calls: 0, ofOneMost: 0, ofAllMost: 0 };
+  const inHand: string[] = [];
+  for (const method of ['ensureDefined', 'ensureRunning', 'ensureStopped', 'requestShutdown', 'reboot', 'ensureAbsent'] as const) {
+    const original = driver[method].bind(driver) as (...args: unknown[]) => Promise<void>;
+    vi.spyOn(driver, method).mockImplementation(async (...args: unknown[]) => {
+      const [first] = args as [string | { instanceId: string }];
+      const id = typeof first === 'string' ? first : first.instanceId;
+      inHand.push(id);
+      counts.calls += 1;
+      counts.ofOneMost = Math.max(counts.ofOneMost, inHand.filter((one) => one === id).length);
+      counts.ofAllMost = Math.max(counts.ofAllMost, inHand.length);
+      try {
+        await systemClock.sleep(5);
+        return await original(...args);
+      } finally {
+        inHand.splice(inHand.indexOf(id), 1);
+      }
+    });
+  }
+  return counts;
+}

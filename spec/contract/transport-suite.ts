@@ -331,7 +331,7 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
     });
 
     describe('directory and end', () => {
-      it('fan-out writes once to each host that serves the role', async () => {
+      it('M1: fan-out writes once to each host that serves the role', async () => {
         const seen: string[] = [];
         const other = await cloud.process('other');
         await worker.serve(host1, compute, handlers({ mark: ({ n }) => void seen.push(`host1:${n}`) }));

@@ -31,7 +31,7 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'a launcher' : 
   });
   afterAll(() => services?.close());
 
-  it.each(built)('novact-%s describes every setting', (role) => {
+  it.each(built)('G2: novact-%s describes every setting', (role) => {
     const { code, text } = run(role, ['--help']);
     expect(code).toBe(0);
     for (const flag of ['--state', '--database-url', '--redis-url', '--ops-port', '--master-key', '--config']) expect(text).toContain(flag);
@@ -59,7 +59,7 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'a launcher' : 
     expect(answer).toMatchObject({ code: 2, text: expect.stringContaining('noeviction') });
   });
 
-  it('takes settings from file, environment and flags; is alone on its host; is seen by status; ends with SIGTERM', async () => {
+  it('G2: takes settings from file, environment and flags; is alone on its host; is seen by status; ends with SIGTERM', async () => {
     const { NOVACT_MASTER_KEY: masterKey = '', ...settings } = services.host('h1');
     const file = join(services.folder, 'settings.toml');
     const opsPort = await freePort();

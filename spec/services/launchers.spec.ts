@@ -1,13 +1,15 @@
-// G6: every role is restarted while launches go on. G2: what a launcher does with signals, settings and mistakes is in launchers-start.spec.ts.
+// Every role is restarted and killed while launches go on (G6, M3), and loses Redis and PostgreSQL for a minute (M5, D5). G2: what a launcher does with signals, settings and mistakes is in launchers-start.spec.ts.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { sql } from 'drizzle-orm';
 import { postgresObstacle } from '../../src/drivers/postgres/cluster.ts';
 import { redisObstacle } from '../../src/drivers/redis/server.ts';
 import { waitFor } from '../support/patience.ts';
+import { textsOf } from '../support/plain-ec2.ts';
 import { startClients, startRoleCloud, type RoleCloud } from '../support/role-cloud.ts';
 
 const obstacle = postgresObstacle() ?? redisObstacle();
 const patienceMs = 60_000;
+const outageMs = 60_000;
 let cloud: RoleCloud;
 
 interface Leftover {
@@ -46,7 +48,7 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'role processes
     if (task.result?.state === 'fail') process.stderr.write(`${await cloud?.complaints()}\n`);
   });
 
-  it('are restarted one after another while launches go on: not one call fails, nothing is stuck (G6)', async () => {
+  it('G6: are restarted one after another while launches go on: not one call fails, nothing is stuck', async () => {
     const clients = startClients(cloud, { count: 3, retries: false, patienceMs });
     await waitFor('launches go on', { timeoutMs: patienceMs }, async () => (clients.launched.size >= 3 ? true : undefined));
     try {
@@ -64,7 +66,7 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'role processes
     await nothingLeft();
   }, 240_000);
 
-  it('are killed one after another while launches go on: calls may fail, but nothing is stuck or doubled', async () => {
+  it('M3: are killed one after another while launches go on: calls may fail, but nothing is stuck or doubled', async () => {
     const before = await countInstances();
     const clients = startClients(cloud, { count: 3, retries: true, patienceMs });
     await waitFor('launches go on', { timeoutMs: patienceMs }, async () => (clients.launched.size >= 3 ? true : undefined));
@@ -80,23 +82,51 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'role processes
     expect(await countInstances()).toBe(before + clients.launched.size);
   }, 240_000);
 
-  it('go on when Redis was away: calls were answered or told 503, and what was accepted is done (M5)', async () => {
-    const clients = startClients(cloud, { count: 3, retries: true, patienceMs });
+  /** Takes a service away from roles that are at work, for longer than any lease, and than the silence after which a host counts as down. */
+  async function outage(service: { stop(): Promise<void>; start(): Promise<void> }, answers: readonly number[]): Promise<void> {
+    const clients = startClients(cloud, { count: 3, retries: true, patienceMs: outageMs + patienceMs });
     await waitFor('launches go on', { timeoutMs: patienceMs }, async () => (clients.launched.size >= 3 ? true : undefined));
-    await cloud.services.redis.kill9();
-    await waitFor('every role has noticed', { timeoutMs: patienceMs }, async () => {
-      const healths = await Promise.all(cloud.roles.map(({ opsPort }) => fetch(`http://127.0.0.1:${opsPort}/health`)));
-      return healths.every(({ status }) => status === 503) ? true : undefined;
-    });
-    // Longer than a lease of the directory and than the silence after which a host counts as down.
-    await new Promise((resolve) => { setTimeout(resolve, 12_000); });
-    await cloud.services.redis.start();
+    await service.stop();
+    await untilHealth(503, 'every role has noticed');
+    const seen = new Set<number>();
+    for (const endsAt = Date.now() + outageMs; Date.now() < endsAt;) {
+      const askedAt = Date.now();
+      seen.add((await cloud.ec2.call('DescribeInstances', {})).status);
+      expect(Date.now() - askedAt).toBeLessThan(15_000);
+      await new Promise((resolve) => { setTimeout(resolve, 1_000); });
+    }
+    await service.start();
     await clients.stop();
+    expect([...seen].filter((status) => !answers.includes(status))).toEqual([]);
     expect(clients.failures.filter((text) => !/ (503|0) /.test(text))).toEqual([]);
     await nothingLeft();
-    await waitFor('every role is well again', { timeoutMs: patienceMs }, async () => {
-      const healths = await Promise.all(cloud.roles.map(({ opsPort }) => fetch(`http://127.0.0.1:${opsPort}/health`)));
-      return healths.every(({ status }) => status === 200) ? true : undefined;
-    });
-  }, 240_000);
+    await untilHealth(200, 'every role is well again');
+  }
+
+  const untilHealth = (wanted: number, what: string) => waitFor(what, { timeoutMs: patienceMs }, async () => {
+    const healths = await Promise.all(cloud.roles.map(({ opsPort }) => fetch(`http://127.0.0.1:${opsPort}/health`)));
+    return healths.every(({ status }) => status === wanted) ? true : undefined;
+  });
+
+  it('M5: go on when Redis was away for a minute: calls were answered or told 503, and what was accepted is done', () => {
+    const { redis } = cloud.services;
+    return outage({ stop: () => redis.kill9(), start: () => redis.start() }, [200, 503]);
+  }, 300_000);
+
+  it('D5: go on when PostgreSQL was away for a minute: calls were told 503, and what was accepted is done', () => outage(cloud.services.database, [503]), 300_000);
+
+  it('M11: one request is found in the logs of every process that had to do with it', async () => {
+    const answer = await cloud.ec2.call('RunInstances', { ImageId: cloud.imageId, InstanceType: 't2.nano', MinCount: '1', MaxCount: '1' });
+    const [requestId = 'none'] = textsOf(answer.text, 'requestId');
+    const [id = ''] = textsOf(answer.text, 'instanceId');
+    const lines = () => cloud.linesWith(requestId);
+    await waitFor('the launch is done', { timeoutMs: patienceMs }, async () => ((await lines()).some(({ msg }) => msg === 'operation done') ? true : undefined));
+    const found = await lines();
+    expect(new Set(found.map(({ role }) => role))).toEqual(new Set(['api', 'scheduler', 'compute', 'network']));
+    const [placed] = found.filter(({ msg }) => msg === 'instance placed');
+    expect(placed).toMatchObject({ instance: id, requestId });
+    for (const { role, host } of found) if (role === 'compute' || role === 'network') expect([role, host]).toEqual([role, placed?.['host']]);
+    await cloud.ec2.call('TerminateInstances', { 'InstanceId.1': id });
+    await nothingLeft();
+  }, 120_000);
 });

@@ -18,7 +18,16 @@ export interface RoleCloud {
   readonly database: OpenDatabase;
   /** What the roles logged as worse than usual, the newest last. */
   complaints(): Promise<string>;
+  /** The lines of all processes' logs that have this text in them. */
+  linesWith(text: string): Promise<readonly LogLine[]>;
   close(): Promise<void>;
+}
+
+/** A line of a role's log, with the role and the host whose process wrote it. */
+export interface LogLine extends Readonly<Record<string, unknown>> {
+  readonly role: string;
+  readonly host: string;
+  readonly msg: string;
 }
 
 const layout = [
@@ -49,7 +58,7 @@ export async function startRoleCloud(name: string): Promise<RoleCloud> {
       url: front.url, region: keys['AWS_REGION'] ?? '', accessKeyId: keys['AWS_ACCESS_KEY_ID'] ?? '', secretAccessKey: keys['AWS_SECRET_ACCESS_KEY'] ?? '',
     });
     const found = await ec2.call('DescribeImages', { 'Filter.1.Name': 'name', 'Filter.1.Value.1': 'novact-tiny' });
-    return { services, roles, ec2, database, imageId: textsOf(found.text, 'imageId')[0] ?? '', close, complaints: () => complaintsIn(services.folder) };
+    return { services, roles, ec2, database, imageId: textsOf(found.text, 'imageId')[0] ?? '', close, complaints: () => complaintsIn(services.folder), linesWith: (text) => linesWith(services.folder, text) };
   } catch (error) {
     await close();
     throw error;
@@ -62,6 +71,14 @@ export async function complaintsIn(folder: string): Promise<string> {
   const lines = await Promise.all(names.map(async (name) => (await readFile(join(folder, name), 'utf8')).split('\n')
     .filter((line) => /"level":(40|50|60)/.test(line)).slice(-15).map((line) => `${name}: ${line.slice(0, 600)}`)));
   return lines.flat().join('\n');
+}
+
+async function linesWith(folder: string, text: string): Promise<LogLine[]> {
+  const names = (await readdir(folder, { recursive: true })).filter((name) => /novact-[a-z]+\.log$/.test(name));
+  const lines = await Promise.all(names.map(async (name) => (await readFile(join(folder, name), 'utf8')).split('\n')
+    .filter((line) => line.includes(text))
+    .map((line) => ({ ...JSON.parse(line), role: /novact-([a-z]+)\.log$/.exec(name)?.[1] ?? '', host: name.split('/')[0] ?? '' }) as LogLine)));
+  return lines.flat();
 }
 
 export interface Clients {

@@ -171,6 +171,8 @@ export interface SharedServices {
   readonly folder: string;
   readonly redis: RedisServer;
   readonly databaseUrl: string;
+  /** Takes the database away for a while: no server runs in between. */
+  readonly database: { stop(): Promise<void>; start(): Promise<void> };
   /** What every role of this cloud is given: database, Redis, master key, sim guests. */
   readonly settings: Readonly<Record<string, string>>;
   /** The settings of a host, with a state folder of its own. */
@@ -198,6 +200,7 @@ export async function startSharedServices(options: { name: string; redis?: Redis
   };
   return {
     folder, redis, databaseUrl, settings,
+    database: { stop: () => cluster.stop(), start: async () => void (await cluster.start()) },
     host: (name) => ({ ...settings, NOVACT_STATE: join(folder, name) }),
     async novarc(host) {
       const lines = [...(await readFile(join(folder, host, 'novarc'), 'utf8')).matchAll(/^export ([A-Z0-9_]+)=(.*)$/gm)];

@@ -73,9 +73,14 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
   await system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: ensureTimeoutMs });
   const epoch = await takeEpoch(db, { host: settings.host, role: 'network' }, clock.date());
   await keep(foundation, transport.serve({ role: 'network', host: settings.host }, networkProtocol, {
-    ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
-    async removePort({ instanceId }) {
+    async ensurePort({ instanceId }, { requestId }) {
+      const port = await ensurePort(host, ready(), instanceId);
+      log.info({ instance: instanceId, requestId }, 'port ensured');
+      return port;
+    },
+    async removePort({ instanceId }, { requestId }) {
       await removePort(host, ready(), instanceId);
+      log.info({ instance: instanceId, requestId }, 'port removed');
       return {};
     },
     async leavePort({ instanceId }) {

@@ -34,6 +34,11 @@ interface Waiting extends Unplaced {
   readonly run: Operation;
 }
 
+/** With the request that it goes back to, for the log. */
+interface Planned extends Placement {
+  readonly requestId: string;
+}
+
 interface Reason {
   readonly code: string;
   readonly message: string;
@@ -116,21 +121,23 @@ async function placeOn(deps: SchedulerDeps, page: readonly Candidate[], wanted: 
 /** Views of hosts age while others claim; after so many refusals the next page is read. */
 const triesMax = 8;
 
-function plan(deps: SchedulerDeps, hosts: readonly Candidate[], waiting: readonly Waiting[]): { placements: Placement[]; after: Candidate[] } {
+function plan(deps: SchedulerDeps, hosts: readonly Candidate[], waiting: readonly Waiting[]): { placements: Planned[]; after: Candidate[] } {
   const after = new Map(hosts.map((host) => [host.name, host]));
-  const placements: Placement[] = [];
+  const placements: Planned[] = [];
   for (const { instance, run, claim } of waiting) {
     const chosen = deps.policy.order([...after.values()], deps.random).find((host) => fits(host, claim, deps.overcommit));
     if (chosen === undefined) break; // they are alike
     after.set(chosen.name, withClaim(chosen, claim));
-    placements.push({ instanceId: instance.id, operationId: run.id, host: chosen.name, claim });
+    placements.push({ instanceId: instance.id, operationId: run.id, host: chosen.name, claim, requestId: run.requestId });
   }
   return { placements, after: [...after.values()] };
 }
 
-function tell(deps: SchedulerDeps, placements: readonly Placement[]): void {
+function tell(deps: SchedulerDeps, placements: readonly Planned[]): void {
   deps.relay.kick();
-  for (const { instanceId, host, operationId } of placements) deps.log.info({ instance: instanceId, host, operation: operationId }, 'instance placed');
+  for (const { instanceId, host, operationId, requestId } of placements) {
+    deps.log.info({ instance: instanceId, host, operation: operationId, requestId }, 'instance placed');
+  }
 }
 
 const heardSets = new WeakMap<readonly ServiceRecord[], ReadonlySet<string>>();

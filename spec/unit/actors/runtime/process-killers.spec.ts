@@ -30,7 +30,7 @@ describe('what ended the process no longer does', () => {
     expect(unhandled).toEqual([]);
   };
 
-  it('C1 and C2: a policy that throws, or answers nonsense, escalates', () => survives(async () => {
+  it('nact C1 and C2: a policy that throws, or answers nonsense, escalates', () => survives(async () => {
     for (const onError of [() => { throw new Error('policy'); }, () => 'stopChild' as never]) {
       const { system, fatal } = rig();
       const ref = system.spawn(noting([], { handle: () => { throw new Error('fault'); }, onError }), 'a', 'a');
@@ -39,7 +39,7 @@ describe('what ended the process no longer does', () => {
     }
   }));
 
-  it('C3: a fault after stop changes nothing', () => survives(async () => {
+  it('nact C3: a fault after stop changes nothing', () => survives(async () => {
     const { system, fatal } = rig();
     const ref = system.spawn(noting([], {
       handle: async (_state, _message, context) => {
@@ -53,7 +53,7 @@ describe('what ended the process no longer does', () => {
     expect(fatal).toEqual([]);
   }));
 
-  it('C4 and C5: an onStop that throws or rejects is logged', () => survives(async () => {
+  it('nact C4 and C5: an onStop that throws or rejects is logged', () => survives(async () => {
     const { system, logged } = rig();
     system.spawn(noting([], { onStop: () => { throw new Error('thrown'); } }), 'a', 'a');
     system.spawn(noting([], { onStop: () => Promise.reject(new Error('rejected')) }), 'b', 'b');
@@ -63,7 +63,7 @@ describe('what ended the process no longer does', () => {
     expect(logged.join('')).toContain('rejected');
   }));
 
-  it('C6: an init that always fails leaves the event loop free and ends in escalation', () => survives(async () => {
+  it('nact C6: an init that always fails leaves the event loop free and ends in escalation', () => survives(async () => {
     const { system, fatal } = rig();
     let tries = 0;
     let timerRan = false;
@@ -80,7 +80,7 @@ describe('what ended the process no longer does', () => {
     expect(tries).toBe(6);
   }));
 
-  it('C7: a verdict on a child that has gone meanwhile is harmless', () => survives(async () => {
+  it('nact C7: a verdict on a child that has gone meanwhile is harmless', () => survives(async () => {
     const { system } = rig();
     let told = 0;
     const top = system.spawn<number, string, void>({

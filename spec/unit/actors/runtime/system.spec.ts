@@ -99,7 +99,7 @@ describe('supervision', () => {
     expect(one.fatal).toEqual([]);
   });
 
-  it('restart closes the old state, begins afresh and keeps the mailbox', async () => {
+  it('M8: restart closes the old state, begins afresh and keeps the mailbox', async () => {
     const one = rig();
     const notes: string[] = [];
     const ref = one.system.spawn(obedient(notes), 'a', undefined);
@@ -109,7 +109,7 @@ describe('supervision', () => {
     expect(one.system.tree()).toEqual([expect.objectContaining({ path: '/a', restarts: 1, failed: 1, handled: 3, depth: 0 })]);
   });
 
-  it('restarts come slower and slower, then the failure is escalated; at the top it is fatal', async () => {
+  it('M8: restarts come slower and slower, then the failure is escalated; at the top it is fatal', async () => {
     const clock = createManualClock();
     const one = rig(clock);
     const began: number[] = [];
