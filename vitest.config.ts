@@ -3,7 +3,8 @@
 import { defineConfig } from 'vitest/config';
 
 const kinds = {
-  fast: ['unit', 'contract', 'actors', 'api', 'tidy', 'simulation'],
+  fast: ['unit', 'contract', 'actors', 'api', 'tidy'],
+  simulation: ['simulation'],
   services: ['services'],
   host: ['host'],
   clients: ['clients'],
@@ -17,7 +18,7 @@ export default defineConfig({
         include: folders.map((folder) => `spec/${folder}/**/*.spec.ts`),
         testTimeout: name === 'fast' ? 20_000 : name === 'services' ? 60_000 : 240_000,
         hookTimeout: name === 'fast' ? 60_000 : 240_000,
-        fileParallelism: name === 'fast',
+        fileParallelism: name === 'fast' || name === 'simulation',
       },
     })),
   },

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import { action, type Services } from '../../src/api/ec2/action.ts';
 import { createDispatcher } from '../../src/api/ec2/dispatch.ts';
-import { createEc2Server, type Ec2Server, type Ec2ServerOptions } from '../../src/api/http/server.ts';
+import { acceptWaiting, createEc2Server, type Ec2Server, type Ec2ServerOptions } from '../../src/api/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { SetupError } from '../../src/lib/errors.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -156,6 +156,7 @@ describe('closing', () => {
     const first = fetch(`${url}/?${query}`);
     await entered;
     const closed = server.close(5000);
+    for (let turn = 0; turn < 2; turn += 1) await acceptWaiting(); // what the kernel had taken by then is still served
     await expect(fetch(`${url}/?${query}`)).rejects.toThrow();
     release();
     expect((await first).status).toBe(200);
