@@ -306,7 +306,7 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
         expect(seen).toEqual([0, 1, 2, 3]);
       });
 
-      it('an ask that nobody answers ends at its time, and is not executed afterwards', async () => {
+      it('M2: an ask that nobody answers ends at its time, and is not executed afterwards', async () => {
         const asked: number[] = [];
         await expect(api.ask(host1, compute, 'double', { n: 1 }, { timeoutMs: 20 })).rejects.toMatchObject(refusal('timeout'));
         await expect(api.ask(host1, compute, 'double', { n: 1 }, { timeoutMs: 0 })).rejects.toMatchObject(refusal('expired'));

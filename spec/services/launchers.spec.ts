@@ -1,4 +1,5 @@
-// Every role is restarted and killed while launches go on (G6, M3), and loses Redis and PostgreSQL for a minute (M5, D5). G2: what a launcher does with signals, settings and mistakes is in launchers-start.spec.ts.
+// Roles as processes: each is restarted and killed while launches go on, and all lose Redis and PostgreSQL for a minute. What a launcher does
+// with signals, settings and mistakes is in launchers-start.spec.ts.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { sql } from 'drizzle-orm';
 import { postgresObstacle } from '../../src/drivers/postgres/cluster.ts';
@@ -113,14 +114,16 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'role processes
     return outage({ stop: () => redis.kill9(), start: () => redis.start() }, [200, 503]);
   }, 300_000);
 
-  it('D5: go on when PostgreSQL was away for a minute: calls were told 503, and what was accepted is done', () => outage(cloud.services.database, [503]), 300_000);
+  it('D5: go on when PostgreSQL was away for a minute: calls were told 503, and what was accepted is done', () =>
+    outage(cloud.services.database, [503]), 300_000);
 
   it('M11: one request is found in the logs of every process that had to do with it', async () => {
     const answer = await cloud.ec2.call('RunInstances', { ImageId: cloud.imageId, InstanceType: 't2.nano', MinCount: '1', MaxCount: '1' });
     const [requestId = 'none'] = textsOf(answer.text, 'requestId');
     const [id = ''] = textsOf(answer.text, 'instanceId');
     const lines = () => cloud.linesWith(requestId);
-    await waitFor('the launch is done', { timeoutMs: patienceMs }, async () => ((await lines()).some(({ msg }) => msg === 'operation done') ? true : undefined));
+    await waitFor('the launch is done', { timeoutMs: patienceMs }, async () =>
+      ((await lines()).some(({ msg }) => msg === 'operation done') ? true : undefined));
     const found = await lines();
     expect(new Set(found.map(({ role }) => role))).toEqual(new Set(['api', 'scheduler', 'compute', 'network']));
     const [placed] = found.filter(({ msg }) => msg === 'instance placed');

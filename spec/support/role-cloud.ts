@@ -58,7 +58,11 @@ export async function startRoleCloud(name: string): Promise<RoleCloud> {
       url: front.url, region: keys['AWS_REGION'] ?? '', accessKeyId: keys['AWS_ACCESS_KEY_ID'] ?? '', secretAccessKey: keys['AWS_SECRET_ACCESS_KEY'] ?? '',
     });
     const found = await ec2.call('DescribeImages', { 'Filter.1.Name': 'name', 'Filter.1.Value.1': 'novact-tiny' });
-    return { services, roles, ec2, database, imageId: textsOf(found.text, 'imageId')[0] ?? '', close, complaints: () => complaintsIn(services.folder), linesWith: (text) => linesWith(services.folder, text) };
+    const imageId = textsOf(found.text, 'imageId')[0] ?? '';
+    return {
+      services, roles, ec2, database, imageId, close,
+      complaints: () => complaintsIn(services.folder), linesWith: (text) => linesWith(services.folder, text),
+    };
   } catch (error) {
     await close();
     throw error;
