@@ -1,7 +1,9 @@
 // Opens the database that a URL names, with the schema brought up to date: `postgres://…` through postgres.js, or `pglite:DIRECTORY`
 // (`pglite:memory` keeps nothing) in this process, which is then the only one.
 import { mkdir } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { dirname, resolve } from 'node:path';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import type { PGlite } from '@electric-sql/pglite';
 import { sql } from 'drizzle-orm';
@@ -108,13 +110,20 @@ function connect(url: string, options: ConnectOptions): postgres.Sql {
   // A connection that failed is tried again by the next query that needs one. Its own pauses grow to 20 seconds, and every query in the queue
   // waits for one of them before it fails; nobody here asks in a loop without pauses of his own.
   const backoff = (): number => 0.02;
-  const common = { ...options, onnotice: () => undefined, connect_timeout: 10, idle_timeout: 60, keep_alive: 15, backoff };
+  const common = { ...options, ...verification(parsed), onnotice: () => undefined, connect_timeout: 10, idle_timeout: 60, keep_alive: 15, backoff };
   const isPlain = !parsed.searchParams.has('sslmode') && !parsed.searchParams.has('ssl') && !parsed.host.includes(',');
   // Over TLS, or with several servers to choose from, postgres.js makes its sockets itself, and only the kernel notices that one is dead.
   const { socket: _own, ...unwatched } = common;
   if (!socketDirectory?.startsWith('/')) return postgres(url, isPlain ? common : unwatched);
   parsed.searchParams.delete('host');
   return postgres(parsed.href, { ...common, path: `${socketDirectory}/.s.PGSQL.${parsed.port || '5432'}` });
+}
+
+/** For a server that is named by its address, postgres.js would look for `localhost` in the certificate. */
+function verification({ hostname, searchParams }: URL): Pick<postgres.Options<Record<string, never>>, 'ssl'> {
+  const address = hostname.replace(/^\[(.*)\]$/, '$1');
+  if (searchParams.get('sslmode') !== 'verify-full' || isIP(address) === 0) return {};
+  return { ssl: { checkServerIdentity: (_name: string, certificate: PeerCertificate) => checkServerIdentity(address, certificate) } };
 }
 
 /** On connections of its own, which may wait as long as another migrates. The lock belongs to a session, so one of them is reserved for it. */
