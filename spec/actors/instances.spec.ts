@@ -1,5 +1,6 @@
 // The life of instances over every role, with the named sims: message in, world changed.
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { reconcileInstances } from '../../src/actors/compute/reconcile-instances.ts';
 import { endUnplaced } from '../../src/db/instance-work.ts';
 import { fixedAddresses, hosts } from '../../src/db/schema/all.ts';
 import type { HypervisorDriver } from '../../src/drivers/hypervisor/driver.ts';
@@ -126,6 +127,21 @@ describe('an instance', () => {
     await reaches(made, stops, 'stopped');
     expect(await stateOf(made, stops)).toMatchObject({ stateReasonCode: 'Client.InstanceInitiatedShutdown' });
     await reaches(made, ends, 'terminated');
+  });
+
+  it('that powers itself off and is to end is never left with the state and without the wish', async () => {
+    const made = await start();
+    const [host] = made.hosts;
+    if (host === undefined) throw new Error('the cloud has no host');
+    const [id = ''] = await made.launch(1, { shutdownBehavior: 'terminate' });
+    await reaches(made, id, 'running');
+    const { hypervisor } = host.compute;
+    const list = async () => [{ instanceId: id, state: 'shutoff', reason: 'guest' }] as const;
+    const off: HypervisorDriver = { ...hypervisor, list, trimConsole: async () => undefined };
+    // An owner that nobody knows cannot be told: the wish fails after the state was written, as in a crash between the two.
+    const fails = reconcileInstances({ ...host.compute, hypervisor: off, owner: { ...host.compute.owner, name: 'nobody@h1' } }, { hostRestarted: false });
+    await expect(fails).rejects.toThrow();
+    expect((await stateOf(made, id))?.state).toBe('running');
   });
 
   it('destroyed behind our back is noticed and shown truly, and can be started again', async () => {

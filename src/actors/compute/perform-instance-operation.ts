@@ -84,7 +84,8 @@ async function afterFailedRun(host: ComputeHost, instance: Instance, operation: 
 async function afterFailedStop(host: ComputeHost, instance: Instance, error: string): Promise<boolean> {
   const domains = await host.hypervisor.list(host.cloudId);
   const running = domains.some((domain) => domain.instanceId === instance.id && domain.state === 'running');
-  await settle(host.db, instance, ['stopping'], {
+  // `stopped` already, while its guest runs: its host was lost in the middle of the stop, and has returned.
+  await settle(host.db, instance, running ? ['stopping', 'stopped'] : ['stopping'], {
     state: running ? 'running' : 'stopped', reasonCode: 'Server.InternalError', reason: `Server.InternalError: ${error}`,
   }, host.clock.date());
   return false;

@@ -87,10 +87,14 @@ async function notRunning(host: ComputeHost, row: Instance, domain: DomainStatus
   if (hostRestarted) return wish(host, row, 'instance.start');
   const byGuest = domain?.reason === 'guest';
   if (byGuest && row.shutdownBehavior === 'terminate') {
-    const settled = await settleUnchanged(host.db, row, {
-      state: 'shutting-down', reasonCode: 'Client.InstanceInitiatedShutdown', reason: 'Client.InstanceInitiatedShutdown: Instance initiated shutdown',
-    }, host.clock.date());
-    return settled && wish(host, row, 'instance.terminate');
+    // Together: the state without the wish would be nobody's to end.
+    return host.db.transaction(async (tx) => {
+      const settled = await settleUnchanged(tx, row, {
+        state: 'shutting-down', reasonCode: 'Client.InstanceInitiatedShutdown', reason: 'Client.InstanceInitiatedShutdown: Instance initiated shutdown',
+      }, host.clock.date());
+      if (settled) await insertOperation(tx, wishOf(host, row, 'instance.terminate'), host.clock.date());
+      return settled;
+    });
   }
   const reason = byGuest
     ? { reasonCode: 'Client.InstanceInitiatedShutdown', reason: 'Client.InstanceInitiatedShutdown: Instance initiated shutdown' }
