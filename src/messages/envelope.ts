@@ -77,6 +77,8 @@ export function decodeEnvelope(text: string): Decoded {
   } catch {
     return { undecodable: { reason: 'invalid', error: 'not JSON', id: '', type: '' } };
   }
+  const known = knownEnvelope(json);
+  if (known !== undefined) return { envelope: known };
   const envelope = envelopeSchema.safeParse(json);
   if (envelope.success) return { envelope: envelope.data };
   const glimpse = glimpseSchema.safeParse(json);
@@ -85,4 +87,34 @@ export function decodeEnvelope(text: string): Decoded {
     return { undecodable: { reason: 'unknownVersion', error: `version ${v}, this is version ${envelopeVersion}`, id, type } };
   }
   return { undecodable: { reason: 'invalid', error: z.prettifyError(envelope.error), id, type } };
+}
+
+const optionalTexts = ['correlation', 'orderKey', 'requestId', 'trace'] as const;
+
+/**
+ * What envelopeSchema would make of it, by hand, since every message and every answer comes this way. Undefined for all that is not plainly an
+ * envelope of this version: then the schema says what it is, and what is wrong with it.
+ */
+function knownEnvelope(json: unknown): Envelope | undefined {
+  if (typeof json !== 'object' || json === null || !('body' in json)) return undefined;
+  const { v, id, type, to, from, replyTo, deadline, body } = json as Readonly<Record<string, unknown>>;
+  if (v !== envelopeVersion || typeof id !== 'string' || typeof type !== 'string' || typeof to !== 'string' || typeof from !== 'string') return undefined;
+  const envelope: Envelope = { v, id, type, to, from, body };
+  if (replyTo !== undefined) {
+    if (typeof replyTo !== 'object' || replyTo === null) return undefined;
+    const { mailbox, actor } = replyTo as Readonly<Record<string, unknown>>;
+    if (typeof mailbox !== 'string' || typeof actor !== 'string') return undefined;
+    envelope.replyTo = { mailbox, actor };
+  }
+  if (deadline !== undefined) {
+    if (typeof deadline !== 'number' || !Number.isFinite(deadline)) return undefined;
+    envelope.deadline = deadline;
+  }
+  for (const name of optionalTexts) {
+    const text = (json as Readonly<Record<string, unknown>>)[name];
+    if (text === undefined) continue;
+    if (typeof text !== 'string') return undefined;
+    envelope[name] = text;
+  }
+  return envelope;
 }

@@ -1,10 +1,10 @@
-// Says of handled entries that they are done: the answer to the asker, the dead letter, and the acknowledgement go out together, and again
-// until Redis has taken them. Only then is an entry out of hand.
+// Says of handled entries that they are done. The answer to the asker goes out at once; the acknowledgements, with the dead letters, of all that
+// ended within a moment go together after it, for nobody waits for them, and again until Redis has taken them. Only then is an entry out of hand.
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { messageOf } from '../lib/errors.ts';
 import { backOffMs } from '../lib/retry.ts';
-import { encodeEnvelope } from '../messages/envelope.ts';
+import { encodeEnvelope, type Envelope } from '../messages/envelope.ts';
 import type { Received } from './receiver.ts';
 import { valuesOf, type Command, type RedisWriter } from './redis-connection.ts';
 import { acknowledgeScript, replyKey, type MailboxKeys } from './redis-keys.ts';
@@ -23,14 +23,24 @@ export interface AcknowledgerOptions {
   readonly keys: MailboxKeys;
   /** Of the owner; empty for a shared mailbox. */
   readonly token: string;
+  /** So many acknowledgements do not wait for more. */
+  readonly gatherMax: number;
   /** Redis has taken it. */
   readonly onDone: (ids: readonly string[]) => void;
   /** Another owns the mailbox by now. */
   readonly onSuperseded: () => void;
 }
 
+/**
+ * Acknowledgements of an owned mailbox wait so long for others: each command wakes Redis and two processes, which costs more than the message.
+ * What ended and was not acknowledged comes again after a crash, as ever.
+ */
+const gatherMs = 5;
+
 export class RedisAcknowledger {
   readonly #options: AcknowledgerOptions;
+  /** Those that are to be answered first. */
+  #answering: Ended[] = [];
   #waiting: Ended[] = [];
   #sending = 0;
   #failures = 0;
@@ -44,25 +54,60 @@ export class RedisAcknowledger {
 
   /** How many are not taken yet. */
   get size(): number {
-    return this.#waiting.length + this.#sending;
+    return this.#answering.length + this.#waiting.length + this.#sending;
   }
 
   add(ended: Ended): void {
     if (this.#isClosed) return;
-    this.#waiting.push(ended);
-    if (this.#isDue) return;
-    // Those that end in one turn go together.
-    this.#isDue = true;
-    process.nextTick(() => {
-      this.#isDue = false;
-      this.#flush();
-    });
+    if (ended.deadLetter !== undefined) { // seen before anything that is said later
+      this.#waiting.push(ended);
+      return this.#flush();
+    }
+    if (ended.reply === undefined) return this.#gather([ended]);
+    // Those that are answered in one turn go together.
+    if (this.#answering.push(ended) === 1) process.nextTick(() => void this.#answerAll());
   }
 
   /** Nothing more is sent. */
   close(): void {
     this.#isClosed = true;
+    this.#answering = [];
     this.#waiting = [];
+  }
+
+  /** An answer that was not stored goes with the acknowledgement, so that none of the two is said without the other. */
+  async #answerAll(): Promise<void> {
+    const { writer, maxima } = this.#options;
+    const batch = this.#answering;
+    this.#answering = [];
+    if (this.#isPaused) return this.#gather(batch);
+    const commands = batch.flatMap(({ reply }) => (reply === undefined ? [] : [answerCommand(reply, maxima)]));
+    const [only] = commands;
+    this.#sending += batch.length;
+    try {
+      if (commands.length === 1 && only !== undefined) await writer.command(...only);
+      else valuesOf(await writer.batch(commands));
+      this.#gather(batch.map(({ reply: _said, ...rest }) => rest));
+    } catch {
+      this.#gather(batch);
+    } finally {
+      this.#sending -= batch.length;
+    }
+  }
+
+  #gather(ended: readonly Ended[]): void {
+    if (this.#isClosed) return;
+    this.#waiting.push(...ended);
+    if (this.#waiting.length >= this.#options.gatherMax) return this.#flush();
+    if (this.#isDue) return;
+    this.#isDue = true;
+    const flush = (): void => {
+      this.#isDue = false;
+      this.#flush();
+    };
+    // There is no more room in a shared mailbox before Redis has taken it.
+    if (this.#options.token === '') process.nextTick(flush);
+    else this.#options.clock.after(gatherMs, flush, { unref: true });
   }
 
   #flush(): void {
@@ -102,15 +147,15 @@ export class RedisAcknowledger {
   async #send(batch: readonly Ended[]): Promise<void> {
     const { writer, token, maxima, keys, log, onSuperseded } = this.#options;
     const words = batch.flatMap(({ id, deadLetter }) => [id, deadLetter === undefined ? '' : JSON.stringify(deadLetter)]);
-    const results = await writer.batch([
-      // Nobody makes the stream of a process that has ended.
-      ...batch.flatMap(({ reply }): Command[] => (reply === undefined ? [] : [
-        ['xadd', replyKey(reply.to), 'NOMKSTREAM', 'MAXLEN', '~', maxima.repliesMax, '*', 'm', encodeEnvelope(reply)],
-      ])),
-      ['eval', acknowledgeScript, 3, keys.stream, keys.owner, keys.deadLetters, token, maxima.deadLettersMax, ...words],
-    ]);
+    const acknowledge: Command = ['eval', acknowledgeScript, 3, keys.stream, keys.owner, keys.deadLetters, token, maxima.deadLettersMax, ...words];
+    const answers = batch.flatMap(({ reply }) => (reply === undefined ? [] : [answerCommand(reply, maxima)]));
+    const results = answers.length === 0 ? [{ value: await writer.command(...acknowledge) }] : await writer.batch([...answers, acknowledge]);
     const [acknowledged] = valuesOf(results.slice(-1));
     for (const result of results) if ('error' in result) log.warn({ stream: keys.stream, error: result.error.message }, 'a reply was not stored');
     if (acknowledged === -1) onSuperseded();
   }
 }
+
+/** Nobody makes the stream of a process that has ended. */
+const answerCommand = (reply: Envelope, { repliesMax }: RedisMaxima): Command =>
+  ['xadd', replyKey(reply.to), 'NOMKSTREAM', 'MAXLEN', '~', repliesMax, '*', 'm', encodeEnvelope(reply)];

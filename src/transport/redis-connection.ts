@@ -5,6 +5,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { messageOf } from '../lib/errors.ts';
 import { describeRedis, parseRedisUrl, type RedisTarget } from './redis-url.ts';
+import { RedisWatchdog } from './redis-watchdog.ts';
 import { TransportError } from './transport.ts';
 
 export interface RedisConnectionOptions {
@@ -24,6 +25,7 @@ type Settings = Omit<RedisOptions, 'replyMapping'>;
 
 const reconnectMsMax = 1000;
 const connectTimeoutMs = 3000;
+const timedOut = 'Command timed out';
 const logPauseMs = 10_000;
 
 /**
@@ -63,14 +65,18 @@ function errorListener(target: RedisTarget, { clock, log }: RedisConnectionOptio
 export class RedisWriter {
   readonly #redis: Redis;
   readonly #options: RedisConnectionOptions;
+  readonly #watchdog: RedisWatchdog;
+  /** What becomes of a command that is not answered, or refused. */
+  readonly #ends = { late: () => this.#refusal(new Error(timedOut)), refused: (error: unknown) => this.#refusal(error) };
   #renewedAt = 0;
 
   constructor(options: RedisConnectionOptions) {
     this.#options = options;
+    this.#watchdog = new RedisWatchdog(options.clock);
     const target = parseRedisUrl(options.url);
     const retryStrategy = (times: number): number => Math.min(25 * 2 ** Math.min(times, 10), reconnectMsMax);
     this.#redis = new Redis(settingsOf(target, options, {
-      commandTimeout: options.commandTimeoutMs, retryStrategy, sentinelRetryStrategy: retryStrategy,
+      retryStrategy, sentinelRetryStrategy: retryStrategy,
       // The server of before a fail-over came back as a replica: the sentinels know the new one.
       reconnectOnError: (error) => error.message.startsWith('READONLY'),
     }));
@@ -78,23 +84,16 @@ export class RedisWriter {
     this.#redis.connect().catch(() => undefined); // told to the error listener; it tries again until it is closed
   }
 
-  async command(...[name, ...words]: Command): Promise<unknown> {
-    try {
-      return await this.#redis.call(name, ...words);
-    } catch (error) {
-      throw this.#refusal(error);
-    }
+  command(...[name, ...words]: Command): Promise<unknown> {
+    return this.#watchdog.guard(this.#redis.call(name, ...words), this.#options.commandTimeoutMs, this.#ends);
   }
 
   /** In one write. Each command has its own answer. */
   async batch(commands: readonly Command[]): Promise<readonly Reply[]> {
     if (commands.length === 0) return [];
-    try {
-      const results = await this.#redis.pipeline(commands.map((command) => [...command])).exec();
-      return (results ?? []).map(([error, value]) => (error === null ? { value } : { error: this.#refusal(error) }));
-    } catch (error) {
-      throw this.#refusal(error);
-    }
+    const work = this.#redis.pipeline(commands.map((command) => [...command])).exec();
+    const results = await this.#watchdog.guard(work, this.#options.commandTimeoutMs, this.#ends);
+    return (results ?? []).map(([error, value]) => (error === null ? { value } : { error: this.#refusal(error) }));
   }
 
   close(): void {
@@ -105,7 +104,7 @@ export class RedisWriter {
   #refusal(error: unknown): TransportError {
     const text = messageOf(error);
     const { clock, commandTimeoutMs } = this.#options;
-    if (text === 'Command timed out' && clock.now() - this.#renewedAt > commandTimeoutMs) {
+    if (text === timedOut && clock.now() - this.#renewedAt > commandTimeoutMs) {
       this.#renewedAt = clock.now();
       this.#redis.disconnect(true);
     }
@@ -128,6 +127,7 @@ export class RedisBlockingConnection {
   readonly #options: RedisConnectionOptions;
   readonly #onError: (error: unknown) => void;
   readonly #target: RedisTarget;
+  readonly #watchdog: RedisWatchdog;
   #redis: Redis | undefined;
   #clientId: number | undefined;
   #reading = false;
@@ -137,6 +137,7 @@ export class RedisBlockingConnection {
     this.#options = options;
     this.#target = parseRedisUrl(options.url);
     this.#onError = errorListener(this.#target, options);
+    this.#watchdog = new RedisWatchdog(options.clock);
   }
 
   /** Rejects when the answer is overdue, and whenever the connection was lost; the next call has a new one. */
@@ -178,10 +179,7 @@ export class RedisBlockingConnection {
   }
 
   #within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const late = (): void => reject(new TransportError('unavailable', `nothing was heard of Redis for ${timeoutMs} ms`));
-      const timer = this.#options.clock.after(timeoutMs, late);
-      work.finally(() => timer.cancel()).then(resolve, reject);
-    });
+    const late = (): Error => new TransportError('unavailable', `nothing was heard of Redis for ${timeoutMs} ms`);
+    return this.#watchdog.guard(work, timeoutMs, { late, refused: (error) => error });
   }
 }

@@ -45,6 +45,11 @@ function entryOf(value: unknown): readonly Entry[] {
   return [{ id, text, key: key === '' ? undefined : key }];
 }
 
+/** When what follows at once from the entries that were just read has been written. Cheaper than a turn of the event loop. */
+export const afterThisTurn = (): Promise<void> => new Promise((resolve) => {
+  process.nextTick(() => process.nextTick(resolve));
+});
+
 /** In the order of the stream. */
 export function compareIds(one: string, other: string): number {
   const [oneMs = 0, oneCount = 0] = one.split('-').map(Number);

@@ -29,6 +29,8 @@ export interface InboxOptions {
 }
 
 const pageMax = 1000;
+/** Handled entries that are not acknowledged yet. They count against the depth, so that a small mailbox has fewer. */
+const gatherMax = 64;
 
 export class RedisInbox {
   readonly keys: MailboxKeys;
@@ -59,9 +61,9 @@ export class RedisInbox {
     this.isOwned = options.token !== undefined;
     this.#confirmedAt = options.clock.now();
     this.#claimedAt = -Infinity;
-    const { clock, log, writer, maxima, token = '' } = options;
+    const { clock, log, writer, maxima, token = '', depthMax } = options;
     this.#acknowledger = new RedisAcknowledger({
-      clock, log, writer, maxima, token, keys: this.keys, onDone: (ids) => this.#acknowledged(ids), onSuperseded: () => this.#superseded(),
+      clock, log, writer, maxima, token, keys: this.keys, gatherMax: Math.min(gatherMax, Math.ceil(depthMax / 16)), onDone: (ids) => this.#acknowledged(ids), onSuperseded: () => this.#superseded(),
     });
   }
 

@@ -20,7 +20,9 @@ const batchMax = 256;
 /** Stores the first ones that there is room for; the answer is how many. */
 export function putCommand(mailbox: string, messages: readonly PutMessage[]): Command {
   const { stream, limit } = mailboxKeys(mailbox);
-  return ['eval', putScript, 2, stream, limit, limitDefault, ...messages.flatMap(({ id, key = '', text }) => [id, key, text])];
+  const words: string[] = [];
+  for (const { id, key = '', text } of messages) words.push(id, key, text);
+  return ['eval', putScript, 2, stream, limit, limitDefault, ...words];
 }
 
 export class RedisPutter {
@@ -35,7 +37,7 @@ export class RedisPutter {
   put(mailbox: string, message: PutMessage): Promise<boolean> {
     return new Promise((settle, fail) => {
       if (this.#waiting.size === 0) process.nextTick(() => this.#flush());
-      const waiting = { ...message, settle, fail };
+      const waiting = { id: message.id, key: message.key, text: message.text, settle, fail };
       const others = this.#waiting.get(mailbox);
       if (others === undefined) this.#waiting.set(mailbox, [waiting]);
       else others.push(waiting);
@@ -43,25 +45,36 @@ export class RedisPutter {
   }
 
   #flush(): void {
-    const batches = [...this.#waiting].flatMap(([mailbox, all]) =>
-      Array.from({ length: Math.ceil(all.length / batchMax) }, (_, index) => ({ mailbox, messages: all.slice(index * batchMax, (index + 1) * batchMax) })));
+    const all = this.#waiting;
     this.#waiting = new Map();
-    void this.#send(batches);
+    if (all.size === 1) {
+      for (const [mailbox, messages] of all) if (messages.length <= batchMax) return this.#sendOne(mailbox, messages);
+    }
+    void this.#send([...all].flatMap(([mailbox, messages]) =>
+      Array.from({ length: Math.ceil(messages.length / batchMax) }, (_, index) => ({ mailbox, messages: messages.slice(index * batchMax, (index + 1) * batchMax) }))));
+  }
+
+  /** What is most frequent, without the cost of a pipeline. */
+  #sendOne(mailbox: string, messages: readonly Waiting[]): void {
+    this.#writer.command(...putCommand(mailbox, messages)).then((value) => settleAll(messages, Number(value)), (error: unknown) => {
+      for (const { fail } of messages) fail(error);
+    });
   }
 
   async #send(batches: readonly { mailbox: string; messages: readonly Waiting[] }[]): Promise<void> {
     const commands = batches.map(({ mailbox, messages }) => putCommand(mailbox, messages));
-    const [only] = commands;
-    const replies = commands.length === 1 && only !== undefined
-      ? [await this.#writer.command(...only).then((value) => ({ value }), (error: Error) => ({ error }))]
-      : await this.#writer.batch(commands).catch((error: Error) => commands.map(() => ({ error })));
+    const replies = await this.#writer.batch(commands).catch((error: Error) => commands.map(() => ({ error })));
     for (const [index, { messages }] of batches.entries()) {
       try {
-        const stored = Number(valuesOf(replies.slice(index, index + 1))[0]);
-        for (const [position, { settle }] of messages.entries()) settle(position < stored);
+        settleAll(messages, Number(valuesOf(replies.slice(index, index + 1))[0]));
       } catch (error) {
         for (const { fail } of messages) fail(error);
       }
     }
   }
+}
+
+/** The first ones were stored. */
+function settleAll(messages: readonly Waiting[], stored: number): void {
+  for (const [position, waiting] of messages.entries()) waiting.settle(position < stored);
 }

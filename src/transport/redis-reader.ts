@@ -5,7 +5,7 @@ import type { Log } from '../lib/log.ts';
 import { messageOf } from '../lib/errors.ts';
 import { backOffMs } from '../lib/retry.ts';
 import type { RedisBlockingConnection, RedisWriter } from './redis-connection.ts';
-import { readOf } from './redis-entries.ts';
+import { afterThisTurn, readOf } from './redis-entries.ts';
 import type { RedisInbox } from './redis-inbox.ts';
 import { group } from './redis-keys.ts';
 import type { RedisMaxima } from './redis-maxima.ts';
@@ -19,8 +19,9 @@ export interface ReaderOptions {
   readonly consumer: string;
 }
 
-/** Of each stream, in one read. */
-const countMax = 64;
+/** In one read, if they are spread over the streams; of one stream `countMin` at least. */
+const countMax = 256;
+const countMin = 64;
 /** Streams in one read: Redis looks at each of them. */
 const streamsMax = 1000;
 
@@ -99,7 +100,7 @@ export class RedisReader {
     await Promise.all(inboxes.map((inbox) => inbox.beforeRead()));
     const readable = inboxes.filter(({ room }) => room > 0);
     if (readable.length === 0 || this.#isClosed) return;
-    const count = Math.min(countMax, Math.max(...readable.map(({ room }) => room)));
+    const count = Math.min(Math.max(countMin, Math.floor(countMax / readable.length)), Math.max(...readable.map(({ room }) => room)));
     const blockMs = this.#inboxes.size > streamsMax ? 20 : maxima.blockMs;
     const streams = readable.map(({ keys }) => keys.stream);
     const words = ['GROUP', group, consumer, 'COUNT', count, 'BLOCK', blockMs, 'STREAMS', ...streams, ...streams.map(() => '>')];
@@ -107,6 +108,8 @@ export class RedisReader {
     this.#heardAt = clock.now();
     const byStream = new Map(readable.map((inbox) => [inbox.keys.stream, inbox]));
     for (const [stream, entries] of reply) byStream.get(stream)?.take(entries);
+    // What a handler answers at once is written before the next read: an asker waits for it.
+    if (reply.length > 0) await afterThisTurn();
   }
 
   async #failed(error: unknown): Promise<void> {

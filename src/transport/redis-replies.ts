@@ -5,7 +5,7 @@ import type { Log } from '../lib/log.ts';
 import { messageOf } from '../lib/errors.ts';
 import { backOffMs } from '../lib/retry.ts';
 import { valuesOf, type RedisBlockingConnection, type RedisWriter } from './redis-connection.ts';
-import { readOf } from './redis-entries.ts';
+import { afterThisTurn, readOf } from './redis-entries.ts';
 import { replyKey } from './redis-keys.ts';
 import type { RedisMaxima } from './redis-maxima.ts';
 
@@ -97,6 +97,8 @@ export class RedisReplies {
     const entries = stream?.[1] ?? [];
     this.#last = entries.at(-1)?.id ?? this.#last;
     for (const { text } of entries) if (text !== '') replied(text);
+    // Whoever waited for them goes on before the next read is written.
+    if (entries.length > 0) await afterThisTurn();
     this.#readSinceTrim += entries.length;
     if (entries.length === 0 || clock.now() - this.#keptAt > maxima.keepMs || this.#readSinceTrim >= trimAfter) await this.#keep();
   }
