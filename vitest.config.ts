@@ -4,8 +4,7 @@ import { defineConfig } from 'vitest/config';
 
 const kinds = {
   fast: ['unit', 'contract', 'actors', 'api', 'tidy'],
-  simulation: ['simulation'],
-  services: ['services'],
+  services: ['services', 'simulation'],
   host: ['host'],
   clients: ['clients'],
 };
@@ -18,7 +17,7 @@ export default defineConfig({
         include: folders.map((folder) => `spec/${folder}/**/*.spec.ts`),
         testTimeout: name === 'fast' ? 20_000 : name === 'services' ? 60_000 : 240_000,
         hookTimeout: name === 'fast' ? 60_000 : 240_000,
-        fileParallelism: name === 'fast' || name === 'simulation',
+        fileParallelism: name === 'fast' || name === 'services',
       },
     })),
   },

@@ -103,7 +103,6 @@ try {
   });
   await part('fast', () => vitest('fast', 'fast on PGlite'));
   await part('fast-postgres', () => withPostgres((url) => vitest('fast', 'fast on PostgreSQL', { NOVACT_SPEC_DATABASE_URL: url })));
-  await part('simulation', () => vitest('simulation', 'simulation'));
   await part('services', () => vitest('services', 'services'));
   await part('host', () => vitest('host', 'host'));
   await part('clients', () => vitest('clients', 'clients'));

@@ -99,6 +99,6 @@ export function report(outcome: Outcome, linesMax = 60): string {
   const shown = outcome.trace.slice(-linesMax);
   return [
     `seed ${outcome.seed} failed:`, ...outcome.violations.map((text) => `  ${text}`), `the last ${shown.length} of ${outcome.trace.length} lines:`, ...shown,
-    `again: NOVACT_SIM_SEED=${outcome.seed} npx vitest run --project simulation, or npm run simulate -- --seed ${outcome.seed} --trace`,
+    `again: NOVACT_SIM_SEED=${outcome.seed} npx vitest run --project services spec/simulation, or npm run simulate -- --seed ${outcome.seed} --trace`,
   ].join('\n');
 }
