@@ -139,7 +139,8 @@ describe('an instance', () => {
     const list = async () => [{ instanceId: id, state: 'shutoff', reason: 'guest' }] as const;
     const off: HypervisorDriver = { ...hypervisor, list, trimConsole: async () => undefined };
     // An owner that nobody knows cannot be told: the wish fails after the state was written, as in a crash between the two.
-    const fails = reconcileInstances({ ...host.compute, hypervisor: off, owner: { ...host.compute.owner, name: 'nobody@h1' } }, { hostRestarted: false, purge: false });
+    const owner = { ...host.compute.owner, name: 'nobody@h1' };
+    const fails = reconcileInstances({ ...host.compute, hypervisor: off, owner }, { hostRestarted: false, purge: false });
     await expect(fails).rejects.toThrow();
     expect((await stateOf(made, id))?.state).toBe('running');
   });
