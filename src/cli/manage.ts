@@ -146,8 +146,11 @@ function showRows(rows: readonly unknown[], output: Output): void {
   output.table(names.map(heading), objects.map((row) => names.map((name) => cell((row as Record<string, unknown>)[name]))));
 }
 
-/** `claimedCores` → `CLAIMED CORES`. */
-const heading = (name: string): string => name.replaceAll(/([a-z0-9])([A-Z])/g, '$1 $2').toUpperCase();
+/** `claimedCores` → `CLAIMED CORES`, and units as they are written. */
+const heading = (name: string): string => {
+  const [, words = name, unit] = /^(.*?)(MiB|GiB)?$/.exec(name) ?? [];
+  return [words.replaceAll(/([a-z0-9])([A-Z])/g, '$1 $2').toUpperCase(), unit].filter((part) => part !== undefined).join(' ');
+};
 
 function cell(value: unknown): string {
   if (value === undefined || value === null) return '';
