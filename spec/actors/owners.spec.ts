@@ -1,8 +1,11 @@
 // Who may act: the latest start of a host's role, and of a shared owner whoever holds the operation.
 import { eq } from 'drizzle-orm';
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { performOperation, type Ending, type Owner } from '../../src/actors/operations/perform-operation.ts';
+import { defineResource } from '../../src/actors/operations/resource-actor.ts';
 import { defineWorkSweeper, unlessSuperseded } from '../../src/actors/operations/sweep-work.ts';
+import { watchWaking } from '../../src/actors/operations/watch-waking.ts';
 import type { ActorDefinition } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { insertOperation, takeOperation, unfinishedOperations } from '../../src/db/operations.ts';
@@ -206,5 +209,58 @@ describe('M7 periodic tasks', () => {
     const stopped = system.stop(1_000);
     await own.advance(1_000);
     await stopped;
+  });
+
+  it('look at once when the process stood still, or is counted among the living again', async () => {
+    const own = createManualClock();
+    let skippedMs = 0;
+    let isHeld = true;
+    let woken = 0;
+    const system = createActorSystem({ name: 'waking', clock: own, log, onFatal: (error) => { throw error; } });
+    watchWaking(system, 'waking', { clock: { ...own, now: () => own.now() + skippedMs }, isHeld: () => isHeld, onWoken: () => void (woken += 1) });
+    await own.advance(10_000);
+    expect(woken).toBe(0);
+    skippedMs = 20_000;
+    await own.advance(3_000);
+    expect(woken).toBe(1);
+    isHeld = false;
+    await own.advance(3_000);
+    expect(woken).toBe(1);
+    isHeld = true;
+    await own.advance(3_000);
+    expect(woken).toBe(2);
+    const stopped = system.stop(1_000);
+    await own.advance(1_000);
+    await stopped;
+  });
+});
+
+describe('the worker of a resource', () => {
+  it('that is stopped in the middle leaves its operation to the next start, and that is no failure', async () => {
+    const entries: { level: number; msg: string }[] = [];
+    const noted = pino({ level: 'info' }, { write: (line: string) => void entries.push(JSON.parse(line)) });
+    const owner = await start('compute@h7');
+    const id = await wish(owner.name, 'instance.run', 'i-7');
+    const began: string[] = [];
+    const flow: Flow<AbortSignal> = { name: 'f', steps: [
+      { name: 'one', do: (signal) => new Promise((resolve) => {
+        began.push('one');
+        signal.addEventListener('abort', () => resolve(undefined));
+      }) },
+      { name: 'two', do: async () => void began.push('two') },
+    ] };
+    const system = createActorSystem({ name: 'leaves', clock: systemClock, log: noted, onFatal: (error) => { throw error; } });
+    const resource = defineResource({
+      kind: 'instance', db: database.db, system, owner: owner.name, urgent: [],
+      perform: (operation, { signal }) => performOperation({
+        db: database.db, clock, log, owner, operation, flow, context: signal, signal, onFailed: async () => false,
+      }),
+    });
+    system.tell(system.spawn(resource, 'i-7', 'i-7'), { type: 'work' });
+    await until(() => began.length === 1);
+    await system.stop(1_000);
+    expect(began).toEqual(['one']);
+    expect(await unfinishedOperations(database.db, 'i-7')).toMatchObject([{ id, state: 'running', steps: [{ name: 'one', state: 'done' }] }]);
+    expect(entries).toMatchObject([{ level: 30, msg: 'left in the middle, for the next start', operation: id }]);
   });
 });

@@ -65,6 +65,8 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'novact up --se
     expect(new Set(processes.map(({ pid }) => pid)).size).toBe(5);
     expect(novact('try')).toMatchObject({ code: 0, text: expect.stringContaining('it works') });
     expect(novact('manage', 'host', 'list')).toMatchObject({ code: 0, text: expect.stringContaining('sim') });
+    const listed = novact('manage', 'service', 'list').text;
+    for (const { role } of processes) expect(listed).toMatch(new RegExp(`\\b${role}\\b.*\\bup\\b`));
     expect(novact('up')).toMatchObject({ code: 2, text: expect.stringContaining('in use by process') });
   }, 180_000);
 

@@ -5,6 +5,7 @@ import { networkActor, type NetworkMessage, type NetworkTree } from '../../src/a
 import { ensurePort, leavePort, removePort } from '../../src/actors/network/ports.ts';
 import { computeActor, computeHandlers, type ComputeMessage } from '../../src/actors/compute/actor.ts';
 import type { ComputeHost, ComputeLimits, HostMoves } from '../../src/actors/compute/host.ts';
+import { watchWaking } from '../../src/actors/operations/watch-waking.ts';
 import { startRelay } from '../../src/actors/operations/relay.ts';
 import type { Ref } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
@@ -42,6 +43,8 @@ export interface SimHost {
   readonly imageSource: FakeImageSource;
   /** Paused, the host falls silent, though it acts on. */
   readonly directory: LocalDirectory;
+  /** What it saw at its last look. */
+  readonly knowsItIsHeard: () => boolean;
 }
 
 export interface SimCloud {
@@ -163,17 +166,23 @@ async function createHost(name: string, { database, transport, options, stops, m
       transfer: memoryTransfer(files, (address) => made.get(address)?.files), ...options.moves,
     },
   };
-  await startNetwork(compute, network, database, transport);
-  if (options.start !== false) await startCompute(compute, transport);
+  const networkRef = await startNetwork(compute, network, database, transport);
+  const computeRef = options.start === false ? undefined : await startCompute(compute, transport);
   const leaseMs = (options.serviceDownMs ?? 60_000) / 2;
   const directory = createLocalDirectory({ clock, board, leaseMs, renewMs: leaseMs / 4 });
-  await directory.announce({ role: 'compute', host: name, process: name, epoch, version: '' });
+  const announcement = await directory.announce({ role: 'compute', host: name, process: name, epoch, version: '' });
+  const onWoken = () => {
+    system.tell(networkRef, { type: 'ensureAll' });
+    if (computeRef !== undefined) system.tell(computeRef, { type: 'hypervisorChanged' });
+  };
+  let knowsItIsHeard = true;
+  watchWaking(system, 'waking', { clock, isHeld: () => (knowsItIsHeard = announcement.held()), onWoken, intervalMs: 20 });
   stops.push(() => directory.close());
   stops.push(async () => {
     await system.stop(5_000);
     await hypervisor.close();
   });
-  return { name, compute, world, files, network, imageSource, directory };
+  return { name, compute, world, files, network, imageSource, directory, knowsItIsHeard: () => knowsItIsHeard };
 }
 
 /** Copies an entry from the other host's memory files. */
@@ -196,7 +205,7 @@ const memoryDisk = (files: MemoryFiles): DiskDriver => ({
   ensureTree: async ({ directory }) => files.put(directory, 100),
 });
 
-async function startNetwork(compute: ComputeHost, driver: FakeNetwork, database: TestDatabase, transport: Transport): Promise<void> {
+async function startNetwork(compute: ComputeHost, driver: FakeNetwork, database: TestDatabase, transport: Transport): Promise<Ref<NetworkMessage>> {
   const { db } = database;
   const networks = (await listNetworks(db)).map((row) => ({ ...row, dnsDomain: 'spec', leaseSeconds: 3_600 }));
   const host = { name: compute.name, db, clock, log, system: compute.system, driver, networks, metadataPort: 1, reconcileIntervalMs: 30_000 };
@@ -216,6 +225,7 @@ async function startNetwork(compute: ComputeHost, driver: FakeNetwork, database:
     },
     refreshFirewall: () => compute.system.tell(ref, { type: 'refreshFirewall' }),
   });
+  return ref;
 }
 
 export async function startCompute(host: ComputeHost, transport: Transport, hostRestarted?: () => Promise<void>): Promise<Ref<ComputeMessage>> {

@@ -5,7 +5,7 @@ import { createEc2Server } from '../api/http/server.ts';
 import type { ObservedRequest } from '../api/http/app.ts';
 import { authenticateEc2 } from '../auth/authenticate.ts';
 import { endpointsOf } from '../config/settings.ts';
-import type { Foundation } from './foundation.ts';
+import { announceShared, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
 export async function startApi(foundation: Foundation, options: { observe: (request: ObservedRequest) => void }): Promise<void> {
@@ -22,4 +22,5 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
   const server = createEc2Server({ dispatcher, log, clock, observe: options.observe });
   foundation.drain.add('server', (deadlineMs) => server.close(deadlineMs));
   await startListener(system, 'api', { server, host: settings.bind, port: settings.apiPort });
+  await announceShared(foundation, 'api');
 }

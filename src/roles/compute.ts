@@ -1,6 +1,7 @@
 // Starts the compute role of this host: hypervisor, image cache, and the actors of its instances.
 import { join } from 'node:path';
 import { computeActor, computeHandlers } from '../actors/compute/actor.ts';
+import { watchWaking } from '../actors/operations/watch-waking.ts';
 import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
 import type { ComputeHost } from '../actors/compute/host.ts';
 import { signV4 } from '../auth/sign-v4.ts';
@@ -53,7 +54,10 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
   };
   const ref = system.spawn(computeActor, 'compute', { host, hostRestarted });
   const mailbox = { role: 'compute', host: settings.host } as const;
-  await keep(foundation, transport.serve(mailbox, computeProtocol, computeHandlers(host, ref), { service: serviceOf(foundation, epoch) }));
+  const serving = transport.serve(mailbox, computeProtocol, computeHandlers(host, ref), { service: serviceOf(foundation, epoch) });
+  const subscription = await keep(foundation, serving);
+  const onWoken = () => system.tell(ref, { type: 'hypervisorChanged' });
+  watchWaking(system, 'compute-waking', { clock, isHeld: () => subscription.isHeld(), onWoken });
 }
 
 /** What this host can carry, less what is kept back. What guests already have of the disk is counted as claimed, and so is no loss. */

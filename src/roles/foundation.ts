@@ -17,6 +17,7 @@ import { systemClock, type Clock } from '../lib/clock.ts';
 import { SetupError } from '../lib/errors.ts';
 import { createRun, type Run } from '../lib/exec.ts';
 import type { Log } from '../lib/log.ts';
+import type { Role } from '../messages/protocol.ts';
 import type { Directory } from '../transport/directory.ts';
 import type { Relay, Subscription, Transport } from '../transport/transport.ts';
 import { createDrain, type Drain } from './drain.ts';
@@ -118,9 +119,17 @@ function refuseTrialDatabase({ databaseUrl, redisUrl }: Settings): void {
 }
 
 /** Takes note of a subscription, for the drain. */
-export async function keep(foundation: Pick<Foundation, 'drain'>, serving: Promise<Subscription>): Promise<void> {
+export async function keep(foundation: Pick<Foundation, 'drain'>, serving: Promise<Subscription>): Promise<Subscription> {
   const subscription = await serving;
   foundation.drain.add('mailbox', (deadlineMs) => subscription.stop(deadlineMs));
+  return subscription;
+}
+
+/** A role that many processes share is in the directory too, for whoever looks: nobody is found or counted by it. */
+export async function announceShared(foundation: Foundation, role: Role): Promise<void> {
+  const { directory, settings, process, drain } = foundation;
+  const announcement = await directory.announce({ role, host: settings.host, process, ...serviceOf(foundation, 0) });
+  drain.add('server', () => announcement.withdraw());
 }
 
 /** What the directory says of a host's role. */

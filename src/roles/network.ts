@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { networkActor, type NetworkMessage, type NetworkTree } from '../actors/network/actor.ts';
 import type { NetworkHost } from '../actors/network/host.ts';
 import { ensurePort, leavePort, removePort } from '../actors/network/ports.ts';
+import { watchWaking } from '../actors/operations/watch-waking.ts';
 import { createTeller } from '../actors/network/teller.ts';
 import { createMetadataServer } from '../api/metadata/server.ts';
 import { networkDriverOf } from '../config/settings.ts';
@@ -72,7 +73,7 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
   };
   await system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: ensureTimeoutMs });
   const epoch = await takeEpoch(db, { host: settings.host, role: 'network' }, clock.date());
-  await keep(foundation, transport.serve({ role: 'network', host: settings.host }, networkProtocol, {
+  const subscription = await keep(foundation, transport.serve({ role: 'network', host: settings.host }, networkProtocol, {
     async ensurePort({ instanceId }, { requestId }) {
       const port = await ensurePort(host, ready(), instanceId);
       log.info({ instance: instanceId, requestId }, 'port ensured');
@@ -89,6 +90,8 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
     },
     refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),
   }, { service: serviceOf(foundation, epoch) }));
+  const onWoken = () => system.tell(ref, { type: 'ensureAll' });
+  watchWaking(system, 'network-waking', { clock, isHeld: () => subscription.isHeld(), onWoken });
   await startMetadata(foundation, driver, networks);
 }
 

@@ -9,7 +9,7 @@ import type { DiskDriver } from '../drivers/disk/driver.ts';
 import { openFilesystemStore } from '../drivers/objectstore/filesystem.ts';
 import type { ObjectStoreDriver } from '../drivers/objectstore/driver.ts';
 import { objectstoreProtocol } from '../messages/objectstore.ts';
-import { keep, type Foundation } from './foundation.ts';
+import { announceShared, keep, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
 const sweepReleasedIntervalMs = 60_000;
@@ -35,5 +35,6 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
   const server = createS3Server({ db, store, clock, log, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }) });
   foundation.drain.add('server', (graceMs) => server.close({ graceMs }));
   await startListener(system, 's3', { server, host: settings.bind, port: settings.s3Port });
+  await announceShared(foundation, 'objectstore');
   return store;
 }

@@ -3,7 +3,7 @@ import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
 import { schedulerActor, schedulerHandlers } from '../actors/scheduler/actor.ts';
 import { policies } from '../actors/scheduler/policies/index.ts';
 import { schedulerProtocol } from '../messages/scheduler.ts';
-import { keep, type Foundation } from './foundation.ts';
+import { announceShared, keep, type Foundation } from './foundation.ts';
 import { overcommitOf } from './overcommit.ts';
 
 const placementsMax = 3;
@@ -23,4 +23,5 @@ export async function startScheduler(foundation: Foundation): Promise<void> {
     },
   });
   await keep(foundation, transport.serve({ role: 'scheduler' }, schedulerProtocol, schedulerHandlers(system, ref)));
+  await announceShared(foundation, 'scheduler');
 }

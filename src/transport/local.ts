@@ -104,6 +104,7 @@ class LocalTransport implements Transport {
     };
     let drained: Promise<void> | undefined;
     const subscription: Subscription = {
+      isHeld: () => announcement?.held() ?? true,
       stop: (deadlineMs) => {
         if (!this.#served.has(subscription)) return Promise.resolve();
         drained ??= drain(deadlineMs);

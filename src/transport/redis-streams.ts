@@ -113,7 +113,10 @@ class RedisStreamTransport implements RedisTransport {
     }
     const inbox = this.#inbox(address, protocol, handlers as unknown as ReceiverOptions['handlers'], options); // each gets what its own schema has parsed
     const reader = isOwned ? this.#owned : new RedisReader({ ...this.#parts(), consumer: inbox.consumer });
-    const subscription: Subscription = { stop: (deadlineMs) => this.#stop(subscription, deadlineMs) };
+    const subscription: Subscription = {
+      stop: (deadlineMs) => this.#stop(subscription, deadlineMs),
+      isHeld: () => this.#served.get(subscription)?.announcement?.held() ?? true,
+    };
     this.#served.set(subscription, { inbox, reader, announcement: undefined });
     try {
       await inbox.open();

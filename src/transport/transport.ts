@@ -72,6 +72,8 @@ export interface Relay {
 export interface Subscription {
   /** Stops taking messages, and waits for those in hand, at most until the deadline. What is not handled stays in the mailbox. */
   stop(deadlineMs: number): Promise<void>;
+  /** Does the directory count the owner of this mailbox among the living? True for a shared mailbox, which has none. */
+  isHeld(): boolean;
 }
 
 export interface MailboxDepth {

@@ -1,6 +1,7 @@
 // One actor per resource, at its owner: what serialises the operations on it. The work itself runs in a child, so that the actor stays
 // responsive: a later wish (terminate) can hurry the present work along.
 import type { Db } from '../../db/db.ts';
+import { FlowInterrupted } from '../../lib/flow.ts';
 import { unfinishedOperations, type Operation } from '../../db/operations.ts';
 import type { Ending } from './perform-operation.ts';
 import type { ActorContext, ActorDefinition, ActorSystem, Ref } from '../runtime/actor.ts';
@@ -76,18 +77,24 @@ function defineWorker(kind: ResourceKind): ActorDefinition<WorkerArgs, WorkerMes
       return args;
     },
     async handle(state, _message, context) {
-      await performAll(kind, state, context.signal);
+      await performAll(kind, state, context);
       void context.stop(context.self);
     },
   };
 }
 
 /** In order. What is wished meanwhile wakes the parent, which begins again after this; what nobody told of the sweeper finds. */
-async function performAll(kind: ResourceKind, state: WorkerArgs, signal: AbortSignal): Promise<void> {
+async function performAll(kind: ResourceKind, state: WorkerArgs, { signal, log }: ActorContext<WorkerMessage>): Promise<void> {
   for (const operation of await unfinishedOperations(kind.db, state.resourceId)) {
     if (signal.aborted) return;
     if (operation.owner !== kind.owner) continue;
     // Another has it: what comes after it waits, for the order of the database holds over all of an owner's processes.
-    if ((await kind.perform(operation, { signal, hurry: state.hurry })) === 'lost') return;
+    try {
+      if ((await kind.perform(operation, { signal, hurry: state.hurry })) === 'lost') return;
+    } catch (error) {
+      if (!(error instanceof FlowInterrupted) || !signal.aborted) throw error;
+      log.info({ operation: operation.id, kind: operation.kind, requestId: operation.requestId }, 'left in the middle, for the next start');
+      return;
+    }
   }
 }
