@@ -1,7 +1,8 @@
-// What comes late or twice, and what was seen a moment ago, changes nothing about an instance that has gone on. Each was a failing seed of the
-// simulation.
+// What comes late or twice, and what was seen a moment ago, changes nothing about an instance that has gone on. The asks for ports were failing
+// seeds of the simulation (13 and 22); the old look at a domain and the late removal of a folder were found by reading the code.
 import { eq } from 'drizzle-orm';
 import { afterEach, describe, expect, it } from 'vitest';
+import { runInstance } from '../../src/actors/compute/flows/run-instance.ts';
 import { reconcileInstances } from '../../src/actors/compute/reconcile-instances.ts';
 import { endUnplaced } from '../../src/db/instance-work.ts';
 import { claimAddress, listNetworks } from '../../src/db/networks.ts';
@@ -56,6 +57,31 @@ describe('a late ask for a port', () => {
     await claimAddress(db, { networkId: network?.id ?? '', instanceId: id, now });
     expect(await endUnplaced(db, id, { code: 'Server.InternalError', message: 'no host is left' }, now)).toBe(true);
     expect(await addressesOf(made, id)).toHaveLength(0);
+  });
+});
+
+describe('a late undo of a launch', () => {
+  const removeDisk = runInstance.steps.find(({ name }) => name === 'disk')?.undo;
+
+  it.each([
+    ['on a folder that hosts share, of an instance that has gone on', true, { host: 'h2', fence: 2 }, true],
+    ['on a folder that hosts share, of one that nobody has now', true, { host: null, fence: 2 }, true],
+    ['on a folder that hosts share, of its own instance', true, { host: 'h1', fence: 1 }, false],
+    ['on its own folder, of an instance that has gone on', false, { host: 'h2', fence: 2 }, false],
+    ['on its own folder, of one that came back', false, { host: 'h1', fence: 3 }, true],
+  ] as const)('%s', async (_when, instancesShared, now, stays) => {
+    const made = await createSimCloud({ start: false, hosts: ['h1', 'h2'], moves: { instancesShared } });
+    cloud = made;
+    const [host] = made.hosts;
+    const [id = ''] = await made.launch(1, { host: 'h1', fence: 1 });
+    const instance = await stateOf(made, id);
+    if (host === undefined || instance === undefined) throw new Error('the spec has no instance');
+    host.files.put(`/instances/${id}/root.qcow2`, 100);
+    await made.database.db.update(instances).set(now).where(eq(instances.id, id));
+    const { signal } = new AbortController();
+    const fetchImage = async () => '/images/none';
+    await removeDisk?.({ host: host.compute, instance, operationId: 'o', requestId: 'r', input: {}, fetchImage, signal, hurry: signal }, {});
+    expect(host.files.paths().includes(`/instances/${id}/root.qcow2`)).toBe(stays);
   });
 });
 

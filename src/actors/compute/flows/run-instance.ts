@@ -5,7 +5,7 @@
 //   domain  define the domain                                             − no domain
 //   start   start it                                                      − stopped
 //   report  the row says running                                          − pending again
-import { imagesOf, settle, type Image, type Instance } from '../../../db/instance-work.ts';
+import { imagesOf, loadInstance, settle, type Image, type Instance } from '../../../db/instance-work.ts';
 import type { DomainSpec } from '../../../drivers/hypervisor/driver.ts';
 import type { Flow, StepOutputs } from '../../../lib/flow.ts';
 import { domainUuid } from '../../../lib/ids.ts';
@@ -60,7 +60,15 @@ export function overlayOf(host: ComputeHost, instance: Instance, image: Image, b
   return { path: rootDisk(instanceDirectory(host, instance.id)), base, baseFormat: image.format ?? 'raw', sizeBytes };
 }
 
+/**
+ * Read anew, as late as can be: this host may have stood still while the instance went on, and on a shared folder its files are those that it
+ * lives on elsewhere (docs/decisions/0009-migration.md tells what is left of the window).
+ */
 async function removeDisk({ host, instance }: InstanceContext): Promise<void> {
+  const row = await loadInstance(host.db, instance.id);
+  const isOurs = row?.host === host.name && row.fence === instance.fence;
+  const mayBeUsed = host.moves?.instancesShared === true ? row !== undefined && row.state !== 'terminated' : row?.host === host.name;
+  if (mayBeUsed && !isOurs) return;
   await host.files.removeTree(instanceDirectory(host, instance.id));
 }
 
