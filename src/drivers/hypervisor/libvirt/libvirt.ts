@@ -110,7 +110,7 @@ class LibvirtHypervisor implements HypervisorDriver {
     const result =
       accelerator === 'auto'
         ? await probeKvm({ session: this.#session, clock, log, stateDirectory, timeoutMs, kernelPath: probeKernelPath })
-        : { kind: accelerator === 'kvm' ? ('kvm' as const) : ('qemu' as const), notice: accelerator === 'kvm' ? undefined : 'TCG (slow emulation): chosen' };
+        : { kind: accelerator === 'kvm' ? ('kvm' as const) : ('qemu' as const), notice: accelerator === 'kvm' ? undefined : 'TCG, slow emulation: chosen' };
     this.#info = { ...this.#info, kind: result.kind, notice: result.notice };
   }
 

@@ -89,7 +89,7 @@ export async function findKernel(given: string | undefined): Promise<string | un
 }
 
 function tcg(why: string): ProbeResult {
-  return { kind: 'qemu', notice: `TCG (slow emulation): ${why}` };
+  return { kind: 'qemu', notice: `TCG, slow emulation: ${why}` };
 }
 
 async function whyClosed(path: string, mode: number): Promise<string | undefined> {
