@@ -82,7 +82,7 @@ describe('what a handler throws', () => {
   it.each([
     ['an error for the client', new ApiError('InvalidInstanceID.NotFound', 'no'), 400, 'InvalidInstanceID.NotFound'],
     ['one with a status of its own', new ApiError('Strange', 'no', 409), 409, 'Strange'],
-    ['a full mailbox', new TransportError('mailboxFull', 'full'), 503, 'RequestLimitExceeded'],
+    ['a full mailbox', new TransportError('mailboxFull', 'full'), 503, 'ServiceUnavailable'],
     ['a late answer', new TransportError('timeout', 'late'), 503, 'Unavailable'],
     [
       'an error for the client from another role', new TransportError('remote', 'x', { name: 'ApiError', code: 'IncorrectInstanceState', message: 'no' }),

@@ -83,5 +83,10 @@ export type ErrorCode = keyof typeof errorStatus;
 
 const statuses: Readonly<Record<string, number>> = errorStatus;
 
+/** More waits to be done than may wait: of a mailbox that is full, and of an outbox at its bound. */
+export const overloaded = {
+  code: 'ServiceUnavailable', message: 'The request has failed due to a temporary failure of the server. Please try again.',
+} as const;
+
 /** The HTTP status of a code; 400 for one that only its thrower knows, who then says the status himself. */
 export const statusOf = (code: string): number => (Object.hasOwn(statuses, code) ? (statuses[code] ?? 400) : 400);

@@ -3,7 +3,7 @@
 import { isDatabaseAway } from '../../db/away.ts';
 import { TransportError } from '../../transport/transport.ts';
 import { ApiError, DriverError, messageOf } from '../../lib/errors.ts';
-import { errorStatus, statusOf } from './errors.ts';
+import { errorStatus, overloaded, statusOf } from './errors.ts';
 
 export interface Fault {
   readonly code: string;
@@ -37,9 +37,7 @@ const unavailable: Fault = { code: 'Unavailable', status: 503, message: 'The ser
 const internal: Fault = { code: 'InternalError', status: 500, message: 'An internal error has occurred. The log of the cloud has it under the request id.' };
 
 function transportFault(error: TransportError): ClassifiedFault {
-  if (error.kind === 'mailboxFull') {
-    return { fault: { code: 'RequestLimitExceeded', status: 503, message: 'Request limit exceeded.' }, report: undefined };
-  }
+  if (error.kind === 'mailboxFull') return { fault: { ...overloaded, status: statusOf(overloaded.code) }, report: undefined };
   const { remote } = error;
   if (remote?.name === 'ApiError' && remote.code !== undefined && Object.hasOwn(errorStatus, remote.code)) {
     return { fault: { code: remote.code, status: statusOf(remote.code), message: remote.message }, report: undefined };

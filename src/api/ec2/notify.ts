@@ -2,10 +2,11 @@
 // from here, and only the bound on what waits is looked at.
 import { messageOf } from '../../lib/errors.ts';
 import { fail, type Call } from './action.ts';
+import { overloaded } from './errors.ts';
 
 /** Before anything is written that the mailbox's owner is to do: refused while what waits for it is at its bound. */
 export function admitWork(call: Pick<Call, 'relay'>, mailbox: string): void {
-  if (!call.relay.accepts(mailbox)) fail('ServiceUnavailable', 'The request has failed due to a temporary failure of the server. Please try again.');
+  if (!call.relay.accepts(mailbox)) fail(overloaded.code, overloaded.message);
 }
 
 /** Sends a hint, and never throws: whoever it was for finds the truth in the database by himself. */
