@@ -5,7 +5,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { performOperation, type Ending, type Owner } from '../../src/actors/operations/perform-operation.ts';
 import { defineResource } from '../../src/actors/operations/resource-actor.ts';
 import { defineWorkSweeper, unlessSuperseded } from '../../src/actors/operations/sweep-work.ts';
-import { watchWaking } from '../../src/actors/operations/watch-waking.ts';
 import type { ActorDefinition } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { insertOperation, takeOperation, unfinishedOperations } from '../../src/db/operations.ts';
@@ -206,29 +205,6 @@ describe('M7 periodic tasks', () => {
     await own.advance(5_000);
     expect((times['slow'] ?? []).length).toBeGreaterThan(3);
     expect(atOnce).toBe(1);
-    const stopped = system.stop(1_000);
-    await own.advance(1_000);
-    await stopped;
-  });
-
-  it('look at once when the process stood still, or is counted among the living again', async () => {
-    const own = createManualClock();
-    let skippedMs = 0;
-    let isHeld = true;
-    let woken = 0;
-    const system = createActorSystem({ name: 'waking', clock: own, log, onFatal: (error) => { throw error; } });
-    watchWaking(system, 'waking', { clock: { ...own, now: () => own.now() + skippedMs }, isHeld: () => isHeld, onWoken: () => void (woken += 1) });
-    await own.advance(10_000);
-    expect(woken).toBe(0);
-    skippedMs = 20_000;
-    await own.advance(3_000);
-    expect(woken).toBe(1);
-    isHeld = false;
-    await own.advance(3_000);
-    expect(woken).toBe(1);
-    isHeld = true;
-    await own.advance(3_000);
-    expect(woken).toBe(2);
     const stopped = system.stop(1_000);
     await own.advance(1_000);
     await stopped;

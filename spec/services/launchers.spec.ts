@@ -88,16 +88,19 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'role processes
     const clients = startClients(cloud, { count: 3, retries: true, patienceMs: outageMs + patienceMs });
     await waitFor('launches go on', { timeoutMs: patienceMs }, async () => (clients.launched.size >= 3 ? true : undefined));
     await service.stop();
-    await untilHealth(503, 'every role has noticed');
     const seen = new Set<number>();
-    for (const endsAt = Date.now() + outageMs; Date.now() < endsAt;) {
-      const askedAt = Date.now();
-      seen.add((await cloud.ec2.call('DescribeInstances', {})).status);
-      expect(Date.now() - askedAt).toBeLessThan(15_000);
-      await new Promise((resolve) => { setTimeout(resolve, 1_000); });
+    try {
+      await untilHealth(503, 'every role has noticed');
+      for (const endsAt = Date.now() + outageMs; Date.now() < endsAt;) {
+        const askedAt = Date.now();
+        seen.add((await cloud.ec2.call('DescribeInstances', {})).status);
+        expect(Date.now() - askedAt).toBeLessThan(15_000);
+        await new Promise((resolve) => { setTimeout(resolve, 1_000); });
+      }
+    } finally {
+      await service.start();
+      await clients.stop();
     }
-    await service.start();
-    await clients.stop();
     expect([...seen].filter((status) => !answers.includes(status))).toEqual([]);
     expect(clients.failures.filter((text) => !/ (503|0) /.test(text))).toEqual([]);
     await nothingLeft();
@@ -105,8 +108,13 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'role processes
   }
 
   const untilHealth = (wanted: number, what: string) => waitFor(what, { timeoutMs: patienceMs }, async () => {
-    const healths = await Promise.all(cloud.roles.map(({ opsPort }) => fetch(`http://127.0.0.1:${opsPort}/health`)));
-    return healths.every(({ status }) => status === wanted) ? true : undefined;
+    const others = await Promise.all(cloud.roles.map(async (one) => {
+      const status = await fetch(`http://127.0.0.1:${one.opsPort}/health`)
+        .then((answer) => answer.status, (error: unknown) => `${String(error)}: ${one.output().slice(-800)}`);
+      return status === wanted ? [] : [`${one.role}@${one.host}: ${status}`];
+    }));
+    if (others.flat().length > 0) throw new Error(others.flat().join('\n'));
+    return true;
   });
 
   it('M5: go on when Redis was away for a minute: calls were answered or told 503, and what was accepted is done', () => {
