@@ -178,7 +178,8 @@ function rowsOf(measured: readonly Round[]): BenchRow[] {
       target: atMost(toBare, 2, '×'),
     },
     {
-      name: 'ask, one in flight, median', value: single, unit: 'ms', baseline: `redis-benchmark PING, ${ping.toFixed(3)} ms`, ratio: toPing, target: atMost(toPing, 10, '×'),
+      name: 'ask, one in flight, median', value: single, unit: 'ms', baseline: `redis-benchmark PING, ${ping.toFixed(3)} ms`, ratio: toPing,
+      target: atMost(toPing, 10, '×'),
     },
     {
       name: 'ask, one in flight, median', value: single, unit: 'ms', baseline: `PING by ioredis, ${ownPing.toFixed(3)} ms`,

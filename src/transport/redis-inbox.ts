@@ -63,7 +63,8 @@ export class RedisInbox {
     this.#claimedAt = -Infinity;
     const { clock, log, writer, maxima, token = '', depthMax } = options;
     this.#acknowledger = new RedisAcknowledger({
-      clock, log, writer, maxima, token, keys: this.keys, gatherMax: Math.min(gatherMax, Math.ceil(depthMax / 16)), onDone: (ids) => this.#acknowledged(ids), onSuperseded: () => this.#superseded(),
+      clock, log, writer, maxima, token, keys: this.keys, gatherMax: Math.min(gatherMax, Math.ceil(depthMax / 16)),
+      onDone: (ids) => this.#acknowledged(ids), onSuperseded: () => this.#superseded(),
     });
   }
 

@@ -50,8 +50,9 @@ export class RedisPutter {
     if (all.size === 1) {
       for (const [mailbox, messages] of all) if (messages.length <= batchMax) return this.#sendOne(mailbox, messages);
     }
-    void this.#send([...all].flatMap(([mailbox, messages]) =>
-      Array.from({ length: Math.ceil(messages.length / batchMax) }, (_, index) => ({ mailbox, messages: messages.slice(index * batchMax, (index + 1) * batchMax) }))));
+    void this.#send([...all].flatMap(([mailbox, messages]) => Array.from({ length: Math.ceil(messages.length / batchMax) }, (_, index) => (
+      { mailbox, messages: messages.slice(index * batchMax, (index + 1) * batchMax) }
+    ))));
   }
 
   /** What is most frequent, without the cost of a pipeline. */
