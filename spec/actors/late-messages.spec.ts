@@ -69,7 +69,7 @@ describe('a late undo of a launch', () => {
     ['on a folder that hosts share, of its own instance', true, { host: 'h1', fence: 1 }, false],
     ['on its own folder, of an instance that has gone on', false, { host: 'h2', fence: 2 }, false],
     ['on its own folder, of one that came back', false, { host: 'h1', fence: 3 }, true],
-  ] as const)('%s', async (_when, instancesShared, now, stays) => {
+  ] as const)('%s', async (_when, instancesShared, change, stays) => {
     const made = await createSimCloud({ start: false, hosts: ['h1', 'h2'], moves: { instancesShared } });
     cloud = made;
     const [host] = made.hosts;
@@ -77,7 +77,7 @@ describe('a late undo of a launch', () => {
     const instance = await stateOf(made, id);
     if (host === undefined || instance === undefined) throw new Error('the spec has no instance');
     host.files.put(`/instances/${id}/root.qcow2`, 100);
-    await made.database.db.update(instances).set(now).where(eq(instances.id, id));
+    await made.database.db.update(instances).set(change).where(eq(instances.id, id));
     const { signal } = new AbortController();
     const fetchImage = async () => '/images/none';
     await removeDisk?.({ host: host.compute, instance, operationId: 'o', requestId: 'r', input: {}, fetchImage, signal, hurry: signal }, {});

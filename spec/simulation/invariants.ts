@@ -104,6 +104,16 @@ export function checkAll(cloud: SimCloud, clients: SimClients, excusedAt: Readon
   checkLaunches(cloud, clients);
   const letters = cloud.database.rows<{ id: string }>('select id from outbox');
   if (letters.length > 0) cloud.violate(`${letters.length} letters were never sent`);
+  checkDeadLetters(cloud);
+}
+
+/** Time may run out, and a handler may fail while the database is away (its sender asks again). A message that is not understood nothing excuses. */
+const excusedReasons = new Set(['expired', 'poison']);
+
+function checkDeadLetters(cloud: SimCloud): void {
+  for (const { type, to, reason, error } of cloud.medium.deadLetters()) {
+    if (!excusedReasons.has(reason)) cloud.violate(`${type} for ${to} is a dead letter: ${reason}, ${error ?? 'without an error'}`);
+  }
 }
 
 function checkDomains(cloud: SimCloud, rows: readonly InstanceRow[]): void {
