@@ -1,5 +1,6 @@
 // The whole session on three hosts: instances land on different ones and reach each other, groups hold across them, either API may die, and a
-// host that loses its power takes nothing with it that is not its own. QEMU guests, Debian's boto3, roles as an operator starts them.
+// host that loses its power takes nothing with it that is not its own. QEMU guests, Debian's boto3, roles as an operator starts them: by
+// docs/guide/many-hosts.md, with TLS between everything and a Redis user for each role.
 import { spawn } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -85,7 +86,7 @@ function knocks(from: Guest, to: Guest): { readonly answers: { readonly at: numb
 }
 
 beforeAll(async () => {
-  cloud = await startHosts('nvthree', { settings: { NOVACT_SERVICE_DOWN_SECONDS: String(serviceDownSeconds) } });
+  cloud = await startHosts('nvthree', { secured: true, settings: { NOVACT_SERVICE_DOWN_SECONDS: String(serviceDownSeconds) } });
   boto3 = openBoto3(cloud);
   const { Images } = await ec2<{ Images: { ImageId: string }[] }>('describe_images', { Filters: [{ Name: 'name', Values: ['novact-tiny'] }] });
   imageId = Images[0]?.ImageId ?? '';
@@ -188,6 +189,22 @@ describe('three hosts', () => {
       untilSsh(cloud, stopped.login, 'true'),
       waitUntil('it has booted anew', { timeoutMs: 90_000 }, async () => (await inside(rebooted, 'cat /proc/sys/kernel/random/boot_id')) !== before),
     ]);
+  });
+
+  it('K12: give a running guest over to another, live, and take it back', async () => {
+    const guest = guestOn('h2');
+    const bootId = () => inside(guest, 'cat /proc/sys/kernel/random/boot_id');
+    const before = await bootId();
+    for (const target of ['h3', 'h2']) {
+      await cloud.novact('manage', 'instance', 'migrate', guest.id, '--live', '--to', target);
+      const tookMs = await waitUntil(`it is on ${target}`, { timeoutMs: 60_000, pollMs: 50 }, async () => (await hostOf(guest.id)).name === target);
+      console.log(`live to ${target}, through the roles' own processes and libvirt's TLS: ${tookMs} ms`);
+      await untilSsh(cloud, guest.login, 'true');
+      expect(await bootId()).toBe(before);
+      expect((await shown(guest.id)).State.Name).toBe('running');
+      await waitUntil('nothing of it is left to do', { timeoutMs: 30_000 }, async () =>
+        /^movingTo +-$/m.test(await cloud.novact('manage', 'instance', 'show', guest.id)));
+    }
   });
 
   it('answer while one of the two APIs is dead', async () => {

@@ -1,8 +1,8 @@
-// What the hosts of one cloud share, in a network namespace of its own: a PostgreSQL with a password, a Redis with one, and a balancer
-// before the APIs. They listen on the management network as they would on machines of their own.
+// What the hosts of one cloud share, in a network namespace of its own: a PostgreSQL with a password, a Redis with one (or both with TLS, and a
+// Redis user for each role), and a balancer before the APIs. They listen on the management network as they would on machines of their own.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { appendFile, chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, copyFile, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createRun } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -37,31 +37,41 @@ export interface SharedServersOptions {
   readonly network: string;
   /** `192.168.77.11:8773`, one for each API. */
   readonly apis: readonly string[];
+  /** Absent: passwords only, and no TLS. */
+  readonly secured?: Secured | undefined;
+}
+
+/** As docs/guide/many-hosts.md has it. */
+export interface Secured {
+  /** Folder with `ca-cert.pem`, `server-cert.pem` and `server-key.pem` of the address. */
+  readonly certificates: string;
+  /** File with the users of all roles, for Redis. */
+  readonly users: string;
 }
 
 const readyMsMax = 20_000;
 
 export async function startSharedServers(options: SharedServersOptions): Promise<SharedServers> {
-  const { namespace, folder, address } = options;
+  const { namespace, folder, address, secured } = options;
   const secret = randomBytes(12).toString('hex');
   const run = createRun({ log: silentLog, networkNamespace: namespace });
   const redisCommand = async (...words: readonly string[]) =>
-    (await run('redis-cli', ['-h', address, '--raw', ...words], { env: { REDISCLI_AUTH: secret } })).stdout.trimEnd();
+    (await run('redis-cli', ['-h', address, '--raw', ...redisFlags(secured), ...words], { env: { REDISCLI_AUTH: secret } })).stdout.trimEnd();
   const socket = join(folder, 'postgres');
   const psql = (command: string) => run('setpriv', [...asPostgres, 'psql', '-qAt', '-h', socket, '-U', 'novact', '-d', 'postgres', '-c', command]);
   await preparePostgres(socket, secret, options);
   const postgresCommand = ['setpriv', ...asPostgres, join(await programs(), 'postgres'), '-D', join(socket, 'data')];
   const postgres = new Process([...inside(namespace), ...postgresCommand], () => psql('select 1'));
-  const redis = new Process([...inside(namespace), 'redis-server', await prepareRedis(join(folder, 'redis'), secret, address)], async () => {
+  const redis = new Process([...inside(namespace), 'redis-server', await prepareRedis(join(folder, 'redis'), secret, options)], async () => {
     if ((await redisCommand('PING')) !== 'PONG') throw new Error('it answers, but not with PONG');
   });
   const balancer = new Process([...inside(namespace), process.execPath, join(import.meta.dirname, 'tcp-balancer.mjs'), `${address}:8773`, ...options.apis]);
   await Promise.all([postgres, redis, balancer].map((server) => server.start()));
   await psql('create database novact');
   return {
-    databaseUrl: `postgres://novact:${secret}@${address}/novact`,
+    databaseUrl: `postgres://novact:${secret}@${address}/novact${secured === undefined ? '' : '?sslmode=verify-full'}`,
     localDatabaseUrl: `postgres://novact:${secret}@localhost/novact?host=${encodeURIComponent(socket)}`,
-    redisUrl: `redis://:${secret}@${address}:6379`,
+    redisUrl: secured === undefined ? `redis://:${secret}@${address}:6379` : securedRedisUrl(address),
     postgres, redis, redisCommand,
     async close() {
       await Promise.all([postgres.kill('SIGQUIT'), redis.kill('SIGKILL'), balancer.kill('SIGKILL')]);
@@ -126,13 +136,26 @@ class Process implements Server {
   }
 }
 
-async function prepareRedis(folder: string, secret: string, address: string): Promise<string> {
+/** Without a user: each role has its own. */
+export const securedRedisUrl = (address: string): string => `rediss://${address}:6379`;
+
+/** Of the spec itself, who may do everything. */
+const redisFlags = (secured: Secured | undefined): string[] =>
+  (secured === undefined ? [] : ['--tls', '--cacert', join(secured.certificates, 'ca-cert.pem'), '--user', 'spec']);
+
+async function prepareRedis(folder: string, secret: string, { address, secured }: SharedServersOptions): Promise<string> {
   await mkdir(folder);
+  if (secured !== undefined) await appendFile(secured.users, `user spec on >${secret} ~* &* +@all\n`);
+  const at = (name: string) => join(secured?.certificates ?? '', name);
   const file = join(folder, 'redis.conf');
   await writeFile(file, [
-    `bind ${address}`, 'port 6379', `dir ${folder}`, `requirepass ${secret}`, 'save ""', 'appendonly yes', 'appendfsync everysec',
-    `logfile ${folder}/redis.log`,
-    'maxmemory-policy noeviction', 'enable-debug-command local', '',
+    `bind ${address}`, `dir ${folder}`, 'save ""', 'appendonly yes', 'appendfsync everysec', `logfile ${folder}/redis.log`,
+    'maxmemory-policy noeviction', 'enable-debug-command local',
+    ...(secured === undefined ? ['port 6379', `requirepass ${secret}`] : [
+      'port 0', 'tls-port 6379', `tls-cert-file ${at('server-cert.pem')}`, `tls-key-file ${at('server-key.pem')}`, `tls-ca-cert-file ${at('ca-cert.pem')}`,
+      'tls-auth-clients no', `aclfile ${secured.users}`,
+    ]),
+    '',
   ].join('\n'), { mode: 0o600 });
   return file;
 }
@@ -142,7 +165,7 @@ async function programs(): Promise<string> {
   return `/usr/lib/postgresql/${newest}/bin`;
 }
 
-async function preparePostgres(folder: string, secret: string, { address, network }: SharedServersOptions): Promise<void> {
+async function preparePostgres(folder: string, secret: string, { address, network, secured }: SharedServersOptions): Promise<void> {
   const run = createRun({ log: silentLog });
   await mkdir(folder);
   await chmod(folder, 0o755);
@@ -156,5 +179,10 @@ async function preparePostgres(folder: string, secret: string, { address, networ
   await appendFile(join(data, 'postgresql.conf'), [
     `listen_addresses = '${address}'`, `unix_socket_directories = '${folder}'`, 'max_connections = 300', 'fsync = off', 'synchronous_commit = off', '',
   ].join('\n'));
-  await appendFile(join(data, 'pg_hba.conf'), `host all all ${network} scram-sha-256\n`);
+  await appendFile(join(data, 'pg_hba.conf'), `${secured === undefined ? 'host' : 'hostssl'} all all ${network} scram-sha-256\n`);
+  if (secured === undefined) return;
+  for (const name of ['server-cert.pem', 'server-key.pem']) await copyFile(join(secured.certificates, name), join(data, name));
+  await run('chown', ['postgres:postgres', join(data, 'server-key.pem')]);
+  await chmod(join(data, 'server-key.pem'), 0o600);
+  await appendFile(join(data, 'postgresql.conf'), "ssl = on\nssl_cert_file = 'server-cert.pem'\nssl_key_file = 'server-key.pem'\n");
 }

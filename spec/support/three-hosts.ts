@@ -8,11 +8,13 @@ import { openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
 import type { RoleName } from '../../src/config/options.ts';
 import { createRun, type Run } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { writeRedisUsers } from '../../src/roles/redis-users.ts';
+import { makeCertificates } from './certificates.ts';
 import { up, type TestHost } from './host.ts';
 import { waitFor } from './patience.ts';
 import { prepareRole, type RoleProcess } from './role-process.ts';
 import { productCommand } from './product-command.ts';
-import { startSharedServers, type SharedServers } from './three-hosts-services.ts';
+import { securedRedisUrl, startSharedServers, type SharedServers } from './three-hosts-services.ts';
 
 export interface Host {
   /** `h1`: its name in the cloud. */
@@ -55,6 +57,11 @@ export interface HostsOptions {
   readonly guests?: 'qemu' | 'lxc';
   /** Default 3. */
   readonly count?: number;
+  /**
+   * As docs/guide/many-hosts.md has it: PostgreSQL, Redis and the hypervisors speak TLS under one authority, and each role of each host is a Redis
+   * user of its own. Default false: passwords only.
+   */
+  readonly secured?: boolean;
   readonly settings?: Readonly<Record<string, string>>;
 }
 
@@ -65,6 +72,8 @@ const rolesOf = (index: number): readonly RoleName[] => [
 
 const root = createRun({ log: silentLog });
 const management = '192.168.77';
+const sharedAddress = `${management}.254`;
+const addressOf = (number: number): string => `${management}.${10 + number}`;
 
 /** `name` begins every namespace and folder: at most eight characters, unlike that of any other spec. */
 export async function startHosts(name: string, options: HostsOptions = {}): Promise<Hosts> {
@@ -131,20 +140,22 @@ class ThreeHosts implements Hosts {
     const masterKey = join(this.folder, 'master.key');
     await writeFile(masterKey, randomBytes(32), { mode: 0o600 });
     const numbers = Array.from({ length: this.#count }, (_, index) => index + 1);
-    const apis = numbers.slice(0, 2).map((number) => `${management}.${10 + number}:8773`);
-    const machines = await Promise.all(numbers.map((number) => up(`${this.#name}-h${number}`)));
+    const apis = numbers.slice(0, 2).map((number) => `${addressOf(number)}:8773`);
+    const security = this.#options.secured === true ? await makeSecurity(this.folder, this.#count) : undefined;
+    const machines = await Promise.all(numbers.map((number) => up(`${this.#name}-h${number}`, security?.machine(number))));
     for (const [index, machine] of machines.entries()) await connectHost(this.#fabric, machine.namespace, index + 1);
-    const address = `${management}.254`;
-    this.#shared = await startSharedServers({ namespace: this.#fabric, folder: this.folder, address, network: `${management}.0/24`, apis });
+    this.#shared = await startSharedServers({
+      namespace: this.#fabric, folder: this.folder, address: sharedAddress, network: `${management}.0/24`, apis, secured: security?.servers,
+    });
     const settings = {
       NOVACT_DATABASE_URL: this.shared.databaseUrl, NOVACT_REDIS_URL: this.shared.redisUrl, NOVACT_MASTER_KEY: masterKey,
-      NOVACT_EC2_URL: `http://${management}.254:8773`, NOVACT_S3_URL: `http://${management}.11:3333`, NOVACT_FLAT_INTERFACE: 'guests0',
+      NOVACT_EC2_URL: `http://${sharedAddress}:8773`, NOVACT_S3_URL: `http://${management}.11:3333`, NOVACT_FLAT_INTERFACE: 'guests0',
       NOVACT_MEMORY_RESERVED_MIB: '0', NOVACT_DISK_RESERVED_GIB: '0', NOVACT_LOG_LEVEL: 'info', NOVACT_LIBVIRT_URI: `${this.guests}:///system`,
-      ...this.#options.settings,
+      ...security?.settings, ...this.#options.settings,
     };
     for (const [index, machine] of machines.entries()) {
       const environment = () => this.environment;
-      this.hosts.push(await OneHost.prepare({ fabric: this.#fabric, machine, number: index + 1, folder: this.folder, settings, environment }));
+      this.hosts.push(await OneHost.prepare({ fabric: this.#fabric, machine, number: index + 1, folder: this.folder, settings, security, environment }));
     }
     await this.#startRoles();
     this.environment = { ...parseNovarc(await readFile(join(this.state, 'novarc'), 'utf8')), HOME: this.folder };
@@ -162,7 +173,7 @@ class ThreeHosts implements Hosts {
 
   async novact(...args: readonly string[]): Promise<string> {
     const { command: [program, ...rest], environment } = productCommand();
-    const { stdout } = await this.#first.machine.run(program, [...rest, ...args], { env: { ...environment, ...this.operator }, timeoutMs: 60_000 });
+    const { stdout } = await this.#first.runOnBoot(program, [...rest, ...args], { env: { ...environment, ...this.operator }, timeoutMs: 60_000 });
     return stdout;
   }
 
@@ -198,7 +209,36 @@ interface Prepared {
   readonly number: number;
   readonly folder: string;
   readonly settings: Readonly<Record<string, string>>;
+  readonly security: Security | undefined;
   readonly environment: () => Readonly<Record<string, string>>;
+}
+
+/** What the guide has an operator make with openssl and `novact redis-users`. */
+interface Security {
+  readonly servers: { readonly certificates: string; readonly users: string };
+  /** Of every role. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** So that Node believes the certificate of PostgreSQL. */
+  readonly env: Readonly<Record<string, string>>;
+  machine(number: number): { readonly certificates: string };
+  redisUrl(host: string, role: RoleName): Promise<string>;
+}
+
+async function makeSecurity(folder: string, count: number): Promise<Security> {
+  const numbers = Array.from({ length: count }, (_, index) => index + 1);
+  const [shared = '', ...own] = await makeCertificates(join(folder, 'pki'), [sharedAddress, ...numbers.map(addressOf)]);
+  const users = join(folder, 'users');
+  const hosts = numbers.map((number) => ({ host: `h${number}`, roles: rolesOf(number - 1) }));
+  await writeRedisUsers({ hosts, url: securedRedisUrl(sharedAddress), folder: users });
+  const authority = join(shared, 'ca-cert.pem');
+  return {
+    servers: { certificates: shared, users: join(users, 'users.acl') },
+    // On machines of their own, certificates lie in /etc/pki; here each daemon has its folder, and all of them ask with the one of the first.
+    settings: { NOVACT_REDIS_CA: authority, NOVACT_MIGRATION_URI: `qemu+tls://{address}/system?pkipath=${own[0]}` },
+    env: { NODE_EXTRA_CA_CERTS: authority },
+    machine: (number) => ({ certificates: own[number - 1] ?? '' }),
+    redisUrl: async (host, role) => /^NOVACT_REDIS_URL=(.*)$/m.exec(await readFile(join(users, host, `novact-${role}.env`), 'utf8'))?.[1] ?? '',
+  };
 }
 
 class OneHost implements Host {
@@ -213,7 +253,7 @@ class OneHost implements Host {
     this.#of = of;
     this.machine = of.machine;
     this.name = `h${of.number}`;
-    this.address = `${management}.${10 + of.number}`;
+    this.address = addressOf(of.number);
     this.state = join(of.folder, this.name);
   }
 
@@ -224,16 +264,28 @@ class OneHost implements Host {
       NOVACT_METADATA_PORT: '8775', NOVACT_LIBVIRT_SOCKET: of.machine.socket,
     };
     await host.#newBoot();
-    // A machine that was restarted has another boot id; what lives in the namespaces of one kernel has to pretend.
-    const wrap = ['unshare', '-m', '--propagation', 'private', 'sh', '-c', `mount --bind ${host.#bootId} /proc/sys/kernel/random/boot_id && exec "$@"`, 'sh'];
     for (const role of rolesOf(of.number - 1)) {
-      host.roles.set(role, await prepareRole({ role, host: host.name, namespace: of.machine.namespace, wrap, settings }));
+      const own = of.security === undefined ? {} : { NOVACT_REDIS_URL: await of.security.redisUrl(host.name, role) };
+      host.roles.set(role, await prepareRole({
+        role, host: host.name, namespace: of.machine.namespace, wrap: host.#wrap, settings: { ...settings, ...own }, env: of.security?.env ?? {},
+      }));
     }
     return host;
   }
 
   readonly run: Run = (command, args, options = {}) =>
     this.machine.run(command, args, { cwd: this.#of.folder, ...options, env: { ...this.#of.environment(), ...options.env } });
+
+  /** As `run`, for who asks whether a process of this boot still lives: `novact` itself. */
+  readonly runOnBoot: Run = (command, args, options) => {
+    const [program = command, ...rest] = this.#wrap;
+    return this.machine.run(program, [...rest, command, ...args], options);
+  };
+
+  /** A machine that was restarted has another boot id; what lives in the namespaces of one kernel has to pretend. */
+  get #wrap(): string[] {
+    return ['unshare', '-m', '--propagation', 'private', 'sh', '-c', `mount --bind ${this.#bootId} /proc/sys/kernel/random/boot_id && exec "$@"`, 'sh'];
+  }
 
   get #bootId(): string {
     return join(this.#of.folder, `${this.name}.boot-id`);
@@ -262,7 +314,7 @@ class OneHost implements Host {
 
   async plugIn(): Promise<void> {
     for (const link of ['management0', 'guests0']) await this.machine.run('ip', ['link', 'set', link, 'up']);
-    await this.machine.run('ip', ['route', 'replace', 'default', 'via', `${management}.254`]);
+    await this.machine.run('ip', ['route', 'replace', 'default', 'via', sharedAddress]);
     await this.#newBoot();
     await this.machine.startLibvirtd();
     await this.startRoles();
@@ -278,7 +330,7 @@ async function makeFabric(namespace: string): Promise<void> {
     await run('ip', ['link', 'add', bridge, 'type', 'bridge', 'forward_delay', '0']);
     await run('ip', ['link', 'set', bridge, 'up']);
   }
-  await run('ip', ['address', 'add', `${management}.254/24`, 'dev', 'management']);
+  await run('ip', ['address', 'add', `${sharedAddress}/24`, 'dev', 'management']);
 }
 
 async function connectHost(fabric: string, namespace: string, number: number): Promise<void> {
@@ -288,9 +340,9 @@ async function connectHost(fabric: string, namespace: string, number: number): P
     await root('ip', ['-n', namespace, 'link', 'add', `${network}0`, 'type', 'veth', 'peer', 'name', plug, 'netns', fabric]);
     await root('ip', ['-n', fabric, 'link', 'set', plug, 'master', network, 'up']);
   }
-  await run('ip', ['address', 'add', `${management}.${10 + number}/24`, 'dev', 'management0']);
+  await run('ip', ['address', 'add', `${addressOf(number)}/24`, 'dev', 'management0']);
   await run('ip', ['link', 'set', 'management0', 'up']);
-  await run('ip', ['route', 'add', 'default', 'via', `${management}.254`]);
+  await run('ip', ['route', 'add', 'default', 'via', sharedAddress]);
 }
 
 async function endNamespace(namespace: string): Promise<void> {
