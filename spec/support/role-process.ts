@@ -26,7 +26,7 @@ export interface RoleOptions {
   readonly wrap?: readonly string[];
   /** More of the environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Default 60 s. */
+  /** Default 150 s: two loaded cores start a dozen roles at once. */
   readonly readyMsMax?: number;
 }
 
@@ -95,7 +95,7 @@ class Role implements RoleProcess {
 
   async start(): Promise<void> {
     if (this.#child !== undefined) throw new Error(`${this.role}@${this.host} runs already`);
-    const { namespace, wrap = [], env, readyMsMax = 60_000 } = this.#options;
+    const { namespace, wrap = [], env, readyMsMax = 150_000 } = this.#options;
     const { command: [file, ...args], environment } = productCommand(this.role);
     const state = this.settings['NOVACT_STATE'] ?? '/';
     mkdirSync(state, { recursive: true, mode: 0o711 });
