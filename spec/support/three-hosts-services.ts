@@ -176,8 +176,9 @@ async function preparePostgres(folder: string, secret: string, { address, networ
     '-D', data, '-U', 'novact', `--pwfile=${folder}/password`, '--auth-host=scram-sha-256', '--auth-local=trust', '--no-locale', '-E', 'UTF8', '--no-sync',
   ];
   await run('setpriv', ['--reuid', 'postgres', '--regid', 'postgres', '--clear-groups', join(await programs(), 'initdb'), ...flags], { timeoutMs: 60_000 });
+  // Without fsync, but with synchronous commits: what was answered survives the death of every process, if not of the machine.
   await appendFile(join(data, 'postgresql.conf'), [
-    `listen_addresses = '${address}'`, `unix_socket_directories = '${folder}'`, 'max_connections = 300', 'fsync = off', 'synchronous_commit = off', '',
+    `listen_addresses = '${address}'`, `unix_socket_directories = '${folder}'`, 'max_connections = 300', 'fsync = off', '',
   ].join('\n'));
   await appendFile(join(data, 'pg_hba.conf'), `${secured === undefined ? 'host' : 'hostssl'} all all ${network} scram-sha-256\n`);
   if (secured === undefined) return;
