@@ -5,8 +5,7 @@ import type { Call } from '../../src/api/ec2/action.ts';
 import { fail } from '../../src/api/ec2/action.ts';
 import { computeActor, computeHandlers } from '../../src/actors/compute/actor.ts';
 import type { ComputeHost } from '../../src/actors/compute/host.ts';
-import { networkActor, type NetworkMessage, type NetworkTree } from '../../src/actors/network/actor.ts';
-import { ensurePort, leavePort, removePort } from '../../src/actors/network/ports.ts';
+import { startNetworkActors } from '../../src/actors/network/start.ts';
 import { startRelay } from '../../src/actors/operations/relay.ts';
 import type { ActorSystem } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
@@ -16,7 +15,7 @@ import type { Principal } from '../../src/auth/principal.ts';
 import type { Db } from '../../src/db/db.ts';
 import { confirmBoot, reportHost, takeEpoch } from '../../src/db/hosts.ts';
 import { listNetworks } from '../../src/db/networks.ts';
-import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
+import { createMemoryDisk } from '../../src/drivers/disk/memory.ts';
 import type { FilesDriver } from '../../src/drivers/files/driver.ts';
 import type { MemoryFiles } from '../../src/drivers/files/memory.ts';
 import { createSimHypervisor, type SimWorld } from '../../src/drivers/hypervisor/sim.ts';
@@ -117,23 +116,9 @@ export async function startNetwork(ground: Ground, machine: SimMachine): Promise
     name: machine.name, db, clock: process.clock, log: silentLog, system, driver: process.driver(machine.network), networks, metadataPort: 8775,
     reconcileIntervalMs: intervals.networkMs,
   };
-  let tree: NetworkTree | undefined;
-  const ref = system.spawn(networkActor, 'network', { host, onTree: (next) => void (tree = next) });
-  const ready = () => tree ?? (() => { throw new Error('the network role is starting'); })();
-  await system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: 60_000 });
+  const { handlers } = await startNetworkActors(host);
   const epoch = await takeEpoch(db, { host: machine.name, role: 'network' }, process.clock.date());
-  await transport.serve({ role: 'network', host: machine.name }, networkProtocol, {
-    ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
-    removePort: async ({ instanceId }) => {
-      await removePort(host, ready(), instanceId);
-      return {};
-    },
-    leavePort: async ({ instanceId }) => {
-      await leavePort(host, ready(), instanceId);
-      return {};
-    },
-    refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),
-  });
+  await transport.serve({ role: 'network', host: machine.name }, networkProtocol, handlers);
   await directory.announce({ role: 'network', host: machine.name, process: process.name, epoch, version: '' });
 }
 
@@ -156,7 +141,7 @@ export async function startCompute(ground: Ground, machine: SimMachine): Promise
   const files: FilesDriver = process.driver(machine.files);
   const host: ComputeHost = {
     name, cloudId, db, clock, log: silentLog, system, transport, relay, hypervisor, files,
-    disk: process.driver(memoryDisk(machine.files)),
+    disk: process.driver(createMemoryDisk(machine.files.put)),
     imageSource: process.driver(createFakeImageSource({ clock, put: machine.files.put, delayMs: 2_000 })),
     owner: { name: `compute@${name}`, epoch },
     paths: { instances: instancesFolder, images: '/images' },
@@ -169,16 +154,6 @@ export async function startCompute(ground: Ground, machine: SimMachine): Promise
   await transport.serve({ role: 'compute', host: name }, computeProtocol, computeHandlers(host, ref));
   await directory.announce({ role: 'compute', host: name, process: process.name, epoch, version: '' });
 }
-
-/** Overlays as entries of the memory files. */
-const memoryDisk = (files: MemoryFiles): DiskDriver => ({
-  info: { name: 'memory' },
-  inspect: async () => ({ format: 'raw', sizeBytes: 1_000, virtualSizeBytes: 1_000 }),
-  ensureOverlay: async ({ path }) => files.put(path, 100),
-  chain: async (path) => [path],
-  ensureTree: async ({ directory }) => files.put(directory, 100),
-  ensureBase: async () => undefined,
-});
 
 /** One action of the EC2 API, called as its dispatcher calls it. */
 export type CallApi = (action: string, input: object, requestId: string) => Promise<unknown>;

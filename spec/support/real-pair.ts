@@ -9,8 +9,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { computeActor, computeHandlers } from '../../src/actors/compute/actor.ts';
 import type { ComputeHost } from '../../src/actors/compute/host.ts';
-import { networkActor, type NetworkMessage, type NetworkTree } from '../../src/actors/network/actor.ts';
-import { ensurePort, leavePort, removePort } from '../../src/actors/network/ports.ts';
+import { startNetworkActors } from '../../src/actors/network/start.ts';
 import { startRelay } from '../../src/actors/operations/relay.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { reportHost } from '../../src/db/hosts.ts';
@@ -215,20 +214,6 @@ interface Plumbing {
 
 async function startNetwork({ database: { db }, transport }: World, { name, system }: ComputeHost, { driver, spec }: Plumbing): Promise<void> {
   const host = { name, db, clock, log, system, driver, networks: [spec], metadataPort: 8775, reconcileIntervalMs: 2_000 };
-  let tree: NetworkTree | undefined;
-  const ref = system.spawn(networkActor, 'network', { host, onTree: (next) => void (tree = next) });
-  const ready = () => tree ?? (() => { throw new Error('the network role is starting'); })();
-  await system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: 30_000 });
-  await transport.serve({ role: 'network', host: name }, networkProtocol, {
-    ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
-    removePort: async ({ instanceId }) => {
-      await removePort(host, ready(), instanceId);
-      return {};
-    },
-    leavePort: async ({ instanceId }) => {
-      await leavePort(host, ready(), instanceId);
-      return {};
-    },
-    refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),
-  });
+  const { handlers } = await startNetworkActors(host);
+  await transport.serve({ role: 'network', host: name }, networkProtocol, handlers);
 }

@@ -1,8 +1,8 @@
 // A cloud without parts: database, transport, actor system and every role are the product's own; hypervisor, network, disks and image
 // transfers are the named sims and fakes. Several hosts on one medium.
 import { eq } from 'drizzle-orm';
-import { networkActor, type NetworkMessage, type NetworkTree } from '../../src/actors/network/actor.ts';
-import { ensurePort, leavePort, removePort } from '../../src/actors/network/ports.ts';
+import type { NetworkMessage } from '../../src/actors/network/actor.ts';
+import { startNetworkActors } from '../../src/actors/network/start.ts';
 import { computeActor, computeHandlers, type ComputeMessage } from '../../src/actors/compute/actor.ts';
 import type { ComputeHost, ComputeLimits, HostMoves } from '../../src/actors/compute/host.ts';
 import { watchWaking } from '../../src/actors/operations/watch-waking.ts';
@@ -16,7 +16,8 @@ import { reportHost, takeEpoch } from '../../src/db/hosts.ts';
 import { instances, images, operations, projects, reservations, users } from '../../src/db/schema/all.ts';
 import { insertOperation } from '../../src/db/operations.ts';
 import { createNetwork, listNetworks } from '../../src/db/networks.ts';
-import type { DiskDriver, DiskTransfer } from '../../src/drivers/disk/driver.ts';
+import type { DiskTransfer } from '../../src/drivers/disk/driver.ts';
+import { createMemoryDisk } from '../../src/drivers/disk/memory.ts';
 import { createMemoryFiles, type MemoryFiles } from '../../src/drivers/files/memory.ts';
 import type { HypervisorDriver } from '../../src/drivers/hypervisor/driver.ts';
 import { createSimHypervisor, SimWorld, type SimOptions } from '../../src/drivers/hypervisor/sim.ts';
@@ -155,7 +156,8 @@ async function createHost(name: string, { database, transport, options, stops, m
   await reportHost(db, { name, zone: 'nova', hypervisor: 'sim', cores, memoryMiB, diskGiB: 1_000, bootId: 'boot' }, clock.date());
   const epoch = await takeEpoch(db, { host: name, role: 'compute' }, clock.date());
   const compute: ComputeHost = {
-    name, cloudId, db, clock, log, system, transport, relay, hypervisor, files, imageSource, disk: memoryDisk(files), owner: { name: `compute@${name}`, epoch },
+    name, cloudId, db, clock, log, system, transport, relay, hypervisor, files, imageSource, disk: createMemoryDisk(files.put),
+    owner: { name: `compute@${name}`, epoch },
     paths: { instances: '/instances', images: '/images' },
     limits: {
       shutdownMs: 300, rebootMs: 300, imageFetchMs: 5_000, imageCacheBytesMax: 10_000, terminatedVisibleMs: 3_600_000, reconcileIntervalMs: 30_000,
@@ -195,36 +197,12 @@ const memoryTransfer = (files: MemoryFiles, filesOf: (address: string) => Memory
   },
 });
 
-/** Overlays as entries of the memory files. */
-const memoryDisk = (files: MemoryFiles): DiskDriver => ({
-  info: { name: 'memory' },
-  inspect: async () => ({ format: 'raw', sizeBytes: 1_000, virtualSizeBytes: 1_000 }),
-  ensureOverlay: async ({ path }) => files.put(path, 100),
-  ensureBase: async ({ path }) => files.put(path, 100),
-  chain: async (path) => [path],
-  ensureTree: async ({ directory }) => files.put(directory, 100),
-});
-
 async function startNetwork(compute: ComputeHost, driver: FakeNetwork, database: TestDatabase, transport: Transport): Promise<Ref<NetworkMessage>> {
   const { db } = database;
   const networks = (await listNetworks(db)).map((row) => ({ ...row, dnsDomain: 'spec', leaseSeconds: 3_600 }));
   const host = { name: compute.name, db, clock, log, system: compute.system, driver, networks, metadataPort: 1, reconcileIntervalMs: 30_000 };
-  let tree: NetworkTree | undefined;
-  const ref = compute.system.spawn(networkActor, 'network', { host, onTree: (next) => void (tree = next) });
-  await compute.system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: 5_000 });
-  const ready = () => tree ?? (() => { throw new Error('no tree'); })();
-  await transport.serve({ role: 'network', host: compute.name }, networkProtocol, {
-    ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
-    removePort: async ({ instanceId }) => {
-      await removePort(host, ready(), instanceId);
-      return {};
-    },
-    leavePort: async ({ instanceId }) => {
-      await leavePort(host, ready(), instanceId);
-      return {};
-    },
-    refreshFirewall: () => compute.system.tell(ref, { type: 'refreshFirewall' }),
-  });
+  const { ref, handlers } = await startNetworkActors(host);
+  await transport.serve({ role: 'network', host: compute.name }, networkProtocol, handlers);
   return ref;
 }
 

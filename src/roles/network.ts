@@ -1,9 +1,8 @@
 // Starts the network role of this host: the actors that own its bridges, DHCP and rules, and the metadata service on each gateway.
 import { hkdfSync } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { networkActor, type NetworkMessage, type NetworkTree } from '../actors/network/actor.ts';
 import type { NetworkHost } from '../actors/network/host.ts';
-import { ensurePort, leavePort, removePort } from '../actors/network/ports.ts';
+import { startNetworkActors } from '../actors/network/start.ts';
 import { watchWaking } from '../actors/operations/watch-waking.ts';
 import { createTeller } from '../actors/network/teller.ts';
 import { createMetadataServer } from '../api/metadata/server.ts';
@@ -19,7 +18,6 @@ import { startListener } from './listener.ts';
 const reconcileIntervalMs = 30_000;
 const leaseSeconds = 3_600;
 const defaultNetwork = 'default';
-const ensureTimeoutMs = 60_000;
 
 export function createNetworkDriver(foundation: Foundation): NetworkDriver {
   const { settings, paths, clock, run } = foundation;
@@ -65,31 +63,11 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
   });
   const { metadataPort } = settings;
   const host: NetworkHost = { name: settings.host, db, clock, log, system, driver, networks, metadataPort, reconcileIntervalMs, tellHosts };
-  let tree: NetworkTree | undefined;
-  const ref = system.spawn(networkActor, 'network', { host, onTree: (next) => void (tree = next) });
-  const ready = (): NetworkTree => {
-    if (tree === undefined) throw new Error('the network role is starting');
-    return tree;
-  };
-  await system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: ensureTimeoutMs });
+  const { ref, handlers } = await startNetworkActors(host);
   const epoch = await takeEpoch(db, { host: settings.host, role: 'network' }, clock.date());
-  const subscription = await keep(foundation, transport.serve({ role: 'network', host: settings.host }, networkProtocol, {
-    async ensurePort({ instanceId }, { requestId }) {
-      const port = await ensurePort(host, ready(), instanceId);
-      log.info({ instance: instanceId, requestId }, 'port ensured');
-      return port;
-    },
-    async removePort({ instanceId }, { requestId }) {
-      await removePort(host, ready(), instanceId);
-      log.info({ instance: instanceId, requestId }, 'port removed');
-      return {};
-    },
-    async leavePort({ instanceId }) {
-      await leavePort(host, ready(), instanceId);
-      return {};
-    },
-    refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),
-  }, { service: serviceOf(foundation, epoch) }));
+  const subscription = await keep(foundation, transport.serve({ role: 'network', host: settings.host }, networkProtocol, handlers, {
+    service: serviceOf(foundation, epoch),
+  }));
   const onWoken = () => system.tell(ref, { type: 'ensureAll' });
   watchWaking(system, 'network-waking', { clock, isHeld: () => subscription.isHeld(), onWoken });
   await startMetadata(foundation, driver, networks);

@@ -5,14 +5,13 @@
 import { randomUUID } from 'node:crypto';
 import { computeActor, computeHandlers, type ComputeMessage } from '../actors/compute/actor.ts';
 import type { ComputeHost } from '../actors/compute/host.ts';
-import { networkActor, type NetworkMessage, type NetworkTree } from '../actors/network/actor.ts';
 import type { NetworkHost } from '../actors/network/host.ts';
-import { ensurePort, leavePort, removePort } from '../actors/network/ports.ts';
+import { startNetworkActors } from '../actors/network/start.ts';
 import type { ActorDefinition, Ref } from '../actors/runtime/actor.ts';
 import { reportHosts, takeEpochs, workOfOwners } from '../db/farm-hosts.ts';
 import { confirmBoot } from '../db/hosts.ts';
-import type { DiskDriver } from '../drivers/disk/driver.ts';
-import { createMemoryFiles, type MemoryFiles } from '../drivers/files/memory.ts';
+import { createMemoryDisk } from '../drivers/disk/memory.ts';
+import { createMemoryFiles } from '../drivers/files/memory.ts';
 import { createSimHypervisor } from '../drivers/hypervisor/sim.ts';
 import { createFakeImageSource } from '../drivers/image-source/fake.ts';
 import type { NetworkDriver } from '../drivers/network/driver.ts';
@@ -40,7 +39,6 @@ const reconcileIntervalMs = 30_000;
 /** So many hosts are looked after as often as one real host; more of them less often, so that the database has no more to do. */
 const hostsAtFullPace = 10;
 const serveAtOnce = 50;
-const ensureTimeoutMs = 60_000;
 
 const limits = {
   shutdownMs: 60_000, rebootMs: 60_000, imageFetchMs: 60_000, imageCacheBytesMax: 2 ** 50, terminatedVisibleMs: 3_600_000,
@@ -86,23 +84,13 @@ function computeHost(
     name, cloudId, db, clock, system, transport, relay, files,
     log: log.child({ role: 'compute', host: name }),
     hypervisor: createSimHypervisor({ clock, ...(options.bootDelayMs === undefined ? {} : { bootDelayMs: options.bootDelayMs }) }),
-    disk: memoryDisk(files),
+    disk: createMemoryDisk(files.put),
     imageSource: createFakeImageSource({ clock, put: files.put, delayMs: 0 }),
     owner: { name: `compute@${name}`, epoch },
     paths: { instances: '/instances', images: '/images' },
     limits: { ...limits, reconcileIntervalMs: paceOf(farm.hosts) },
   };
 }
-
-/** Overlays as entries of the memory files. */
-const memoryDisk = (files: MemoryFiles): DiskDriver => ({
-  info: { name: 'memory' },
-  inspect: async () => ({ format: 'raw', sizeBytes: 1_000, virtualSizeBytes: 1_000 }),
-  ensureOverlay: async ({ path }) => files.put(path, 100),
-  ensureBase: async ({ path }) => files.put(path, 100),
-  chain: async (path) => [path],
-  ensureTree: async ({ directory }) => files.put(directory, 100),
-});
 
 /** One query for the waiting work of all hosts. */
 function defineFarmSweeper({ settings, system, db }: Foundation, refs: ReadonlyMap<string, Ref<ComputeMessage>>): ActorDefinition<null, 'sweep'> {
@@ -135,25 +123,10 @@ export async function startSimNetworks(foundation: Foundation): Promise<void> {
       name, db, clock, system, networks, driver: plumbsNothing(), metadataPort: settings.metadataPort, reconcileIntervalMs: paceOf(names.length),
       log: foundation.log.child({ role: 'network', host: name }),
     };
-    let tree: NetworkTree | undefined;
-    const ref = system.spawn(networkActor, `network-${name}`, { host, onTree: (next) => void (tree = next) });
-    const ready = (): NetworkTree => {
-      if (tree === undefined) throw new Error('the network role is starting');
-      return tree;
-    };
-    await system.ask<NetworkMessage, null>(ref, (replyTo) => ({ type: 'ensureAll', replyTo }), { timeoutMs: ensureTimeoutMs });
-    await keep(foundation, transport.serve({ role: 'network', host: name }, networkProtocol, {
-      ensurePort: ({ instanceId }) => ensurePort(host, ready(), instanceId),
-      async removePort({ instanceId }) {
-        await removePort(host, ready(), instanceId);
-        return {};
-      },
-      leavePort: async ({ instanceId }) => {
-        await leavePort(host, ready(), instanceId);
-        return {};
-      },
-      refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),
-    }, { service: serviceOf(foundation, epochs.get(name) ?? 0) }));
+    const { handlers } = await startNetworkActors(host, `network-${name}`);
+    await keep(foundation, transport.serve({ role: 'network', host: name }, networkProtocol, handlers, {
+      service: serviceOf(foundation, epochs.get(name) ?? 0),
+    }));
   });
 }
 

@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError, messageOf } from '../../lib/errors.ts';
 import { retry } from '../../lib/retry.ts';
+import { syncFolder } from '../../lib/sync-folder.ts';
 import type { DiskTransfer, RemoteFile } from './driver.ts';
 import { identityOf, keyOf, tlsOptions } from './transfer-key.ts';
 
@@ -132,13 +133,4 @@ function send(options: DiskTransferOptions, file: RemoteFile, sending: Sending, 
     ));
     asked.end();
   });
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }

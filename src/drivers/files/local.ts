@@ -1,8 +1,9 @@
 // Files of this machine.
-import { mkdir, open, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError, messageOf } from '../../lib/errors.ts';
+import { syncFolder } from '../../lib/sync-folder.ts';
 import type { FileEntry, FilesDriver } from './driver.ts';
 
 export function createLocalFiles({ clock }: { clock: Clock }): FilesDriver {
@@ -32,15 +33,6 @@ async function entriesOf(directory: string): Promise<FileEntry[]> {
     return found === undefined ? [] : [{ name, sizeBytes: found.blocks * 512, usedAt: found.mtime }];
   }));
   return entries.flat();
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }
 
 async function missingAsUndefined<T>(work: () => Promise<T>): Promise<T | undefined> {

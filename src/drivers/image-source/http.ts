@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError, messageOf } from '../../lib/errors.ts';
 import { retry } from '../../lib/retry.ts';
+import { syncFolder } from '../../lib/sync-folder.ts';
 import type { ImageSource, ImageToFetch } from './driver.ts';
 
 export interface HttpImageSourceOptions {
@@ -76,14 +77,5 @@ async function receive(options: HttpImageSourceOptions, image: ImageToFetch, fil
     throw new DriverError('failed', `image ${image.id}: ${messageOf(error)}`, { cause: error });
   } finally {
     watchdog.cancel();
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -6,6 +6,7 @@ import { link, mkdir, open, opendir, readdir, rename, stat, unlink, type FileHan
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { DriverError, messageOf } from '../../lib/errors.ts';
+import { syncFolder } from '../../lib/sync-folder.ts';
 import type { BlobWritten, ObjectStoreDriver } from './driver.ts';
 
 /** Bytes gathered before one write: few system calls, flat memory. */
@@ -181,15 +182,6 @@ async function writeAll(handle: FileHandle, batch: Buffer[]): Promise<void> {
 const newBlobId = (): string => randomBytes(16).toString('hex');
 
 const isBlobId = (name: string): boolean => /^[0-9a-f]{32}$/.test(name);
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
 
 async function statIfThere(file: string): Promise<{ ctimeMs: number; mtimeMs: number } | undefined> {
   try {
