@@ -8,7 +8,7 @@ import { defineWorkSweeper, unlessSuperseded } from '../../src/actors/operations
 import type { ActorDefinition } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { insertOperation, takeOperation, unfinishedOperations } from '../../src/db/operations.ts';
-import { enrol, holdMs } from '../../src/db/owners.ts';
+import { enrol, holdMs, releaseHolds } from '../../src/db/owners.ts';
 import { takeEpoch } from '../../src/db/hosts.ts';
 import { operations } from '../../src/db/schema/operations.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -134,6 +134,18 @@ describe('the processes of a shared owner', () => {
     await clock.advance(holdMs + 1);
     expect(await take(living, id)).toMatchObject({ epoch: living.epoch, attempts: 2 });
     expect(await take(dead, id)).toBeUndefined();
+  });
+
+  it('take at once what a dead one held when there can be no other', async () => {
+    const dead = await start('objectstore');
+    const [id, elsewhere] = [await wish('objectstore', 'image.register'), await wish('compute@h7', 'instance.run', 'i-7')];
+    const host = await start('compute@h7');
+    expect([await take(dead, id), await take(host, elsewhere)]).not.toContain(undefined);
+    await releaseHolds(database.db, 'objectstore');
+    const living = await start('objectstore');
+    expect(await take(living, id)).toMatchObject({ epoch: living.epoch, attempts: 2 });
+    const [untouched] = await database.db.select({ epoch: operations.epoch }).from(operations).where(eq(operations.id, elsewhere));
+    expect(untouched).toEqual({ epoch: host.epoch });
   });
 
   it('take at once what one gave back that was told to stop', async () => {

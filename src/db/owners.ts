@@ -1,7 +1,7 @@
 // Who may act for an owner. `compute@h1` is the latest start of that role on that host, and an earlier one that wakes takes nothing. `objectstore`
 // and `scheduler` are as many processes as one likes: each holds what it took for a while, renews that while it works, and only what
 // nobody renews may be taken by another.
-import { and, eq, exists, gt, inArray, lt, lte, or, sql, type SQL } from 'drizzle-orm';
+import { and, eq, exists, gt, inArray, lt, lte, notInArray, or, sql, type SQL } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
 import { takeEpoch } from './hosts.ts';
 import { services } from './schema/hosts.ts';
@@ -25,6 +25,11 @@ const everywhere = '*';
 export function enrol(db: Queryable, owner: string, now: Date): Promise<number> {
   const { role, host } = partsOf(owner);
   return takeEpoch(db, { role, host: host ?? everywhere }, now);
+}
+
+/** For a start that knows itself to be the only process of the cloud: whoever holds anything of this shared owner is dead, and need not be waited for. */
+export async function releaseHolds(db: Queryable, owner: string): Promise<void> {
+  await db.update(operations).set({ epoch: 0 }).where(and(eq(operations.owner, owner), notInArray(operations.state, ['done', 'failed'])));
 }
 
 /** The condition under which this start may take an operation of its owner. */

@@ -4,7 +4,7 @@ import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
 import { sweepBlobs, sweepReleased } from '../actors/objectstore/sweep-blobs.ts';
 import { createS3Server } from '../api/s3/server.ts';
 import { authenticateS3 } from '../auth/authenticate.ts';
-import { enrol } from '../db/owners.ts';
+import { enrol, releaseHolds } from '../db/owners.ts';
 import type { DiskDriver } from '../drivers/disk/driver.ts';
 import { openFilesystemStore } from '../drivers/objectstore/filesystem.ts';
 import type { ObjectStoreDriver } from '../drivers/objectstore/driver.ts';
@@ -21,6 +21,7 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
   const { settings, paths, system, transport, db, clock, auth } = foundation;
   const log = foundation.log.child({ role: 'objectstore' });
   const store = await openFilesystemStore({ folder: paths.objects });
+  if (settings.redisUrl === undefined) await releaseHolds(db, 'objectstore');
   const epoch = await enrol(db, 'objectstore', clock.date());
   const ref = system.spawn(objectstoreActor, 'objectstore', {
     db, clock, log, system, store, disk, sweepIntervalMs: sweepIntervalMs.shared,
