@@ -1,6 +1,6 @@
 // The whole suite, part after part: types and lint, the fast specs on PGlite and again on PostgreSQL, the servers of
 // mailboxes and roles in processes of their own, the host's real parts, the real
-// clients. Each part is timed, what was skipped is listed, and the last line has the sums alone.
+// clients. Each part is timed, what was skipped and what failed is listed again at the end, and the last line has the sums alone.
 import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,10 +9,12 @@ import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const partTimeoutMs = 45 * 60_000;
+const failureCharsMax = 600;
 const folder = mkdtempSync(join(tmpdir(), 'novact-test-'));
 chmodSync(folder, 0o711);
 const totals = { passed: 0, failed: 0, skipped: 0 };
 const skipped = [];
+const failures = [];
 const parts = [];
 const wanted = process.argv.slice(2);
 
@@ -65,8 +67,11 @@ async function vitest(project, label, environment = {}) {
     if (file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')) failed += 1;
     for (const test of file.assertionResults) {
       if (test.status === 'passed') totals.passed += 1;
-      else if (test.status === 'failed') failed += 1;
-      else skip(`${label}: ${test.fullName.trim()}`);
+      else if (test.status === 'failed') {
+        failed += 1;
+        const [message = ''] = test.failureMessages;
+        failures.push(`${label}: ${test.fullName.trim()}\n${message.slice(0, failureCharsMax).replaceAll(/^/gm, '      ')}`);
+      } else skip(`${label}: ${test.fullName.trim()}`);
     }
   }
   if (code !== 0 && failed === 0) failed = 1;
@@ -111,6 +116,7 @@ try {
 }
 
 if (skipped.length > 0) console.log(`\nskipped:\n${skipped.map((what) => `  ${what}`).join('\n')}`);
+if (failures.length > 0) console.log(`\nfailed:\n${failures.map((what) => `  ${what}`).join('\n')}`);
 console.log('\npart              seconds   passed  failed  skipped');
 for (const [name, seconds, passed, failed, left] of parts) {
   console.log(`${name.padEnd(16)} ${seconds.padStart(8)} ${String(passed).padStart(8)} ${String(failed).padStart(7)} ${String(left).padStart(8)}`);
