@@ -4,7 +4,7 @@
 import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -64,18 +64,24 @@ async function vitest(project, label, environment = {}) {
   let failed = 0;
   for (const file of result.testResults) {
     // A file that cannot even be loaded has no tests, and must not pass for that.
-    if (file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')) failed += 1;
+    if (file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')) {
+      failed += 1;
+      fail(`${label}: ${relative(root, file.name)}`, file.message);
+    }
     for (const test of file.assertionResults) {
       if (test.status === 'passed') totals.passed += 1;
       else if (test.status === 'failed') {
         failed += 1;
-        const [message = ''] = test.failureMessages;
-        failures.push(`${label}: ${test.fullName.trim()}\n${message.slice(0, failureCharsMax).replaceAll(/^/gm, '      ')}`);
+        fail(`${label}: ${test.fullName.trim()}`, test.failureMessages.join('\n'));
       } else skip(`${label}: ${test.fullName.trim()}`);
     }
   }
   if (code !== 0 && failed === 0) failed = 1;
   totals.failed += failed;
+}
+
+function fail(what, message) {
+  failures.push(`${what}\n${message.slice(0, failureCharsMax).replaceAll(/^/gm, '      ')}`);
 }
 
 function skip(what) {

@@ -8,7 +8,7 @@ import { roleNames, type RoleName } from '../../src/config/options.ts';
 import { postgresObstacle } from '../../src/drivers/postgres/cluster.ts';
 import { redisObstacle } from '../../src/drivers/redis/server.ts';
 import { productCommand, withoutNovact } from '../support/product-command.ts';
-import { freePort } from '../support/redis-server.ts';
+import { freePort } from '../support/free-port.ts';
 import { startRole, startSharedServices, type SharedServices } from '../support/role-process.ts';
 
 const obstacle = postgresObstacle() ?? redisObstacle();

@@ -8,7 +8,8 @@ import { redisObstacle } from '../../src/drivers/redis/server.ts';
 import { writeRedisUsers } from '../../src/roles/redis-users.ts';
 import { waitFor } from '../support/patience.ts';
 import { createPlainEc2, textsOf } from '../support/plain-ec2.ts';
-import { freePort, makeCertificates } from '../support/redis-server.ts';
+import { freePort } from '../support/free-port.ts';
+import { makeCertificates } from '../support/redis-server.ts';
 import { complaintsIn } from '../support/role-cloud.ts';
 import { prepareRole, startSharedServices, type RoleProcess, type SharedServices } from '../support/role-process.ts';
 

@@ -7,7 +7,7 @@ import { postgresObstacle } from '../../src/drivers/postgres/cluster.ts';
 import { redisObstacle } from '../../src/drivers/redis/server.ts';
 import { waitFor } from '../support/patience.ts';
 import { productCommand, withoutNovact } from '../support/product-command.ts';
-import { freePort } from '../support/redis-server.ts';
+import { freePort } from '../support/free-port.ts';
 
 const obstacle = postgresObstacle() ?? redisObstacle();
 const readyMsMax = 90_000;

@@ -19,7 +19,7 @@ import { startApi } from '../../src/roles/api.ts';
 import { ensureFounding } from '../../src/roles/founding.ts';
 import { startScheduler } from '../../src/roles/scheduler.ts';
 import { startSimComputes, startSimNetworks } from '../../src/roles/sim-farm.ts';
-import { freePort } from './redis-server.ts';
+import { freePort } from './free-port.ts';
 
 export interface BenchCloud {
   readonly foundation: Foundation;

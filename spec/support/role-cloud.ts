@@ -7,7 +7,7 @@ import { openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
 import { createPlainEc2, textsOf, type PlainEc2 } from './plain-ec2.ts';
 import { waitFor } from './patience.ts';
 import { prepareRole, startSharedServices, type RoleProcess, type SharedServices } from './role-process.ts';
-import { freePort } from './redis-server.ts';
+import { freePort } from './free-port.ts';
 import { startFront, type TcpFront } from './tcp-front.ts';
 
 export interface RoleCloud {

@@ -11,8 +11,9 @@ import { createPostgresCluster } from '../../src/drivers/postgres/cluster.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createRun } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { freePort } from './free-port.ts';
 import { productCommand, withoutNovact } from './product-command.ts';
-import { freePort, startRedis, type RedisServer, type RedisServerOptions } from './redis-server.ts';
+import { startRedis, type RedisServer, type RedisServerOptions } from './redis-server.ts';
 
 export interface RoleOptions {
   readonly role: RoleName;
