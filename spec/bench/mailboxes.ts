@@ -18,8 +18,8 @@ import { atLeast, atMost, median, type BenchRow } from './row.ts';
 const execute = promisify(execFile);
 const rounds = Number(process.env['NOVACT_BENCH_ROUNDS'] ?? 5);
 const singles = 400;
-const tells = 12_000;
-const tellsAtOnce = 256;
+const tells = 60_000;
+const tellsAtOnce = 512;
 const to = { role: 'compute', host: 'bench' } as const;
 /** As long as an envelope of the product's. */
 const payload = 'x'.repeat(330);

@@ -44,10 +44,14 @@ export class Outbound {
     return this.#closed;
   }
 
-  async tell(message: Message): Promise<void> {
-    this.assertOpen();
-    const stored = this.#send(message, newMessageId(this.#options.clock.now()));
-    if (stored !== undefined) await stored;
+  /** Rejects; never throws. Not async itself: a promise more for every message. */
+  tell(message: Message): Promise<void> {
+    try {
+      this.assertOpen();
+      return this.#send(message, newMessageId(this.#options.clock.now())) ?? Promise.resolve();
+    } catch (error) {
+      return Promise.reject(error as Error); // whatever it was
+    }
   }
 
   /** The answer, parsed by the schema of its verb. */

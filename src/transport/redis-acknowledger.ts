@@ -146,8 +146,10 @@ export class RedisAcknowledger {
 
   async #send(batch: readonly Ended[]): Promise<void> {
     const { writer, token, maxima, keys, log, onSuperseded } = this.#options;
-    const words = batch.flatMap(({ id, deadLetter }) => [id, deadLetter === undefined ? '' : JSON.stringify(deadLetter)]);
-    const acknowledge: Command = ['eval', acknowledgeScript, 3, keys.stream, keys.owner, keys.deadLetters, token, maxima.deadLettersMax, ...words];
+    const letters = batch.flatMap(({ id, deadLetter }) => (deadLetter === undefined ? [] : [id, JSON.stringify(deadLetter)]));
+    const others = batch.flatMap(({ id, deadLetter }) => (deadLetter === undefined ? [id] : []));
+    const words = [token, maxima.deadLettersMax, letters.length / 2, ...letters, ...others];
+    const acknowledge: Command = ['eval', acknowledgeScript, 3, keys.stream, keys.owner, keys.deadLetters, ...words];
     const answers = batch.flatMap(({ reply }) => (reply === undefined ? [] : [answerCommand(reply, maxima)]));
     const results = answers.length === 0 ? [{ value: await writer.command(...acknowledge) }] : await writer.batch([...answers, acknowledge]);
     const [acknowledged] = valuesOf(results.slice(-1));

@@ -37,12 +37,8 @@ const textOf = (value: unknown): string => (typeof value === 'string' ? value : 
 function entryOf(value: unknown): readonly Entry[] {
   const [id, fields] = listOf(value);
   if (typeof id !== 'string' || !Array.isArray(fields)) return [];
-  let [text, key] = ['', ''];
-  for (let index = 0; index + 1 < fields.length; index += 2) {
-    if (fields[index] === 'm') text = textOf(fields[index + 1]);
-    else if (fields[index] === 'k') key = textOf(fields[index + 1]);
-  }
-  return [{ id, text, key: key === '' ? undefined : key }];
+  const key = textOf(fields[0]);
+  return [{ id, text: textOf(fields[1]), key: key === '' ? undefined : key }];
 }
 
 /** When what follows at once from the entries that were just read has been written. Cheaper than a turn of the event loop. */

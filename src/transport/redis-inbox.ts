@@ -79,6 +79,11 @@ export class RedisInbox {
     return this.#lanes.size < maxima.lookAheadMax ? Math.max(0, concurrencyMax - this.#lanes.running) : 0;
   }
 
+  /** Nothing is to be looked after before the next read of it. */
+  get mayReadAhead(): boolean {
+    return this.isOwned && !this.isDirty && !this.#isStale;
+  }
+
   /** From the first entry there is, those included that came before anybody read. */
   get createGroup(): Command {
     return ['xgroup', 'CREATE', this.keys.stream, group, '0', 'MKSTREAM'];

@@ -9,7 +9,7 @@ export const ownerConsumer = 'owner';
 export const mailboxesKey = 'nv:mailboxes';
 
 export interface MailboxKeys {
-  /** The stream: fields `id` (of the envelope), `k` (order key, may be empty) and `m` (the envelope). */
+  /** The stream. An entry has one field: its name is the order key, which may be empty, and its value the envelope. */
   readonly stream: string;
   /** Who serves an owned mailbox; the newest wins. */
   readonly owner: string;
@@ -30,35 +30,37 @@ export const replyKey = (process: string): string => `nv:{p:${process}}:re`;
 export const limitDefault = depthMaxDefault + concurrencyMaxDefault;
 
 /**
- * KEYS stream, limit. ARGV: the default limit, then id, order key and text of each message. Returns how many were stored: the first ones.
+ * KEYS stream, limit. ARGV: the default limit, then order key and text of each message. Returns how many were stored: the first ones.
  * There is no MAXLEN: it would destroy messages that nobody has handled.
  */
 export const putScript = `
 local room = tonumber(redis.call('GET', KEYS[2]) or ARGV[1]) - redis.call('XLEN', KEYS[1])
 local stored = 0
-for i = 2, #ARGV, 3 do
+for i = 2, #ARGV, 2 do
   if stored >= room then break end
-  redis.call('XADD', KEYS[1], '*', 'id', ARGV[i], 'k', ARGV[i + 1], 'm', ARGV[i + 2])
+  redis.call('XADD', KEYS[1], '*', ARGV[i], ARGV[i + 1])
   stored = stored + 1
 end
 return stored`;
 
 /**
- * KEYS stream, owner, dead letters. ARGV: the owner's token (empty: shared), how many dead letters are kept, then for each entry its id and its
- * dead letter or an empty text. Returns -1, and does nothing, when another owns the mailbox by now. A letter is written once, also when the
- * command is repeated.
+ * KEYS stream, owner, dead letters. ARGV: the owner's token (empty: shared), how many dead letters are kept, how many there are now, id and
+ * letter of each of those, and the ids of all others. Returns -1, and does nothing, when another owns the mailbox by now. A letter is written
+ * once, also when the command is repeated.
  */
 export const acknowledgeScript = `
 local owner = redis.call('GET', KEYS[2])
 if ARGV[1] ~= '' and owner and owner ~= ARGV[1] then return -1 end
-local acknowledged = 0
-for i = 3, #ARGV, 2 do
-  local first = redis.call('XACK', KEYS[1], '${group}', ARGV[i])
+local last = 3 + 2 * ARGV[3]
+for i = 4, last, 2 do
+  if redis.call('XACK', KEYS[1], '${group}', ARGV[i]) == 1 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'm', ARGV[i + 1]) end
   redis.call('XDEL', KEYS[1], ARGV[i])
-  if first == 1 and ARGV[i + 1] ~= '' then redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'm', ARGV[i + 1]) end
-  acknowledged = acknowledged + first
 end
-return acknowledged`;
+if last < #ARGV then
+  redis.call('XACK', KEYS[1], '${group}', unpack(ARGV, last + 1))
+  redis.call('XDEL', KEYS[1], unpack(ARGV, last + 1))
+end
+return 0`;
 
 /**
  * KEYS stream. ARGV: idle milliseconds. Removes consumers of a shared mailbox that were silent for so long and have nothing in hand: what a

@@ -2,26 +2,26 @@
 // nothing, and under load a round of the server, a write and its answer are shared by many.
 import { valuesOf, type Command, type RedisWriter } from './redis-connection.ts';
 import { limitDefault, mailboxKeys, putScript } from './redis-keys.ts';
+import { TransportError } from './transport.ts';
 
 export interface PutMessage {
-  readonly id: string;
   readonly key: string | undefined;
   readonly text: string;
 }
 
 interface Waiting extends PutMessage {
-  settle(stored: boolean): void;
-  fail(error: unknown): void;
+  resolve(): void;
+  reject(error: unknown): void;
 }
 
-/** Messages in one command: Redis does nothing else meanwhile. */
-const batchMax = 256;
+/** Messages in one command: Redis does nothing else meanwhile. So many do not wait for more: Redis stores them while the next are made. */
+const batchMax = 64;
 
 /** Stores the first ones that there is room for; the answer is how many. */
 export function putCommand(mailbox: string, messages: readonly PutMessage[]): Command {
   const { stream, limit } = mailboxKeys(mailbox);
   const words: string[] = [];
-  for (const { id, key = '', text } of messages) words.push(id, key, text);
+  for (const { key = '', text } of messages) words.push(key, text);
   return ['eval', putScript, 2, stream, limit, limitDefault, ...words];
 }
 
@@ -33,49 +33,49 @@ export class RedisPutter {
     this.#writer = writer;
   }
 
-  /** False: the mailbox is full. Messages are stored in the order of the calls. */
-  put(mailbox: string, message: PutMessage): Promise<boolean> {
-    return new Promise((settle, fail) => {
+  /** Rejects with `mailboxFull` when there is no room. Messages are stored in the order of the calls. */
+  put(mailbox: string, { key, text }: PutMessage): Promise<void> {
+    return new Promise((resolve, reject) => {
       if (this.#waiting.size === 0) process.nextTick(() => this.#flush());
-      const waiting = { id: message.id, key: message.key, text: message.text, settle, fail };
+      const waiting = { key, text, resolve, reject };
       const others = this.#waiting.get(mailbox);
       if (others === undefined) this.#waiting.set(mailbox, [waiting]);
-      else others.push(waiting);
+      else if (others.push(waiting) >= batchMax) this.#flush();
     });
   }
 
   #flush(): void {
-    const all = this.#waiting;
+    const all = [...this.#waiting];
     this.#waiting = new Map();
-    if (all.size === 1) {
-      for (const [mailbox, messages] of all) if (messages.length <= batchMax) return this.#sendOne(mailbox, messages);
-    }
-    void this.#send([...all].flatMap(([mailbox, messages]) => Array.from({ length: Math.ceil(messages.length / batchMax) }, (_, index) => (
-      { mailbox, messages: messages.slice(index * batchMax, (index + 1) * batchMax) }
-    ))));
+    const [only] = all;
+    if (all.length === 1 && only !== undefined) this.#sendOne(...only);
+    else void this.#send(all);
   }
 
   /** What is most frequent, without the cost of a pipeline. */
   #sendOne(mailbox: string, messages: readonly Waiting[]): void {
-    this.#writer.command(...putCommand(mailbox, messages)).then((value) => settleAll(messages, Number(value)), (error: unknown) => {
-      for (const { fail } of messages) fail(error);
+    this.#writer.command(...putCommand(mailbox, messages)).then((stored) => settle(mailbox, messages, Number(stored)), (error: unknown) => {
+      for (const { reject } of messages) reject(error);
     });
   }
 
-  async #send(batches: readonly { mailbox: string; messages: readonly Waiting[] }[]): Promise<void> {
-    const commands = batches.map(({ mailbox, messages }) => putCommand(mailbox, messages));
+  async #send(batches: readonly (readonly [mailbox: string, messages: readonly Waiting[]])[]): Promise<void> {
+    const commands = batches.map(([mailbox, messages]) => putCommand(mailbox, messages));
     const replies = await this.#writer.batch(commands).catch((error: Error) => commands.map(() => ({ error })));
-    for (const [index, { messages }] of batches.entries()) {
+    for (const [index, [mailbox, messages]] of batches.entries()) {
       try {
-        settleAll(messages, Number(valuesOf(replies.slice(index, index + 1))[0]));
+        settle(mailbox, messages, Number(valuesOf(replies.slice(index, index + 1))[0]));
       } catch (error) {
-        for (const { fail } of messages) fail(error);
+        for (const { reject } of messages) reject(error);
       }
     }
   }
 }
 
 /** The first ones were stored. */
-function settleAll(messages: readonly Waiting[], stored: number): void {
-  for (const [position, waiting] of messages.entries()) waiting.settle(position < stored);
+function settle(mailbox: string, messages: readonly Waiting[], stored: number): void {
+  for (const [position, { resolve, reject }] of messages.entries()) {
+    if (position < stored) resolve();
+    else reject(new TransportError('mailboxFull', `the mailbox ${mailbox} is full`));
+  }
 }

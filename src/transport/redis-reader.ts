@@ -19,6 +19,12 @@ export interface ReaderOptions {
   readonly consumer: string;
 }
 
+interface Read {
+  readonly inboxes: readonly RedisInbox[];
+  readonly count: number;
+  readonly reply: Promise<unknown>;
+}
+
 /** In one read, if they are spread over the streams; of one stream `countMin` at least. */
 const countMax = 256;
 const countMin = 64;
@@ -29,6 +35,8 @@ export class RedisReader {
   readonly #options: ReaderOptions;
   readonly #inboxes = new Map<string, RedisInbox>();
   #reading: ReadonlySet<RedisInbox> = new Set();
+  /** Is on its way while the one before it is handled. */
+  #ahead: Read | undefined;
   #wake: (() => void) | undefined;
   #heardAt: number;
   #failures = 0;
@@ -74,7 +82,7 @@ export class RedisReader {
   async #run(): Promise<void> {
     while (!this.#isClosed) {
       const all = [...this.#inboxes.values()];
-      this.#reading = new Set(this.#next(all));
+      this.#reading = new Set(this.#ahead?.inboxes ?? this.#next(all));
       try {
         if (this.#reading.size === 0) await this.#untilWoken();
         else await this.#read([...this.#reading]);
@@ -96,20 +104,40 @@ export class RedisReader {
   }
 
   async #read(inboxes: readonly RedisInbox[]): Promise<void> {
-    const { connection, consumer, maxima, clock } = this.#options;
+    const read = this.#ahead ?? await this.#begin(inboxes);
+    this.#ahead = undefined;
+    if (read === undefined) return;
+    const reply = readOf(await read.reply);
+    this.#heardAt = this.#options.clock.now();
+    const byStream = new Map(read.inboxes.map((inbox) => [inbox.keys.stream, inbox]));
+    const taken = reply.flatMap(([stream, entries]) => {
+      const inbox = byStream.get(stream);
+      return inbox === undefined ? [] : [{ inbox, entries }];
+    });
+    // A full read: there is more, which Redis looks for while this is handled.
+    const full = taken.filter(({ inbox, entries }) => entries.length === read.count && inbox.mayReadAhead && inbox.room >= 2 * read.count);
+    if (full.length > 0) this.#ahead = this.#issue(full.map(({ inbox }) => inbox), read.count);
+    for (const { inbox, entries } of taken) inbox.take(entries);
+    // What a handler answers at once is written before the next read: an asker waits for it.
+    if (taken.length > 0 && full.length === 0) await afterThisTurn();
+  }
+
+  async #begin(inboxes: readonly RedisInbox[]): Promise<Read | undefined> {
     await Promise.all(inboxes.map((inbox) => inbox.beforeRead()));
     const readable = inboxes.filter(({ room }) => room > 0);
-    if (readable.length === 0 || this.#isClosed) return;
-    const count = Math.min(Math.max(countMin, Math.floor(countMax / readable.length)), Math.max(...readable.map(({ room }) => room)));
+    if (readable.length === 0 || this.#isClosed) return undefined;
+    const roomMax = Math.max(...readable.map(({ room }) => room));
+    return this.#issue(readable, Math.min(Math.max(countMin, Math.floor(countMax / readable.length)), Math.ceil(roomMax / 2)));
+  }
+
+  #issue(inboxes: readonly RedisInbox[], count: number): Read {
+    const { connection, consumer, maxima } = this.#options;
     const blockMs = this.#inboxes.size > streamsMax ? 20 : maxima.blockMs;
-    const streams = readable.map(({ keys }) => keys.stream);
+    const streams = inboxes.map(({ keys }) => keys.stream);
     const words = ['GROUP', group, consumer, 'COUNT', count, 'BLOCK', blockMs, 'STREAMS', ...streams, ...streams.map(() => '>')];
-    const reply = readOf(await connection.read(['XREADGROUP', ...words], blockMs));
-    this.#heardAt = clock.now();
-    const byStream = new Map(readable.map((inbox) => [inbox.keys.stream, inbox]));
-    for (const [stream, entries] of reply) byStream.get(stream)?.take(entries);
-    // What a handler answers at once is written before the next read: an asker waits for it.
-    if (reply.length > 0) await afterThisTurn();
+    const reply = connection.read(['XREADGROUP', ...words], blockMs);
+    reply.catch(() => undefined); // told to whoever waits for it, later perhaps
+    return { inboxes, count, reply };
   }
 
   async #failed(error: unknown): Promise<void> {

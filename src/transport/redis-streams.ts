@@ -160,7 +160,7 @@ class RedisStreamTransport implements RedisTransport {
     const groups = [...groupBy(messages, ({ mailbox }) => mailbox)];
     const replies = await this.#writer.batch(groups.map(([mailbox, several]) => {
       this.#introduce(mailbox);
-      return putCommand(mailbox, several.map(({ id, envelope }) => ({ id, key: orderKeyIn(envelope), text: envelope })));
+      return putCommand(mailbox, several.map(({ envelope }) => ({ key: orderKeyIn(envelope), text: envelope })));
     }));
     // A mailbox that could not be written to now is tried again, with what was not stored of a full one.
     if (replies.length > 0 && replies.every((reply) => 'error' in reply)) valuesOf(replies);
@@ -234,13 +234,12 @@ class RedisStreamTransport implements RedisTransport {
 
   #send(envelope: Envelope, text: string): Promise<void> {
     const ready = envelope.replyTo === undefined ? undefined : this.#replies.ready();
-    const put = (): Promise<void> => this.#put(envelope, text);
-    return ready === undefined ? put() : ready.then(put);
+    return ready === undefined ? this.#put(envelope, text) : ready.then(() => this.#put(envelope, text));
   }
 
-  async #put({ to, id, orderKey }: Envelope, text: string): Promise<void> {
+  #put({ to, orderKey }: Envelope, text: string): Promise<void> {
     this.#introduce(to);
-    if (!(await this.#putter.put(to, { id, key: orderKey, text }))) throw new TransportError('mailboxFull', `the mailbox ${to} is full`);
+    return this.#putter.put(to, { key: orderKey, text });
   }
 
   /** Makes a mailbox known to all; keep() repeats it. */
