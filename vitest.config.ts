@@ -11,6 +11,8 @@ const kinds = {
 
 export default defineConfig({
   test: {
+    // As many as there are cores, not one less: much of what they do is waiting for servers.
+    maxWorkers: '100%',
     projects: Object.entries(kinds).map(([name, folders]) => ({
       test: {
         name,
