@@ -133,10 +133,10 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'role processes
     await waitFor('the launch is done', { timeoutMs: patienceMs }, async () =>
       ((await lines()).some(({ msg }) => msg === 'operation done') ? true : undefined));
     const found = await lines();
-    expect(new Set(found.map(({ role }) => role))).toEqual(new Set(['api', 'scheduler', 'compute', 'network']));
+    expect(new Set(found.map(({ by }) => by.role))).toEqual(new Set(['api', 'scheduler', 'compute', 'network']));
     const [placed] = found.filter(({ msg }) => msg === 'instance placed');
     expect(placed).toMatchObject({ instance: id, requestId });
-    for (const { role, host } of found) if (role === 'compute' || role === 'network') expect([role, host]).toEqual([role, placed?.['host']]);
+    for (const { by } of found) if (by.role === 'compute' || by.role === 'network') expect(by).toEqual({ ...by, host: placed?.['host'] });
     await cloud.ec2.call('TerminateInstances', { 'InstanceId.1': id });
     await nothingLeft();
   }, 120_000);

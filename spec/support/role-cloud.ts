@@ -23,10 +23,9 @@ export interface RoleCloud {
   close(): Promise<void>;
 }
 
-/** A line of a role's log, with the role and the host whose process wrote it. */
+/** A line of a role's log, with the role and the host of the process that wrote it. */
 export interface LogLine extends Readonly<Record<string, unknown>> {
-  readonly role: string;
-  readonly host: string;
+  readonly by: { readonly role: string; readonly host: string };
   readonly msg: string;
 }
 
@@ -81,7 +80,7 @@ async function linesWith(folder: string, text: string): Promise<LogLine[]> {
   const names = (await readdir(folder, { recursive: true })).filter((name) => /novact-[a-z]+\.log$/.test(name));
   const lines = await Promise.all(names.map(async (name) => (await readFile(join(folder, name), 'utf8')).split('\n')
     .filter((line) => line.includes(text))
-    .map((line) => ({ ...JSON.parse(line), role: /novact-([a-z]+)\.log$/.exec(name)?.[1] ?? '', host: name.split('/')[0] ?? '' }) as LogLine)));
+    .map((line) => ({ ...JSON.parse(line), by: { role: /novact-([a-z]+)\.log$/.exec(name)?.[1] ?? '', host: name.split('/')[0] ?? '' } }) as LogLine)));
   return lines.flat();
 }
 
