@@ -183,6 +183,17 @@ describe('what becomes of work when its host is lost', () => {
     expect((await allOperations(cloud)).map(({ owner, state }) => ({ owner, state }))).toEqual([{ owner: 'scheduler', state: 'waiting' }]);
   });
 
+  it('a launch whose guest may have booted there is lost like one that ran: it must not run twice', async () => {
+    cloud = await createSimCloud({ hosts: ['h1'], start: false });
+    const { db } = cloud.database;
+    const [id = ''] = await cloud.launch(1);
+    await db.update(instances).set({ host: 'h1', fence: 1 });
+    await db.update(operations).set({ owner: 'compute@h1', state: 'running', steps: [{ name: 'domain', state: 'done' }, { name: 'start', state: 'doing' }] });
+    expect(await lose('h1')).toEqual({ stopped: 1, handedBack: 0, ended: 0 });
+    expect(await stateOf(cloud, id)).toMatchObject({ state: 'stopped', host: 'h1', hostLost: true, stateReasonCode: 'Server.HostUnavailable' });
+    expect((await allOperations(cloud)).map(({ state }) => state)).toEqual(['failed']);
+  });
+
   it('several watchers at once do no more than one', async () => {
     cloud = await createSimCloud({ hosts: ['h1'], start: false });
     const { db } = cloud.database;
@@ -374,7 +385,7 @@ describe('what operators are told and may do', () => {
     const { db } = cloud.database;
     expect(await done('service', 'list', { host: 'h1' })).toMatchObject([{ role: 'compute', state: 'down' }]);
     expect(await done('host', 'show', { name: 'h1' })).toMatchObject({ state: 'down', instances: `${id} stopped (ran when the host was lost)` });
-    expect((await storyOf(db, 'h1'))?.reason).toMatch(/not heard of since .*; 1 instances ran there: they go on when it returns, or elsewhere after/);
+    expect((await storyOf(db, 'h1'))?.reason).toMatch(/not heard of since .*; 1 instance ran there: to go on when it returns, or elsewhere after/);
     expect((await storyOf(db, id))?.reason).toMatch(/host h1 has not been heard of since .*evacuate/);
     expect(await storyOf(db, 'h9')).toBeUndefined();
     expect(await manage('host', 'remove', { name: 'h1' })).toMatchObject({ outcome: 'refused', message: expect.stringContaining('has instances') });

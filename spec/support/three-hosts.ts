@@ -2,7 +2,7 @@
 // network, on which PostgreSQL, Redis and a balancer before two APIs are reached, and by a second one for the guests. The roles are
 // processes as an operator starts them. Root only.
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
 import type { RoleName } from '../../src/config/options.ts';
@@ -62,6 +62,8 @@ export interface HostsOptions {
    * user of its own. Default false: passwords only.
    */
   readonly secured?: boolean;
+  /** All hosts have the disks of their instances on one folder. Default false. */
+  readonly instancesShared?: boolean;
   readonly settings?: Readonly<Record<string, string>>;
 }
 
@@ -153,9 +155,11 @@ class ThreeHosts implements Hosts {
       NOVACT_MEMORY_RESERVED_MIB: '0', NOVACT_DISK_RESERVED_GIB: '0', NOVACT_LOG_LEVEL: 'info', NOVACT_LIBVIRT_URI: `${this.guests}:///system`,
       ...security?.settings, ...this.#options.settings,
     };
+    const instances = this.#options.instancesShared === true ? join(this.folder, 'instances') : undefined;
+    if (instances !== undefined) await mkdir(instances, { mode: 0o711 });
     for (const [index, machine] of machines.entries()) {
       const environment = () => this.environment;
-      this.hosts.push(await OneHost.prepare({ fabric: this.#fabric, machine, number: index + 1, folder: this.folder, settings, security, environment }));
+      this.hosts.push(await OneHost.prepare({ fabric: this.#fabric, machine, number: index + 1, folder: this.folder, settings, security, instances, environment }));
     }
     await this.#startRoles();
     this.environment = { ...parseNovarc(await readFile(join(this.state, 'novarc'), 'utf8')), HOME: this.folder };
@@ -210,6 +214,8 @@ interface Prepared {
   readonly folder: string;
   readonly settings: Readonly<Record<string, string>>;
   readonly security: Security | undefined;
+  /** The folder that the hosts share, if they do. */
+  readonly instances: string | undefined;
   readonly environment: () => Readonly<Record<string, string>>;
 }
 
@@ -261,9 +267,13 @@ class OneHost implements Host {
     const host = new OneHost(of);
     const settings = {
       ...of.settings, NOVACT_STATE: host.state, NOVACT_ADDRESS: host.address, NOVACT_BIND: host.address, NOVACT_API_PORT: '8773', NOVACT_S3_PORT: '3333',
-      NOVACT_METADATA_PORT: '8775', NOVACT_LIBVIRT_SOCKET: of.machine.socket,
+      NOVACT_METADATA_PORT: '8775', NOVACT_LIBVIRT_SOCKET: of.machine.socket, NOVACT_INSTANCES_SHARED: of.instances === undefined ? 'no' : 'yes',
     };
     await host.#newBoot();
+    if (of.instances !== undefined) {
+      await mkdir(host.state, { mode: 0o711 });
+      await symlink(of.instances, join(host.state, 'instances'));
+    }
     for (const role of rolesOf(of.number - 1)) {
       const own = of.security === undefined ? {} : { NOVACT_REDIS_URL: await of.security.redisUrl(host.name, role) };
       host.roles.set(role, await prepareRole({

@@ -51,7 +51,7 @@ function showCloud(status: StatusAnswer, output: Output): void {
   output.table(
     ['HOST', 'ZONE', 'STATE', 'HYPERVISOR', 'CORES', 'MEMORY MiB', 'DISK GiB'],
     status.hosts.map((host) => [
-      host.name, host.zone, host.enabled ? 'enabled' : 'disabled', host.hypervisor,
+      host.name, host.zone, host.state === 'up' ? host.state : output.tint('yellow', host.state), host.hypervisor,
       `${host.claimedCores}/${host.cores}`, `${host.claimedMemoryMiB}/${host.memoryMiB}`, `${host.claimedDiskGiB}/${host.diskGiB}`,
     ]),
   );

@@ -78,7 +78,7 @@ async function loseInstance(tx: Tx, row: Instance, since: Date, now: Date): Prom
     await endLost(tx, row, works, now);
     return 'ended';
   }
-  if (row.state === 'pending' && run !== undefined) {
+  if (row.state === 'pending' && run !== undefined && !mayHaveBooted(run)) {
     await releaseRoom(tx, host, await claimOfRow(tx, row));
     // The fence goes up at once: a report that the host has in hand must not meet the row while nobody has it.
     await tx.update(instances).set({ host: null, fence: row.fence + 1, failedHosts: [...new Set([...row.failedHosts, host])] }).where(eq(instances.id, row.id));
@@ -99,6 +99,9 @@ async function loseInstance(tx: Tx, row: Instance, since: Date, now: Date): Prom
   }).where(eq(instances.id, row.id));
   return 'stopped';
 }
+
+/** Its guest may run where nobody is heard of: begun elsewhere it would run twice, so that it is a lost one like those that ran. */
+const mayHaveBooted = (run: Operation): boolean => run.steps.some(({ name, state }) => name === 'start' && state !== 'undone');
 
 /** What is left of it on the host is removed there when it returns, its address with it: until then the guest may still use it. */
 async function endLost(tx: Tx, row: Instance, works: readonly Operation[], now: Date): Promise<void> {

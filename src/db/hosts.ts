@@ -5,6 +5,11 @@ import { hosts, services, settings, type SettingKey } from './schema/hosts.ts';
 
 export type HostRow = typeof hosts.$inferSelect;
 
+export type HostState = 'up' | 'down' | 'disabled';
+
+/** A host that is down is that first of all. */
+export const hostStateOf = (host: Pick<HostRow, 'downSince' | 'enabled'>): HostState => (host.downSince !== null ? 'down' : host.enabled ? 'up' : 'disabled');
+
 export interface HostReport {
   readonly name: string;
   readonly zone: string;

@@ -3,6 +3,7 @@ import { eq, sql } from 'drizzle-orm';
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
 import type { Queryable } from './db.ts';
 import { findHost, inhabitants } from './host-work.ts';
+import { hostStateOf } from './hosts.ts';
 import type { Instance } from './instance-work.ts';
 import { operationsOf, type Operation } from './operations.ts';
 import { images } from './schema/images.ts';
@@ -65,6 +66,8 @@ async function reasonOf(db: Queryable, { host, hostLost, stateReasonMessage, mig
   return said.length === 0 ? undefined : said.join('; ');
 }
 
+const counted = (count: number): string => `${count} ${count === 1 ? 'instance' : 'instances'}`;
+
 async function hostStory(db: Queryable, name: string, history: readonly Operation[]): Promise<Story | undefined> {
   const host = await findHost(db, name);
   if (host === undefined) return undefined;
@@ -72,10 +75,9 @@ async function hostStory(db: Queryable, name: string, history: readonly Operatio
   const lost = rows.filter((row) => row.hostLost).length;
   const said = [
     host.downSince === null ? undefined : `not heard of since ${host.downSince.toISOString()}`,
-    lost === 0 ? undefined : `${lost} instances ran there: they go on when it returns, or elsewhere after novact manage host evacuate ${name}`,
+    lost === 0 ? undefined : `${counted(lost)} ran there: to go on when it returns, or elsewhere after novact manage host evacuate ${name}`,
     host.enabled ? undefined : `takes no new instances: ${host.disabledReason ?? 'disabled'}`,
-    `${rows.length} instances`,
+    counted(rows.length),
   ].filter((text) => text !== undefined);
-  const state = host.downSince !== null ? 'down' : host.enabled ? 'up' : 'disabled';
-  return { id: name, kind: 'host', state, since: host.downSince ?? host.updatedAt, host: name, reason: said.join('; '), operations: history };
+  return { id: name, kind: 'host', state: hostStateOf(host), since: host.downSince ?? host.updatedAt, host: name, reason: said.join('; '), operations: history };
 }

@@ -3,7 +3,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { ObservedRequest } from '../api/http/app.ts';
 import { createManage } from '../api/ops/perform-manage.ts';
 import type { CloudStatus, Explanation, HealthCheck, OpsSource } from '../api/ops/source.ts';
-import { listHosts, readSetting } from '../db/hosts.ts';
+import { hostStateOf, listHosts, readSetting } from '../db/hosts.ts';
 import type { Operation } from '../db/operations.ts';
 import { overview, storyOf } from '../db/overview.ts';
 import type { HypervisorDriver } from '../drivers/hypervisor/driver.ts';
@@ -64,7 +64,7 @@ export function createOpsSource(foundation: Foundation, metrics: Metrics, hyperv
     ]),
     async status(): Promise<CloudStatus> {
       const [hosts, counts, letters] = await Promise.all([listHosts(db), overview(db), transport.deadLetters()]);
-      return { hosts, ...counts, deadLetters: letters.length + system.deadLetterCount() };
+      return { hosts: hosts.map((host) => ({ ...host, state: hostStateOf(host) })), ...counts, deadLetters: letters.length + system.deadLetterCount() };
     },
     actors: () => system.tree(),
     explain: (id) => explain(foundation, id),

@@ -24,7 +24,7 @@ export interface HealthCheck {
 export interface HostRow {
   readonly name: string;
   readonly zone: string;
-  readonly enabled: boolean;
+  readonly state: 'up' | 'down' | 'disabled';
   readonly hypervisor: string;
   readonly cores: number;
   readonly claimedCores: number;

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { manageCommand, type ManageCommand } from '../../api/ops/manage.ts';
 import { cancelHostWork, removeHost, setHostEnabled, usesOfHosts } from '../../db/host-admin.ts';
 import { findHost, inhabitants, requestHostWork, type HostOperationKind } from '../../db/host-work.ts';
-import { listHosts, type HostRow } from '../../db/hosts.ts';
+import { hostStateOf, listHosts, type HostRow } from '../../db/hosts.ts';
 import { operationsOf, type Operation } from '../../db/operations.ts';
 import { SetupError } from '../../lib/errors.ts';
 import { newRequestId } from '../../lib/ids.ts';
@@ -17,7 +17,6 @@ const operationsShown = 5;
 const name = z.string().min(1).max(63).describe('The host.');
 const lookUp = 'See: novact manage host list';
 
-const stateOf = (host: HostRow): string => (host.downSince !== null ? 'down' : host.enabled ? 'up' : 'disabled');
 const seconds = (ms: number): string => `${Math.round(ms / 1_000)} s`;
 
 const operationText = ({ createdAt, kind, state, error }: Operation): string =>
@@ -38,7 +37,7 @@ const list = manageCommand<ManageDeps>()({
   async run(deps) {
     const heard = await heardOf(deps);
     return (await listHosts(deps.db)).map((host) => ({
-      name: host.name, zone: host.zone, state: stateOf(host), heard: heard.get(host.name) ?? '-', hypervisor: host.hypervisor,
+      name: host.name, zone: host.zone, state: hostStateOf(host), heard: heard.get(host.name) ?? '-', hypervisor: host.hypervisor,
       cores: `${host.claimedCores}/${host.cores}`, memoryMiB: `${host.claimedMemoryMiB}/${host.memoryMiB}`, diskGiB: `${host.claimedDiskGiB}/${host.diskGiB}`,
       note: host.downSince !== null ? `down since ${host.downSince.toISOString()}` : (host.disabledReason ?? ''),
     }));
@@ -51,7 +50,7 @@ const show = manageCommand<ManageDeps>()({
     const host = await hostOf(deps, args.name);
     const [heard, rows, done] = await Promise.all([heardOf(deps), inhabitants(deps.db, host.name), operationsOf(deps.db, host.name, operationsShown)]);
     return {
-      name: host.name, zone: host.zone, state: stateOf(host), enabled: host.enabled, disabledReason: host.disabledReason ?? '-',
+      name: host.name, zone: host.zone, state: hostStateOf(host), enabled: host.enabled, disabledReason: host.disabledReason ?? '-',
       downSince: host.downSince?.toISOString() ?? '-', heard: heard.get(host.name) ?? 'never', address: host.address ?? '-', hypervisor: host.hypervisor,
       instances: rows.map((row) => `${row.id} ${row.state}${row.hostLost ? ' (ran when the host was lost)' : ''}`).join(', ') || 'none',
       operations: done.map(operationText).join('; ') || 'none',
