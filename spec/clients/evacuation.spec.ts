@@ -66,7 +66,7 @@ const untilRunsOn = (id: string, host: string) =>
   waitUntil(`it runs on ${host}`, { timeoutMs: 60_000 }, async () => (await hostOf(id)) === host && (await stateOf(id)) === 'running');
 
 beforeAll(async () => {
-  cloud = await startHosts('nvevac', { count: 2, instancesShared: true, settings: { NOVACT_SERVICE_DOWN_SECONDS: '5' } });
+  cloud = await startHosts('nvevac', { count: 2, secured: true, instancesShared: true, settings: { NOVACT_SERVICE_DOWN_SECONDS: '5' } });
   boto3 = openBoto3(cloud);
   const { Images } = await ec2<{ Images: { ImageId: string }[] }>('describe_images', { Filters: [{ Name: 'name', Values: ['novact-tiny'] }] });
   imageId = Images[0]?.ImageId ?? '';
