@@ -95,6 +95,18 @@ describe('leases and names', () => {
     expect(await one.lease()).toContain(`ip=${one.address}\n`);
     expect(await two.lease()).toContain(`ip=${two.address}\n`);
   });
+
+  it('N5: an address can be given to another guest although the server was dead when its lease was to end', async () => {
+    for (const server of await servers()) process.kill(server.pid, 'SIGKILL');
+    await lab.driver.releaseLease(labNetwork, host(one));
+    await lab.driver.releaseLease(labNetwork, host(two));
+    const swapped = [{ ...host(one), mac: two.mac }, { ...host(two), mac: one.mac }];
+    await lab.driver.ensureNetwork(labNetwork, swapped);
+    expect(await two.lease()).toContain(`ip=${one.address}\n`);
+    await lab.driver.ensureNetwork(labNetwork, [one, two, three].map(host));
+    expect(await one.lease()).toContain(`ip=${one.address}\n`);
+    expect(await two.lease()).toContain(`ip=${two.address}\n`);
+  });
 });
 
 describe('security groups', () => {

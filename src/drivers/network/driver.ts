@@ -71,8 +71,8 @@ export interface NetworkDriver {
   /** Throws `unsupported` with what is missing and the command that mends it. */
   probe(): Promise<void>;
   /**
-   * After: the bridge is up with the gateway's address, forwarding is on, and exactly one DHCP and DNS server serves just these
-   * hosts on it; the names of the neighbours resolve too. An unchanged server is adopted, not restarted. With a `flatInterface`, that is
+   * After: the bridge is up with the gateway's address, forwarding is on, and exactly one DHCP and DNS server serves just these hosts on it, with
+   * leases of no others; the names of the neighbours resolve too. An unchanged server is adopted, not restarted. With a `flatInterface`, that is
    * part of the bridge; one that is missing, carries an address or belongs to another bridge is refused with the remedy.
    */
   ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[], neighbours?: readonly Neighbour[]): Promise<void>;

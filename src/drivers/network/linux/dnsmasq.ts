@@ -94,6 +94,18 @@ export async function ensureServer(wanted: EnsureServer, tools: { run: Run; cloc
   return right.pid;
 }
 
+export type Lease = Pick<DhcpHost, 'mac' | 'address'>;
+
+/** Leases that the server remembers of guests that it is not to serve: nobody answered when they were ended. */
+export async function staleLeases({ leases }: DnsmasqFiles, hosts: readonly DhcpHost[]): Promise<Lease[]> {
+  const text = await readFile(leases, 'utf8').catch(() => ''); // none was given yet
+  const served = new Set(hosts.map(({ mac, address }) => `${mac} ${address}`));
+  return text.split('\n').flatMap((line) => {
+    const [, mac, address] = /^\d+ (\S+) (\S+) /.exec(line) ?? [];
+    return mac === undefined || address === undefined || served.has(`${mac} ${address}`) ? [] : [{ mac, address }];
+  });
+}
+
 /** Servers that this process has started or told to read their files again. */
 const signalled = new Set<number>();
 

@@ -8,7 +8,7 @@ import type { Run } from '../../../lib/exec.ts';
 import type { Log } from '../../../lib/log.ts';
 import type { DhcpHost, FirewallSpec, Neighbour, NetworkDriver, NetworkSpec } from '../driver.ts';
 import { ensureBridge, removeBridge } from './bridge.ts';
-import { dnsmasqFiles, ensureServer, serverLives, stopServers, type DnsmasqFiles } from './dnsmasq.ts';
+import { dnsmasqFiles, ensureServer, serverLives, staleLeases, stopServers, type DnsmasqFiles, type Lease } from './dnsmasq.ts';
 import { ensureFabric } from './fabric.ts';
 import { checkAddress, checkJoined, checkLinkName, checkMac } from './names.ts';
 import { renderFirewall, renderRemoval, tableName } from './nft.ts';
@@ -61,9 +61,11 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
       throw error;
     });
     watch.add({ networkId: network.id, pid, files });
+    // A server that was dead when a lease was to end still has it, and would refuse the address to its next owner.
+    for (const lease of await staleLeases(files, hosts)) await releaseLease(network, lease);
   }
 
-  async function releaseLease(network: NetworkSpec, host: DhcpHost): Promise<void> {
+  async function releaseLease(network: NetworkSpec, host: Lease): Promise<void> {
     const address = checkAddress(host.address);
     await run('dhcp_release', [checkLinkName(network.bridge), address, checkMac(host.mac)], { okCodes: [0, 1] });
     await forgetConnections(run, address, log);
