@@ -88,19 +88,27 @@ export class SimClients {
   }
 
   async #wish(chance: Chance, action: string, ids: readonly string[], state: Wish['state'], more: object = {}): Promise<void> {
-    const called = await this.#call(chance, action, { InstanceIds: ids, ...more });
+    const called = await this.#call(chance, action, { InstanceIds: ids, ...more }, () => this.#overtaken(ids));
     // A refusal after a try without an answer: nobody knows whether that one was heard.
     const wish = called === undefined ? { state: 'unknown', sentAt: 0 } as const : called.answer === undefined ? undefined : { state, sentAt: called.sentAt };
     if (wish !== undefined) for (const id of ids) this.wishes.set(id, wish);
   }
 
-  /** Repeated until it is answered. Without `answer`: refused. Undefined: refused after a try that got no answer. */
-  async #call(chance: Chance, action: string, input: object): Promise<{ readonly answer?: unknown; readonly sentAt: number } | undefined> {
+  /**
+   * An API that stood still has done what it was asked for, after its user had given up, and perhaps was promised something else by another API.
+   * No server can know that nobody waits any more: what the instance is to be is anybody's guess, until it has ended.
+   */
+  #overtaken(ids: readonly string[]): void {
+    for (const id of ids) if (this.wishes.get(id)?.state !== 'terminated') this.wishes.set(id, { state: 'unknown', sentAt: 0 });
+  }
+
+  /** Repeated until it is answered. Without `answer`: refused. Undefined: refused after a try that got no answer. `onLate`: a try given up was heard. */
+  async #call(chance: Chance, action: string, input: object, onLate: () => void = () => undefined): Promise<{ readonly answer?: unknown; readonly sentAt: number } | undefined> {
     this.#requests += 1;
     const requestId = `request-${this.#requests}`;
     for (let attempt = 1; ; attempt += 1) {
       const sentAt = this.#cloud.time.now();
-      const outcome = await this.#once(chance, action, input, requestId);
+      const outcome = await this.#once(chance, action, input, { requestId, onLate });
       this.#cloud.say(`${requestId} ${action} ${describe(input)}: ${outcome.text}`);
       if (outcome.kind === 'answered') return { answer: outcome.answer, sentAt };
       if (outcome.kind === 'refused') return attempt === 1 ? { sentAt } : undefined;
@@ -108,7 +116,7 @@ export class SimClients {
     }
   }
 
-  async #once(chance: Chance, action: string, input: object, requestId: string): Promise<Outcome> {
+  async #once(chance: Chance, action: string, input: object, { requestId, onLate }: { requestId: string; onLate: () => void }): Promise<Outcome> {
     const api = this.#cloud.api(chance);
     if (api === undefined) return { kind: 'unanswered', text: 'no api runs' };
     const unanswered = new Promise<Outcome>((resolve) => {
@@ -121,6 +129,7 @@ export class SimClients {
         ? { kind: 'refused', text: error.code } : { kind: 'unanswered', text: `failed: ${String(error).slice(0, 80)}` }),
     );
     const outcome = await Promise.race([answered, unanswered]);
+    if (outcome.kind === 'unanswered') void answered.then((late) => late.kind === 'answered' && onLate());
     // The answer is lost on its way now and then.
     return outcome.kind === 'answered' && chance.hits(0.05) ? { kind: 'unanswered', text: 'the answer was lost' } : outcome;
   }
