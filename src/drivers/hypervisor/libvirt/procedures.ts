@@ -101,7 +101,7 @@ export const abortJob = (handle: DomainHandle) => procedure('abort the job', 164
 
 /** VIR_MIGRATE_*. */
 export const migrateFlags = {
-  live: 1, peerToPeer: 2, tunnelled: 4, persistThere: 8, undefineHere: 16, copyOverlays: 128, abortOnError: 4096, autoConverge: 8192, tls: 1 << 16,
+  live: 1, peerToPeer: 2, tunnelled: 4, persistThere: 8, undefineHere: 16, copyOverlays: 128, unsafe: 512, abortOnError: 4096, autoConverge: 8192, tls: 1 << 16,
 } as const;
 
 /** The daemon connects to the other one itself, and answers when the guest has gone over. */
