@@ -105,7 +105,11 @@ const evacuate = manageCommand<ManageDeps>()({
     rebuild: z.boolean().default(false).describe('Disks are not shared: each begins anew with a fresh root disk from its image. What it wrote is lost.'),
   }),
   async run(deps, args) {
-    if (!args.rebuild && deps.settings.instancesShared !== 'yes') {
+    const isShared = deps.settings.instancesShared === 'yes';
+    if (args.rebuild && isShared) {
+      throw new SetupError('the disks of the instances are on a folder that all hosts share: nothing is lost', 'Evacuate without --rebuild.');
+    }
+    if (!args.rebuild && !isShared) {
       throw new SetupError(
         `the disks of ${args.name}'s instances are on ${args.name} alone`,
         'Wait for the host: its instances go on when it returns. Or evacuate with --rebuild: fresh root disks, what the guests wrote is lost.',
