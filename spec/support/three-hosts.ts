@@ -315,7 +315,7 @@ class OneHost implements Host {
     await Promise.all([...this.roles.values()].map((role) => role.kill9()));
     await this.machine.killLibvirtd();
     const { stdout } = await root('ip', ['netns', 'pids', this.machine.namespace]);
-    for (const pid of stdout.split('\n').filter((line) => line !== '')) await root('kill', ['-9', pid], { okCodes: [0, 1] });
+    for (const pid of await withDescendants(lines(stdout))) await root('kill', ['-9', pid], { okCodes: [0, 1] });
     // What lives in the kernel only does not survive either.
     for (const table of ['inet', 'bridge']) await this.machine.run('nft', ['delete', 'table', table, 'novact'], { okCodes: [0, 1] });
     await this.machine.run('ip', ['link', 'delete', 'novact0'], { okCodes: [0, 1] });
@@ -329,6 +329,19 @@ class OneHost implements Host {
     await this.machine.startLibvirtd();
     await this.startRoles();
   }
+}
+
+const lines = (text: string): string[] => text.split('\n').filter((line) => line !== '');
+
+/** A container is in a network namespace of its own, but a child of who started it. Children first. */
+async function withDescendants(pids: readonly string[]): Promise<string[]> {
+  const found = new Set(pids);
+  const { stdout } = await root('ps', ['-eo', 'ppid=,pid=', '--sort=start_time']);
+  for (const line of lines(stdout)) {
+    const [parent = '', pid = ''] = line.trim().split(/\s+/);
+    if (found.has(parent)) found.add(pid);
+  }
+  return [...found].toReversed();
 }
 
 /** Two bridges that nobody has an address on but the shared servers. */
@@ -357,7 +370,7 @@ async function connectHost(fabric: string, namespace: string, number: number): P
 
 async function endNamespace(namespace: string): Promise<void> {
   const { stdout } = await root('ip', ['netns', 'pids', namespace], { okCodes: [0, 1, 255] });
-  for (const pid of stdout.split('\n').filter((line) => line !== '')) await root('kill', ['-9', pid], { okCodes: [0, 1] });
+  for (const pid of lines(stdout)) await root('kill', ['-9', pid], { okCodes: [0, 1] });
   await root('ip', ['netns', 'delete', namespace], { okCodes: [0, 1] });
 }
 
