@@ -3,7 +3,6 @@ import { and, eq } from 'drizzle-orm';
 import { afterEach, describe, expect, it } from 'vitest';
 import { downHostsWithWork, hostReturned, loseHost } from '../../src/db/host-life.ts';
 import { requestHostWork, type HostOperationKind } from '../../src/db/host-work.ts';
-import { settle } from '../../src/db/instance-work.ts';
 import { fixedAddresses, hosts, instances, operations, outbox } from '../../src/db/schema/all.ts';
 import { createManage } from '../../src/api/ops/perform-manage.ts';
 import { storyOf } from '../../src/db/overview.ts';
@@ -173,31 +172,6 @@ describe('what becomes of work when its host is lost', () => {
     expect(await cloud.database.db.select().from(fixedAddresses).where(eq(fixedAddresses.instanceId, id))).toHaveLength(1);
     const [row] = await cloud.database.db.select().from(hosts).where(eq(hosts.name, lost));
     expect(row).toMatchObject({ claimedCores: 0, claimedMemoryMiB: 0, claimedDiskGiB: 0 });
-  });
-
-  it('a report that a lost host has in hand does not meet the row while nobody has it', async () => {
-    cloud = await createSimCloud({ hosts: ['h1'], start: false });
-    const { db } = cloud.database;
-    const [id = ''] = await cloud.launch(1);
-    await db.update(instances).set({ host: 'h1', fence: 1 });
-    await db.update(operations).set({ owner: 'compute@h1' });
-    const before = await stateOf(cloud, id);
-    expect(await lose('h1')).toEqual({ stopped: 0, handedBack: 1, ended: 0 });
-    if (before === undefined) throw new Error('no row');
-    expect(await settle(db, before, ['pending', 'running'], { state: 'running', reasonCode: null, reason: null }, clock.date())).toBe(false);
-    expect(await stateOf(cloud, id)).toMatchObject({ state: 'pending', host: null, failedHosts: ['h1'] });
-    expect((await allOperations(cloud)).map(({ owner, state }) => ({ owner, state }))).toEqual([{ owner: 'scheduler', state: 'waiting' }]);
-  });
-
-  it('a launch whose guest may have booted there is lost like one that ran: it must not run twice', async () => {
-    cloud = await createSimCloud({ hosts: ['h1'], start: false });
-    const { db } = cloud.database;
-    const [id = ''] = await cloud.launch(1);
-    await db.update(instances).set({ host: 'h1', fence: 1 });
-    await db.update(operations).set({ owner: 'compute@h1', state: 'running', steps: [{ name: 'domain', state: 'done' }, { name: 'start', state: 'doing' }] });
-    expect(await lose('h1')).toEqual({ stopped: 1, handedBack: 0, ended: 0 });
-    expect(await stateOf(cloud, id)).toMatchObject({ state: 'stopped', host: 'h1', hostLost: true, stateReasonCode: 'Server.HostUnavailable' });
-    expect((await allOperations(cloud)).map(({ state }) => state)).toEqual(['failed']);
   });
 
   it('several watchers at once do no more than one', async () => {

@@ -103,7 +103,9 @@ export class SimClients {
   }
 
   /** Repeated until it is answered. Without `answer`: refused. Undefined: refused after a try that got no answer. `onLate`: a try given up was heard. */
-  async #call(chance: Chance, action: string, input: object, onLate: () => void = () => undefined): Promise<{ readonly answer?: unknown; readonly sentAt: number } | undefined> {
+  async #call(
+    chance: Chance, action: string, input: object, onLate: () => void = () => undefined,
+  ): Promise<{ readonly answer?: unknown; readonly sentAt: number } | undefined> {
     this.#requests += 1;
     const requestId = `request-${this.#requests}`;
     for (let attempt = 1; ; attempt += 1) {

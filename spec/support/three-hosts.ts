@@ -159,7 +159,8 @@ class ThreeHosts implements Hosts {
     if (instances !== undefined) await mkdir(instances, { mode: 0o711 });
     for (const [index, machine] of machines.entries()) {
       const environment = () => this.environment;
-      this.hosts.push(await OneHost.prepare({ fabric: this.#fabric, machine, number: index + 1, folder: this.folder, settings, security, instances, environment }));
+      const shared = { fabric: this.#fabric, folder: this.folder, settings, security, instances, environment };
+      this.hosts.push(await OneHost.prepare({ ...shared, machine, number: index + 1 }));
     }
     await this.#startRoles();
     this.environment = { ...parseNovarc(await readFile(join(this.state, 'novarc'), 'utf8')), HOME: this.folder };
@@ -315,7 +316,7 @@ class OneHost implements Host {
     await Promise.all([...this.roles.values()].map((role) => role.kill9()));
     await this.machine.killLibvirtd();
     const { stdout } = await root('ip', ['netns', 'pids', this.machine.namespace]);
-    for (const pid of await withDescendants(lines(stdout))) await root('kill', ['-9', pid], { okCodes: [0, 1] });
+    for (const pid of await withDescendants(words(stdout))) await root('kill', ['-9', pid], { okCodes: [0, 1] });
     // What lives in the kernel only does not survive either.
     for (const table of ['inet', 'bridge']) await this.machine.run('nft', ['delete', 'table', table, 'novact'], { okCodes: [0, 1] });
     await this.machine.run('ip', ['link', 'delete', 'novact0'], { okCodes: [0, 1] });
@@ -331,14 +332,14 @@ class OneHost implements Host {
   }
 }
 
-const lines = (text: string): string[] => text.split('\n').filter((line) => line !== '');
+const words = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '');
 
 /** A container is in a network namespace of its own, but a child of who started it. Children first. */
 async function withDescendants(pids: readonly string[]): Promise<string[]> {
   const found = new Set(pids);
   const { stdout } = await root('ps', ['-eo', 'ppid=,pid=', '--sort=start_time']);
-  for (const line of lines(stdout)) {
-    const [parent = '', pid = ''] = line.trim().split(/\s+/);
+  for (const line of stdout.trim().split('\n')) {
+    const [parent = '', pid = ''] = words(line);
     if (found.has(parent)) found.add(pid);
   }
   return [...found].toReversed();
@@ -370,7 +371,7 @@ async function connectHost(fabric: string, namespace: string, number: number): P
 
 async function endNamespace(namespace: string): Promise<void> {
   const { stdout } = await root('ip', ['netns', 'pids', namespace], { okCodes: [0, 1, 255] });
-  for (const pid of lines(stdout)) await root('kill', ['-9', pid], { okCodes: [0, 1] });
+  for (const pid of words(stdout)) await root('kill', ['-9', pid], { okCodes: [0, 1] });
   await root('ip', ['netns', 'delete', namespace], { okCodes: [0, 1] });
 }
 

@@ -6,10 +6,11 @@ const databaseAwayCodes = new Set([
   '57P01', '57P02', '57P03', '53300', '57014',
 ]);
 
-/** Is the cause that the database cannot be reached now? Repeating may help, and nobody made a mistake. */
+/** Is the cause that the database cannot be reached now, here or by another role that was asked? Repeating may help, and nobody made a mistake. */
 export function isDatabaseAway(error: unknown): boolean {
   for (let current = error, depth = 0; current instanceof Error && depth < 5; current = current.cause, depth += 1) {
-    const { code, syscall } = current as NodeJS.ErrnoException;
+    const { code, syscall, remote } = current as NodeJS.ErrnoException & { remote?: { code?: string } };
+    if (remote?.code !== undefined && databaseAwayCodes.has(remote.code)) return true;
     if (code !== undefined && (databaseAwayCodes.has(code) || (code === 'ENOENT' && syscall === 'connect'))) return true;
   }
   return false;

@@ -79,5 +79,6 @@ async function hostStory(db: Queryable, name: string, history: readonly Operatio
     host.enabled ? undefined : `takes no new instances: ${host.disabledReason ?? 'disabled'}`,
     counted(rows.length),
   ].filter((text) => text !== undefined);
-  return { id: name, kind: 'host', state: hostStateOf(host), since: host.downSince ?? host.updatedAt, host: name, reason: said.join('; '), operations: history };
+  const since = host.downSince ?? host.updatedAt;
+  return { id: name, kind: 'host', state: hostStateOf(host), since, host: name, reason: said.join('; '), operations: history };
 }

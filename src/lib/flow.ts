@@ -48,11 +48,13 @@ export interface FlowOptions {
   readonly giveUp?: () => Promise<string | undefined> | string | undefined;
   /** Aborted when the process stops: the work is left as it is, for the next start. */
   readonly signal?: AbortSignal;
+  /** True for an error that is no step's own, and that time will mend: the work is left as it is, and tried again later. */
+  readonly mustWait?: (error: unknown) => boolean;
 }
 
 export type FlowResult = { readonly done: true; readonly outputs: StepOutputs } | { readonly done: false; readonly error: string };
 
-/** The process is stopping; the journal has all that the next start needs. */
+/** The process is stopping, or must wait for something; the journal has all that the next start needs. */
 export class FlowInterrupted extends Error {
   override readonly name = 'FlowInterrupted';
 }
@@ -77,6 +79,7 @@ export async function runFlow<Context>(flow: Flow<Context>, context: Context, jo
       progress.note(step.name, { name: step.name, state: 'done', output: output ?? null });
     } catch (error) {
       if (error instanceof FlowInterrupted || error instanceof JournalLost || options.signal?.aborted) throw error;
+      if (options.mustWait?.(error) === true) throw new FlowInterrupted(messageOf(error), { cause: error });
       return undoAll(flow, context, progress, messageOf(error), options);
     }
   }

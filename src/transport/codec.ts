@@ -57,9 +57,19 @@ const codeSchema = z.union([
 
 /** A receiver's error as it travels: name, code (or kind) and message; never its stack or output. */
 export function failureOf(kind: 'remote' | 'expired' | 'invalid', error: unknown): ReplyBody {
-  const code = codeSchema.safeParse(error);
+  const code = codeOf(error);
   const name = error instanceof Error ? error.name : 'Error';
-  return { ok: false, kind, error: { name, ...(code.success ? { code: code.data } : {}), message: messageOf(error) } };
+  return { ok: false, kind, error: { name, ...(code === undefined ? {} : { code }), message: messageOf(error) } };
+}
+
+/** Its own, or that of what caused it. */
+function codeOf(error: unknown): string | undefined {
+  for (let current = error, depth = 0; current !== undefined && depth < 5; depth += 1) {
+    const code = codeSchema.safeParse(current);
+    if (code.success) return code.data;
+    current = current instanceof Error ? current.cause : undefined;
+  }
+  return undefined;
 }
 
 /** The error an asker sees for a failure. */

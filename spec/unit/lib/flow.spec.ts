@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { runFlow, type Flow, type FlowProgress } from '../../../src/lib/flow.ts';
+import { FlowInterrupted, runFlow, type Flow, type FlowProgress } from '../../../src/lib/flow.ts';
 import { checkFlow, memoryJournal } from '../../support/flow-check.ts';
 
 interface Things {
@@ -46,6 +46,20 @@ describe('a flow of three steps', () => {
     const stopped: Flow<Things> = { name: 'stopped', steps: [ensure('one'), last, ensure('three')] };
     await expect(runFlow(stopped, { made: new Set<string>() }, journal, { signal: stopping.signal })).rejects.toThrow('stopping');
     expect(journal.records.map(({ name, state }) => `${name} ${state}`)).toEqual(['one done', 'four done']);
+  });
+
+  it('waits, and undoes nothing, for what time will mend', async () => {
+    const [context, journal] = [{ made: new Set<string>() }, memoryJournal()];
+    let isAway = true;
+    const waiting: Flow<Things> = { name: 'waiting', steps: [ensure('one'), { name: 'two', do: async () => {
+      if (isAway) throw new Error('away');
+    } }, ensure('three')] };
+    const mustWait = (error: unknown) => error instanceof Error && error.message === 'away';
+    await expect(runFlow(waiting, context, journal, { mustWait })).rejects.toThrow(FlowInterrupted);
+    expect([...context.made]).toEqual(['one']);
+    isAway = false;
+    expect(await runFlow(waiting, context, journal, { mustWait })).toMatchObject({ done: true });
+    expect([...context.made]).toEqual(['one', 'three']);
   });
 
   it('writes its journal once a step, and once more at the end', async () => {

@@ -1,8 +1,10 @@
 // Performs one durable operation by its flow: takes it for this start of the owner, keeps its journal in the database, and says how it ended.
 import type { Db } from '../../db/db.ts';
+import { isDatabaseAway } from '../../db/away.ts';
 import { recordProgress, releaseHold, takeOperation, type HeldOperation, type Operation, type TakenOperation } from '../../db/operations.ts';
 import { isShared } from '../../db/owners.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { DriverError } from '../../lib/errors.ts';
 import { FlowInterrupted, runFlow, type Flow, type FlowJournal, type FlowResult } from '../../lib/flow.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Relay } from '../../transport/transport.ts';
@@ -68,7 +70,7 @@ async function runHeld<Context>(performance: Performance<Context>, taken: TakenO
   const giveUp = (): string | undefined =>
     (clock.now() > taken.deadline.getTime() ? 'not done within its time' : taken.isEnding ? performance.whenEnding : undefined);
   try {
-    return await runFlow(flow, context, journalOf(performance, taken, held), { signal, giveUp });
+    return await runFlow(flow, context, journalOf(performance, taken, held), { signal, giveUp, mustWait });
   } catch (error) {
     if (hold !== undefined && error instanceof FlowInterrupted) await releaseHold(db, held);
     throw error;
@@ -76,6 +78,9 @@ async function runHeld<Context>(performance: Performance<Context>, taken: TakenO
     hold?.release();
   }
 }
+
+/** A driver's own connections are none of the database's. */
+const mustWait = (error: unknown): boolean => !(error instanceof DriverError) && isDatabaseAway(error);
 
 async function fail<Context>(performance: Performance<Context>, held: HeldOperation, error: string): Promise<Ending> {
   if (await performance.onFailed(error)) return 'handedOn';
