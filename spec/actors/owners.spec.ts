@@ -115,10 +115,11 @@ describe('the processes of a shared owner', () => {
     } }] });
     const first = perform(one, id, flow(one));
     await until(() => performed.length === 1);
-    for (let time = 0; time < 5; time += 1) {
-      await clock.advance(holdMs * 0.8);
-      // The renewal is a statement: it is done when the next one is.
-      await database.db.$count(operations);
+    for (let time = 0; time < 12; time += 1) {
+      await until(() => clock.timers > 0, 'the renewal is due');
+      await clock.advance(holdMs / 3);
+      const renewedAt = async () => (await unfinishedOperations(database.db, 'ami-1'))[0]?.updatedAt.getTime();
+      await eventually(async () => (await renewedAt()) === clock.now(), 'it is renewed');
       expect(await perform(other, id, flow(other))).toBe('lost');
     }
     open();
