@@ -62,9 +62,13 @@ const acts: readonly (readonly [weight: number, act: Act])[] = [
   }],
   [1, async ({ cloud, random }) => {
     const host = random.pick(cloud.hosts);
+    const name = `libvirtd of ${host.name}`;
+    // Killed while it is being started, it would stay dead.
+    if (frozen.has(name)) return `${name} is dead already`;
+    frozen.add(name);
     await host.machine.killLibvirtd();
-    later(random.between(100, 2_000), () => host.machine.startLibvirtd());
-    return `killed libvirtd of ${host.name}`;
+    later(random.between(100, 2_000), () => host.machine.startLibvirtd().finally(() => frozen.delete(name)));
+    return `killed ${name}`;
   }],
   [1, async ({ cloud, random }) => {
     const host = random.pick(cloud.hosts);
@@ -106,6 +110,7 @@ export async function rage(monkey: Monkey, options: { until: number; everyMs: re
     deeds.push({ atMs, what: await act(monkey).catch((error: unknown) => `failed: ${String(error)}`) });
   }
   while (pending.size > 0) await Promise.all(pending);
+  for (const { machine } of monkey.cloud.hosts) await machine.startLibvirtd();
   await Promise.all(supervisors);
   return [...deeds, ...troubles.splice(0)];
 }
