@@ -10,7 +10,7 @@ const databaseAwayCodes = new Set([
 export function isDatabaseAway(error: unknown): boolean {
   for (let current = error, depth = 0; current instanceof Error && depth < 5; current = current.cause, depth += 1) {
     const { code, syscall, remote } = current as NodeJS.ErrnoException & { remote?: { code?: string } };
-    if (remote?.code !== undefined && databaseAwayCodes.has(remote.code)) return true;
+    if (remote?.code === 'unavailable' || (remote?.code !== undefined && databaseAwayCodes.has(remote.code))) return true;
     if (code !== undefined && (databaseAwayCodes.has(code) || (code === 'ENOENT' && syscall === 'connect'))) return true;
   }
   return false;

@@ -2,6 +2,9 @@
 import type { networkProtocol } from '../../messages/network.ts';
 import type { Handlers } from '../../messages/protocol.ts';
 import type { Ref } from '../runtime/actor.ts';
+import { isDatabaseAway } from '../../db/away.ts';
+import { messageOf } from '../../lib/errors.ts';
+import { TransportError } from '../../transport/transport.ts';
 import { networkActor, type NetworkMessage, type NetworkTree } from './actor.ts';
 import type { NetworkHost } from './host.ts';
 import { ensurePort, leavePort, removePort } from './ports.ts';
@@ -27,20 +30,29 @@ export async function startNetworkActors(host: NetworkHost, actorName = 'network
     ref,
     handlers: {
       async ensurePort({ instanceId }, { requestId }) {
-        const port = await ensurePort(host, ready(), instanceId);
+        const port = await orUnavailable(ensurePort(host, ready(), instanceId));
         log.info({ instance: instanceId, requestId }, 'port ensured');
         return port;
       },
       async removePort({ instanceId }, { requestId }) {
-        await removePort(host, ready(), instanceId);
+        await orUnavailable(removePort(host, ready(), instanceId));
         log.info({ instance: instanceId, requestId }, 'port removed');
         return {};
       },
       async leavePort({ instanceId }) {
-        await leavePort(host, ready(), instanceId);
+        await orUnavailable(leavePort(host, ready(), instanceId));
         return {};
       },
       refreshFirewall: () => system.tell(ref, { type: 'refreshFirewall' }),
     },
   };
+}
+
+/** Whoever asks while the database is away is told so at once, and asks again: repeating it here would end in a dead letter. */
+async function orUnavailable<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw isDatabaseAway(error) ? new TransportError('unavailable', messageOf(error)) : error;
+  }
 }

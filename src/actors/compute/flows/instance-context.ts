@@ -47,7 +47,7 @@ function askNetwork<T>({ host, requestId, signal, hurry }: InstanceContext, ask:
 }
 
 const isUnheard = (error: unknown): boolean =>
-  error instanceof TransportError && ['timeout', 'expired', 'unavailable', 'mailboxFull'].includes(error.kind);
+  error instanceof TransportError && (['timeout', 'expired', 'unavailable', 'mailboxFull'].includes(error.kind) || error.remote?.code === 'unavailable');
 
 /** True when no domain of this instance runs. */
 export async function isStopped({ host, instance }: InstanceContext): Promise<boolean> {
