@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { computeActor, computeHandlers } from '../../src/actors/compute/actor.ts';
 import type { ComputeHost } from '../../src/actors/compute/host.ts';
+import { networkSpecOf } from '../../src/actors/network/network-spec.ts';
 import { startNetworkActors } from '../../src/actors/network/start.ts';
 import { startRelay } from '../../src/actors/operations/relay.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
@@ -202,7 +203,7 @@ async function serveDisks({ secret, ports, stops, database }: World, { name, pat
 async function plumb({ network, database: { db }, stops }: World, name: string, machine: TestHost): Promise<Plumbing> {
   const driver = createLinuxNetwork({ run: machine.run, log, clock, stateDirectory: join(machine.directory, 'networks') });
   const hostAddress = await claimHostAddress(db, { networkId: network.id, host: name, now: clock.date() });
-  const spec = { ...network, dnsDomain: 'spec', leaseSeconds: 3_600, flatInterface: 'guests0', hostAddress };
+  const spec = { ...networkSpecOf(network, { host: name, dnsDomain: 'spec', leaseSeconds: 3_600, flatInterface: 'guests0' }), hostAddress };
   stops.push(() => driver.removeAll([spec]).finally(() => driver.close()));
   return { driver, spec };
 }

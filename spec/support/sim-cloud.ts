@@ -2,6 +2,7 @@
 // transfers are the named sims and fakes. Several hosts on one medium.
 import { eq } from 'drizzle-orm';
 import type { NetworkMessage } from '../../src/actors/network/actor.ts';
+import { networkSpecOf } from '../../src/actors/network/network-spec.ts';
 import { startNetworkActors } from '../../src/actors/network/start.ts';
 import { computeActor, computeHandlers, type ComputeMessage } from '../../src/actors/compute/actor.ts';
 import type { ComputeHost, ComputeLimits, HostMoves } from '../../src/actors/compute/host.ts';
@@ -199,7 +200,7 @@ const memoryTransfer = (files: MemoryFiles, filesOf: (address: string) => Memory
 
 async function startNetwork(compute: ComputeHost, driver: FakeNetwork, database: TestDatabase, transport: Transport): Promise<Ref<NetworkMessage>> {
   const { db } = database;
-  const networks = (await listNetworks(db)).map((row) => ({ ...row, dnsDomain: 'spec', leaseSeconds: 3_600 }));
+  const networks = (await listNetworks(db)).map((row) => networkSpecOf(row, { host: compute.name, dnsDomain: 'spec', leaseSeconds: 3_600 }));
   const host = { name: compute.name, db, clock, log, system: compute.system, driver, networks, metadataPort: 1, reconcileIntervalMs: 30_000 };
   const { ref, handlers } = await startNetworkActors(host);
   await transport.serve({ role: 'network', host: compute.name }, networkProtocol, handlers);

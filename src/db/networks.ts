@@ -41,21 +41,27 @@ export async function createNetwork(db: Db, wanted: NewNetwork, now: Date): Prom
       if (existing === undefined) throw new Error(`network ${wanted.name} is there and is not`);
       return existing;
     }
-    const taken = [gateway, ...(wanted.reserved ?? [])];
-    await tx.execute(sql`
-      insert into ${fixedAddresses} (network_id, address, position, reserved)
-      select ${made.id}::text, host(${base}::inet + n), n,
-             n in (0, ${size - 1}::int) or host(${base}::inet + n) in (${sql.join(taken.map((address) => sql`${address}::text`), sql`, `)})
-      from generate_series(0, ${size - 1}::int) as n`);
-    // Until the server finds the time by itself, it would look through all of them for each claim.
-    await tx.execute(sql`analyze ${fixedAddresses}`);
+    await insertAddresses(tx, { networkId: made.id, base, size, reserved: [gateway, ...(wanted.reserved ?? [])] });
     return made;
   });
 }
 
+/** A row for each address, in one statement. The first and the last one, and those named, are for no instance. */
+export async function insertAddresses(tx: Queryable, of: { networkId: string; base: string; size: number; reserved: readonly string[] }): Promise<void> {
+  const { networkId, base, size, reserved } = of;
+  await tx.execute(sql`
+    insert into ${fixedAddresses} (network_id, address, position, reserved)
+    select ${networkId}::text, host(${base}::inet + n), n,
+           n in (0, ${size - 1}::int) or host(${base}::inet + n) in (${sql.join(reserved.map((address) => sql`${address}::text`), sql`, `)})
+    from generate_series(0, ${size - 1}::int) as n`);
+  // Until the server finds the time by itself, it would look through all of them for each claim.
+  await tx.execute(sql`analyze ${fixedAddresses}`);
+}
+
 const pick = ({ name, manager, cidr, bridge, mtu }: NewNetwork) => ({ name, manager, cidr, bridge, mtu });
 
-function checkCidr(cidr: string): { base: string; size: number } {
+/** Throws a SetupError for what is no network of a useful size. */
+export function checkCidr(cidr: string): { base: string; size: number } {
   const remedy = `Use an IPv4 network of /${prefixLimits.min} to /${prefixLimits.max}, such as 10.45.0.0/20.`;
   if (!ipaddr.IPv4.isValidCIDRFourPartDecimal(cidr)) throw new SetupError(`${cidr} is not an IPv4 network`, remedy);
   const prefix = Number(cidr.split('/')[1]);
@@ -65,7 +71,7 @@ function checkCidr(cidr: string): { base: string; size: number } {
   return { base, size: 2 ** (32 - prefix) };
 }
 
-function nthAddress(base: string, n: number): string {
+export function nthAddress(base: string, n: number): string {
   const value = base.split('.').reduce((sum, part) => sum * 256 + Number(part), 0) + n;
   return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
 }

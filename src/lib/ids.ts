@@ -1,7 +1,7 @@
 // Ids are globally unique and random, in AWS's shapes, so that nothing needs one database for the whole cloud.
 import { createHash, randomBytes, randomFillSync, randomInt, randomUUID } from 'node:crypto';
 
-export type IdPrefix = 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'net' | 'eni' | 'op';
+export type IdPrefix = 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'net' | 'eni' | 'op' | 'vpc';
 
 /** `i-0123456789abcdef0`: the prefix and 17 hexadecimal digits, as AWS's long ids. */
 export function newId(prefix: IdPrefix): string {

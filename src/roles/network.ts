@@ -2,6 +2,7 @@
 import { hkdfSync } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { NetworkHost } from '../actors/network/host.ts';
+import { networkSpecOf } from '../actors/network/network-spec.ts';
 import { startNetworkActors } from '../actors/network/start.ts';
 import { watchWaking } from '../actors/operations/watch-waking.ts';
 import { createTeller } from '../actors/network/teller.ts';
@@ -28,11 +29,8 @@ export function createNetworkDriver(foundation: Foundation): NetworkDriver {
 
 /** The networks that the database knows, as this host plumbs them. */
 export async function networkSpecs({ db, settings }: Foundation): Promise<NetworkSpec[]> {
-  const rows = await listNetworks(db);
-  const { dnsDomain, flatInterface } = settings;
-  return rows.map(({ id, name, bridge, cidr, gateway, mtu }) => ({
-    id, bridge, cidr, gateway, mtu, dnsDomain, leaseSeconds, ...(name === defaultNetwork ? { flatInterface } : {}),
-  }));
+  const { host, dnsDomain, flatInterface, address } = settings;
+  return (await listNetworks(db)).map((row) => networkSpecOf(row, { host, dnsDomain, leaseSeconds, flatInterface, address }));
 }
 
 /** On a network that joins hosts, this one has an address of its own. */

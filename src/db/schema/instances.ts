@@ -2,6 +2,7 @@
 import { boolean, index, integer, jsonb, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
 import { projects } from './identity.ts';
+import { networks } from './networks.ts';
 
 /** AWS's states. */
 export type InstanceState = 'pending' | 'running' | 'shutting-down' | 'terminated' | 'stopping' | 'stopped';
@@ -76,6 +77,8 @@ export const instances = pgTable(
     /** The host that it is on its way to, whose room is claimed already; null while it stays where it is. */
     migratingTo: text('migrating_to'),
     mac: text('mac').notNull().unique(),
+    /** The network of its project that it lives on; null: the one that all share. */
+    networkId: text('network_id').references(() => networks.id, { onDelete: 'set null' }),
     /** `kvm`, `qemu`, `lxc`, `sim`: of the host that runs it. */
     hypervisor: text('hypervisor'),
     launchedAt: instant('launched_at').notNull(),
@@ -83,6 +86,7 @@ export const instances = pgTable(
   },
   (table) => [
     index().on(table.projectId, table.id), index().on(table.host), index().on(table.migratingTo), index().on(table.state), index().on(table.reservationId),
+    index().on(table.networkId),
   ],
 );
 

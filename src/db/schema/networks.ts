@@ -2,17 +2,34 @@
 import { sql } from 'drizzle-orm';
 import { boolean, index, integer, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
+import { projects } from './identity.ts';
 
-export const networks = pgTable('networks', {
-  id: text('id').primaryKey(),
-  name: text('name').notNull().unique(),
-  manager: text('manager').notNull(),
-  cidr: text('cidr').notNull(),
-  gateway: text('gateway').notNull(),
-  bridge: text('bridge').notNull(),
-  mtu: integer('mtu').notNull(),
-  createdAt: instant('created_at').notNull(),
-});
+export const networks = pgTable(
+  'networks',
+  {
+    id: text('id').primaryKey(),
+    name: text('name').notNull().unique(),
+    manager: text('manager').notNull(),
+    cidr: text('cidr').notNull(),
+    gateway: text('gateway').notNull(),
+    bridge: text('bridge').notNull(),
+    mtu: integer('mtu').notNull(),
+    createdAt: instant('created_at').notNull(),
+    /** Whose it is; null: it is shared by all projects. */
+    projectId: text('project_id').references(() => projects.id, { onDelete: 'cascade' }),
+    /** The VPC whose router leads between its networks and to the outside; null: each host is the gateway itself. */
+    routerId: text('router_id'),
+    /** The VLAN's or the VXLAN's number; null: none. */
+    segment: integer('segment'),
+    /** Where instances of the project live that were asked for without a subnet. */
+    isDefault: boolean('is_default').notNull().default(false),
+  },
+  (table) => [
+    uniqueIndex('networks_segment').on(table.manager, table.segment),
+    uniqueIndex('networks_default').on(table.projectId).where(sql`${table.isDefault}`),
+    index().on(table.projectId), index().on(table.routerId),
+  ],
+);
 
 export const fixedAddresses = pgTable(
   'fixed_addresses',

@@ -7,6 +7,21 @@ export interface NetworkInfo {
   readonly plumbs: boolean;
 }
 
+/** What carries a project's network from host to host, apart from all others. */
+export type Segment =
+  | { readonly kind: 'vlan'; readonly id: number; readonly interface: string }
+  /** `local` and `peers`: addresses of the hosts that have members. Without a `local` one there are members on this host only. */
+  | { readonly kind: 'vxlan'; readonly id: number; readonly port: number; readonly local: string | undefined; readonly peers: readonly string[] };
+
+/** A router of a project: a network namespace on every host that has members of its networks. */
+export interface RouterSpec {
+  /** The VPC's. */
+  readonly id: string;
+  /** Name of the namespace, and of the host's end of the link to it (at most 15 characters). */
+  readonly namespace: string;
+  readonly link: string;
+}
+
 export interface NetworkSpec {
   readonly id: string;
   /** At most 15 characters. */
@@ -22,6 +37,10 @@ export interface NetworkSpec {
    * local, as do DHCP and metadata: no host is needed by another's guests. Undefined: guests of this host only.
    */
   readonly flatInterface?: string | undefined;
+  /** Of a network of a project; without it the host is the gateway, and the bridge has its address. */
+  readonly router?: RouterSpec | undefined;
+  /** With a router only. */
+  readonly segment?: Segment | undefined;
   /** This host's own address on a joined network, by which it speaks with guests of other hosts. Undefined: it does not. */
   readonly hostAddress?: string | undefined;
 }
