@@ -10,6 +10,7 @@ import { diskDrivers } from '../src/drivers/disk/index.ts';
 import { hypervisorDrivers } from '../src/drivers/hypervisor/index.ts';
 import { networkDrivers } from '../src/drivers/network/index.ts';
 import { objectStoreDrivers } from '../src/drivers/objectstore/index.ts';
+import { volumeDrivers } from '../src/drivers/volume/index.ts';
 import { protocols } from '../src/messages/index.ts';
 import type { MessageEntry } from '../src/messages/protocol.ts';
 import { referenceText } from './docs-ec2.ts';
@@ -102,6 +103,7 @@ const registries: Readonly<Record<string, Readonly<Record<string, unknown>>>> = 
   hypervisor: hypervisorDrivers,
   network: networkDrivers,
   disk: diskDrivers,
+  volume: volumeDrivers,
   objectstore: objectStoreDrivers,
   auth: authDrivers,
 };

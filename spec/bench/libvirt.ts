@@ -36,7 +36,8 @@ async function newSpec(host: TestHost): Promise<DomainSpec> {
   const path = join(directory, 'disk');
   await createQemuImg({ run: host.run, log, clock }).ensureOverlay({ path, base: image.root, baseFormat: 'raw', sizeBytes: (await stat(image.root)).size });
   return {
-    instanceId, cloudId: 'bench', uuid: domainUuid(instanceId), memoryMiB: 128, cores: 1, disks: [{ path, format: 'qcow2', target: 'vda', serial: 'root' }],
+    instanceId, cloudId: 'bench', uuid: domainUuid(instanceId), memoryMiB: 128, cores: 1,
+    disks: [{ source: { type: 'file', path, format: 'qcow2' }, target: 'vda', serial: 'root' }],
     kernelPath: image.kernel, ramdiskPath: image.ramdisk, kernelArguments: image.kernelArguments, rootDirectory: undefined,
     nic: { mac: newMac(), bridge: 'br100', tap: tapName(instanceId) }, directory,
   };

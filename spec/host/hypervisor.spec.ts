@@ -47,7 +47,7 @@ async function specOn(host: TestHost, kind: 'qemu' | 'lxc', instanceId: string, 
   const qemu = kind === 'qemu';
   return {
     instanceId, cloudId, uuid: domainUuid(instanceId), memoryMiB: 96, cores: 1,
-    disks: qemu ? [{ path, format: 'qcow2', target: 'vda', serial: 'root' }] : [],
+    disks: qemu ? [{ source: { type: 'file', path, format: 'qcow2' }, target: 'vda', serial: 'root' }] : [],
     kernelPath: qemu ? image.kernel : undefined, ramdiskPath: qemu ? image.ramdisk : undefined, kernelArguments: qemu ? image.kernelArguments : undefined,
     rootDirectory: qemu ? undefined : join(directory, 'root'),
     nic: { mac: newMac(), bridge, tap: tapName(instanceId) }, directory,

@@ -1,5 +1,6 @@
 // What compute needs of a hypervisor. Every method ensures a state, so that repeating it is safe; a driver knows nothing
 // of users, images or the database. Guests outlive novact: a domain is persistent and is found again by `list`.
+import type { Secret } from '../../lib/secret.ts';
 
 export interface HypervisorInfo {
   /** The driver's name in the registry: `libvirt`, `sim`. */
@@ -21,13 +22,36 @@ export interface HostCapacity {
   readonly memoryMiB: number;
 }
 
+/** Where the bytes of a disk are. The hypervisor itself speaks iSCSI and NBD: nothing of such a disk shows on the host. */
+export type DiskSource =
+  | { readonly type: 'file'; readonly path: string; readonly format: 'raw' | 'qcow2' }
+  /** A raw block device of the host. */
+  | { readonly type: 'block'; readonly path: string }
+  | {
+      readonly type: 'iscsi'; readonly address: string; readonly port: number;
+      /** The target's iSCSI name. */
+      readonly target: string; readonly lun: number;
+      /** This host's iSCSI name. */
+      readonly initiator: string; readonly user: string; readonly secret: Secret;
+    }
+  | { readonly type: 'nbd'; readonly address: string; readonly port: number; readonly exportName: string };
+
 export interface DomainDisk {
-  readonly path: string;
-  readonly format: 'raw' | 'qcow2';
-  /** `vda`: a wish, a guest may name it otherwise. */
+  readonly source: DiskSource;
+  /** `vda`: unique in the domain, and a wish: a guest may name it otherwise. */
   readonly target: string;
-  /** Shown in the guest, at most 20 characters. */
+  /** Unique in the domain; shown in the guest, at most 20 characters. */
   readonly serial: string;
+}
+
+/** A disk as the domain has it. */
+export interface DiskStatus {
+  readonly target: string;
+  readonly serial: string;
+  /** Does the running guest have it now? False for a domain that does not run. */
+  readonly isPlugged: boolean;
+  /** Will the domain have it at its next start? */
+  readonly isDefined: boolean;
 }
 
 export interface DomainSpec {
@@ -75,9 +99,9 @@ export interface LiveMove {
   readonly uri: string;
   /** Where the guest's memory and disks are sent; undefined: the hypervisors agree on it. */
   readonly address: string | undefined;
-  /** Paths here and what they are there: folders and files that the domain names. */
+  /** Paths and iSCSI names here and what they are there: folders, files and the initiator that the domain names. */
   readonly paths: readonly (readonly [from: string, to: string])[];
-  /** True: both hosts see the same disks. False: they are copied into those that were made ready there. */
+  /** True: both hosts see the same files. False: they are copied into those that were made ready there. Disks of a network are never copied. */
   readonly disksShared: boolean;
   readonly timeoutMs: number;
   readonly onProgress: (progress: { readonly bytesTotal: number; readonly bytesLeft: number }) => void;
@@ -85,6 +109,8 @@ export interface LiveMove {
 
 /** A rare ability: guests that go on running while they change their host. */
 export interface LiveMigrator {
+  /** After: the hypervisor of this host can open these disks, of a guest that is about to come. */
+  prepareIncoming(disks: readonly DomainDisk[]): Promise<void>;
   /**
    * After: the guest runs there, and here there is no such domain. Joins a move that is under way. When it throws, the guest runs where it ran,
    * or, if the connection broke at the last moment, there: look at both. An aborted signal cancels the move and throws.
@@ -120,6 +146,21 @@ export interface HypervisorDriver {
   reboot(instanceId: string, options: { force: boolean }): Promise<void>;
   /** After: no such domain, running or defined; its console files are left to the caller's folder removal. Not an error if it does not exist. */
   ensureAbsent(instanceId: string): Promise<void>;
+  /** The domain's disks, by target. Throws `notFound`. */
+  disks(instanceId: string): Promise<readonly DiskStatus[]>;
+  /**
+   * After: the disk is in the definition, and the guest has it if it runs. One with that serial stays as it is. Throws `notFound`, `busy` (another disk has
+   * that target, or it is being taken off), `unsupported` (a driver that boots no kernels), `failed` (the source cannot be opened: then it is in neither).
+   */
+  attachDisk(instanceId: string, disk: DomainDisk): Promise<void>;
+  /**
+   * After: the disk is in neither, the host has let go of its source and forgotten its secret. A guest is asked to release it; `busy`, with the disk as it was
+   * in the definition, when it does not within the driver's deadline: it may yet, and then an event tells. `force`: the definition is changed all the same,
+   * and a guest that keeps it gets errors from it, and has it no more after its next start. No error if there is no such disk or domain.
+   */
+  detachDisk(instanceId: string, serial: string, options: { force: boolean }): Promise<void>;
+  /** After: the guest, if it runs, sees that size, to which its source has grown. Throws `notFound` (domain or disk). */
+  resizeDisk(instanceId: string, serial: string, sizeBytes: number): Promise<void>;
   /** The last 64 KiB of the serial console, also after the domain stopped; empty when nothing was written. */
   console(spec: { instanceId: string; directory: string }): Promise<Buffer>;
   /** Bounds the console's file on disk; called now and then. */

@@ -35,6 +35,7 @@ class KeptWorld extends SimWorld {
     const goesOn = isRunning && bootId === this.#bootId;
     this.domains.set(spec.instanceId, {
       spec, state: goesOn ? 'running' : 'shutoff', reason: 'unknown', timers: [],
+      plugged: goesOn ? spec.disks : [], diskBytes: new Map(),
       console: Buffer.from(`sim: ${spec.instanceId} ${goesOn ? 'goes on' : 'is off'}; its console was not kept\r\n`),
     });
   }

@@ -3,8 +3,8 @@
 import type { Clock, Timer } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
 import {
-  consoleBytesMax, type DomainSpec, type DomainState, type DomainStatus, type HostCapacity, type HypervisorDriver, type HypervisorEvent, type HypervisorInfo,
-  type LiveMigrator, type LiveMove,
+  consoleBytesMax, type DiskStatus, type DomainDisk, type DomainSpec, type DomainState, type DomainStatus, type HostCapacity, type HypervisorDriver,
+  type HypervisorEvent, type HypervisorInfo, type LiveMigrator, type LiveMove,
 } from './driver.ts';
 
 export interface SimOptions {
@@ -18,6 +18,10 @@ export interface SimOptions {
   readonly shutdownDelayMs?: number;
   /** The text of the failure when starting this domain is to fail. */
   readonly failSpawnOn?: (spec: DomainSpec) => string | undefined;
+  /** The text of the failure when this disk is to be refused. */
+  readonly failAttachOn?: (instanceId: string, disk: DomainDisk) => string | undefined;
+  /** Guests that do not let go of a disk. */
+  readonly holdsDisk?: (instanceId: string, serial: string) => boolean;
   /** Guests that ignore wishes: neither power off nor reboot. */
   readonly deaf?: (instanceId: string) => boolean;
   /** The machines that guests can be moved to while they run, by URI. */
@@ -32,6 +36,10 @@ export interface SimDomain {
   reason: DomainStatus['reason'];
   console: Buffer;
   timers: Timer[];
+  /** What the running guest has; `spec.disks` is what it has from its next start. */
+  plugged: readonly DomainDisk[];
+  /** By serial: what the guest was told. */
+  readonly diskBytes: Map<string, number>;
 }
 
 const bootDelayMsDefault = 200;
@@ -88,6 +96,7 @@ export class SimWorld {
     for (const timer of domain.timers.splice(0)) timer.cancel();
     domain.state = state;
     domain.reason = reason;
+    domain.plugged = [];
     this.emit({ type: 'domain', instanceId });
   }
 
@@ -106,6 +115,7 @@ class SimHypervisor implements HypervisorDriver {
     liveMigration: true, liveMigrationNotice: undefined,
   };
   readonly migrator: LiveMigrator = {
+    prepareIncoming: async () => this.#check('prepare for a guest'),
     migrate: (move, signal) => this.#migrate(move, signal),
     cancel: async (instanceId) => {
       const under = this.#world.moves.get(instanceId);
@@ -141,7 +151,10 @@ class SimHypervisor implements HypervisorDriver {
     this.#check(`define ${spec.instanceId}`);
     const known = this.#world.domains.get(spec.instanceId);
     if (known !== undefined) known.spec = spec;
-    else this.#world.domains.set(spec.instanceId, { spec, state: 'shutoff', reason: 'unknown', console: Buffer.alloc(0), timers: [] });
+    else {
+      const console = Buffer.alloc(0);
+      this.#world.domains.set(spec.instanceId, { spec, state: 'shutoff', reason: 'unknown', console, timers: [], plugged: [], diskBytes: new Map() });
+    }
     this.#world.emit({ type: 'domain', instanceId: spec.instanceId });
   }
 
@@ -152,6 +165,7 @@ class SimHypervisor implements HypervisorDriver {
     if (problem !== undefined) throw new DriverError('failed', `start ${instanceId}: ${problem}`);
     domain.state = 'running';
     domain.reason = 'unknown';
+    domain.plugged = domain.spec.disks;
     this.#boot(domain);
     this.#world.emit({ type: 'domain', instanceId });
   }
@@ -189,6 +203,47 @@ class SimHypervisor implements HypervisorDriver {
     this.#world.destroy(instanceId);
     this.#world.domains.delete(instanceId);
     this.#world.emit({ type: 'domain', instanceId });
+  }
+
+  async disks(instanceId: string): Promise<readonly DiskStatus[]> {
+    const { spec, plugged } = this.#domain(instanceId, 'list the disks of');
+    const all = new Map([...spec.disks, ...plugged].map((disk) => [disk.serial, disk]));
+    const has = (disks: readonly DomainDisk[], serial: string) => disks.some((disk) => disk.serial === serial);
+    return [...all.values()]
+      .map(({ target, serial }) => ({ target, serial, isPlugged: has(plugged, serial), isDefined: has(spec.disks, serial) }))
+      .toSorted((a, b) => a.target.localeCompare(b.target));
+  }
+
+  async attachDisk(instanceId: string, disk: DomainDisk): Promise<void> {
+    const domain = this.#domain(instanceId, `attach ${disk.serial} to`);
+    const known = [...domain.spec.disks, ...domain.plugged];
+    if (known.some(({ target, serial }) => target === disk.target && serial !== disk.serial)) {
+      throw new DriverError('busy', `attach ${disk.serial} to ${instanceId}: ${disk.target} is taken`);
+    }
+    const problem = this.#options.failAttachOn?.(instanceId, disk);
+    if (problem !== undefined) throw new DriverError('failed', `attach ${disk.serial} to ${instanceId}: ${problem}`);
+    domain.spec = { ...domain.spec, disks: withDisk(domain.spec.disks, disk) };
+    if (domain.state === 'running') domain.plugged = withDisk(domain.plugged, disk);
+    this.#world.emit({ type: 'domain', instanceId });
+  }
+
+  async detachDisk(instanceId: string, serial: string, { force }: { force: boolean }): Promise<void> {
+    this.#check(`detach ${serial} from ${instanceId}`);
+    const domain = this.#world.domains.get(instanceId);
+    if (domain === undefined) return;
+    const isHeld = domain.plugged.some((disk) => disk.serial === serial) && this.#options.holdsDisk?.(instanceId, serial) === true;
+    if (isHeld && !force) throw new DriverError('busy', `detach ${serial} from ${instanceId}: the guest does not let go of it`);
+    domain.spec = { ...domain.spec, disks: domain.spec.disks.filter((disk) => disk.serial !== serial) };
+    domain.plugged = domain.plugged.filter((disk) => disk.serial !== serial);
+    this.#world.emit({ type: 'domain', instanceId });
+  }
+
+  async resizeDisk(instanceId: string, serial: string, sizeBytes: number): Promise<void> {
+    const domain = this.#domain(instanceId, `resize ${serial} of`);
+    if (![...domain.spec.disks, ...domain.plugged].some((disk) => disk.serial === serial)) {
+      throw new DriverError('notFound', `resize ${serial} of ${instanceId}: no such disk`);
+    }
+    domain.diskBytes.set(serial, sizeBytes);
   }
 
   async console({ instanceId }: { instanceId: string }): Promise<Buffer> {
@@ -273,6 +328,9 @@ class SimHypervisor implements HypervisorDriver {
     if (!this.#world.reachable) throw new DriverError('timeout', `${attempted}: the simulated daemon is not reachable`);
   }
 }
+
+const withDisk = (disks: readonly DomainDisk[], disk: DomainDisk): readonly DomainDisk[] =>
+  disks.some(({ serial }) => serial === disk.serial) ? disks : [...disks, disk];
 
 function statusOf(domain: SimDomain): DomainStatus {
   return { instanceId: domain.spec.instanceId, state: domain.state, reason: domain.reason };

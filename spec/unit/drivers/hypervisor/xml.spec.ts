@@ -9,17 +9,35 @@ import { parseMetadata } from '../../../../src/drivers/hypervisor/libvirt/consol
 import { probeProgram, probeRamdisk, probeText } from '../../../../src/drivers/hypervisor/libvirt/probe-guest.ts';
 import { toStatus } from '../../../../src/drivers/hypervisor/libvirt/libvirt.ts';
 import { parseLibvirtUri } from '../../../../src/drivers/hypervisor/libvirt/uri.ts';
-import { domainXml, escapeXml } from '../../../../src/drivers/hypervisor/libvirt/xml.ts';
+import { secretUuid } from '../../../../src/drivers/hypervisor/libvirt/disk-xml.ts';
+import { escapeXml } from '../../../../src/drivers/hypervisor/libvirt/escape-xml.ts';
+import { domainXml } from '../../../../src/drivers/hypervisor/libvirt/xml.ts';
 import { domainUuid } from '../../../../src/lib/ids.ts';
+import { Secret } from '../../../../src/lib/secret.ts';
 
 const spec: DomainSpec = {
   instanceId: 'i-0123456789abcdef0', cloudId: `a&b'c"<d>`, uuid: domainUuid('i-0123456789abcdef0'), memoryMiB: 128, cores: 2,
   disks: [
-    { path: '/var/lib/novact/a & b/disk', format: 'qcow2', target: 'vda', serial: 'root' },
-    { path: '/data', format: 'raw', target: 'vdb', serial: 'vol-1' },
+    { source: { type: 'file', path: '/var/lib/novact/a & b/disk', format: 'qcow2' }, target: 'vda', serial: 'root' },
+    { source: { type: 'file', path: '/data', format: 'raw' }, target: 'vdb', serial: 'vol-1' },
+    { source: { type: 'block', path: '/dev/mapper/a&b' }, target: 'vdc', serial: 'vol-2' },
   ],
   kernelPath: '/k', ramdiskPath: '/r', kernelArguments: `root=/dev/vda x="<&>'"`, rootDirectory: undefined,
   nic: { mac: '02:16:3e:00:00:01', bridge: 'br100', tap: 'nv0123456789ab' }, directory: `/var/lib/novact/it's`,
+};
+const networked: DomainSpec = {
+  ...spec,
+  disks: [
+    ...spec.disks,
+    {
+      source: {
+        type: 'iscsi', address: '10.0.0.1', port: 3260, target: 'iqn.2011-02.org.novact:a', lun: 1, initiator: 'iqn.2011-02.org.novact:h1', user: 'u',
+        secret: new Secret('s3cret'),
+      },
+      target: 'vdd', serial: 'vol-3',
+    },
+    { source: { type: 'nbd', address: '10.0.0.1', port: 10809, exportName: 'e' }, target: 'vde', serial: 'vol-4' },
+  ],
 };
 const container: DomainSpec = { ...spec, disks: [], kernelPath: undefined, ramdiskPath: undefined, kernelArguments: undefined, rootDirectory: '/tree' };
 const wholeDisk: DomainSpec = { ...spec, kernelPath: undefined, ramdiskPath: undefined, kernelArguments: undefined };
@@ -27,7 +45,7 @@ const validator = ['virt-xml-validate', 'xmllint'].every((command) => spawnSync(
 
 describe('domain XML', () => {
   it.skipIf(!validator).each([
-    ['qemu', spec], ['kvm', spec], ['qemu', wholeDisk], ['kvm', wholeDisk], ['lxc', container], ['xen', spec], ['xen', wholeDisk],
+    ['qemu', spec], ['kvm', spec], ['qemu', networked], ['qemu', wholeDisk], ['kvm', wholeDisk], ['lxc', container], ['xen', spec], ['xen', wholeDisk],
   ] as const)('is valid for %s (skipped without virt-xml-validate and xmllint)', (kind, each) => {
     const directory = mkdtempSync(join(tmpdir(), 'hypervisor-xml-'));
     writeFileSync(join(directory, 'd.xml'), domainXml(each, kind));
@@ -53,7 +71,7 @@ describe('domain XML', () => {
   it.each([
     ['a tap that libvirt would rename', { nic: { ...spec.nic, tap: 'vnet7' } }],
     ['a tap that is too long', { nic: { ...spec.nic, tap: 'nv01234567890123' } }],
-    ['a serial number that is none', { disks: [{ path: '/d', format: 'raw' as const, target: 'vda', serial: 'a b' }] }],
+    ['a serial number that is none', { disks: [{ source: { type: 'file' as const, path: '/d', format: 'raw' as const }, target: 'vda', serial: 'a b' }] }],
     ['a line break in the kernel arguments', { kernelArguments: 'a\nb' }],
     ['a NUL in a path', { kernelPath: '/k\0' }],
   ])('refuses %s', (_, change) => {
@@ -62,6 +80,12 @@ describe('domain XML', () => {
 
   it('refuses a container without a tree', () => {
     expect(() => domainXml(spec, 'lxc')).toThrow(expect.objectContaining({ kind: 'unsupported' }));
+  });
+
+  it('names the secret of a disk and never says it', () => {
+    expect(domainXml(networked, 'qemu')).toContain(`<secret type='iscsi' uuid='${secretUuid('iqn.2011-02.org.novact:a')}'/>`);
+    expect(domainXml(networked, 'qemu')).not.toContain('s3cret');
+    expect(() => domainXml(networked, 'xen')).toThrow(expect.objectContaining({ kind: 'unsupported' }));
   });
 
   it('escapes what XML would read', () => {

@@ -85,7 +85,7 @@ function domainSpec(host: ComputeHost, instance: Instance, port: Port, images: P
     uuid: domainUuid(instance.id),
     memoryMiB: instance.memoryMiB,
     cores: instance.cores,
-    disks: bootsKernels ? [{ path: rootDisk(directory), format: 'qcow2', target: 'vda', serial: 'root' }] : [],
+    disks: bootsKernels ? [{ source: { type: 'file', path: rootDisk(directory), format: 'qcow2' }, target: 'vda', serial: 'root' }] : [],
     kernelPath: images.kernel ?? undefined,
     ramdiskPath: images.ramdisk ?? undefined,
     kernelArguments: images.kernel === null ? undefined : kernelArguments(host),

@@ -6,7 +6,7 @@ import type { Clock } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Log } from '../../../lib/log.ts';
 import type {
-  DomainSpec, DomainState, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo, LiveMigrator,
+  DiskStatus, DomainSpec, DomainState, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo, LiveMigrator,
 } from '../driver.ts';
 import { ConsoleRecorder, parseMetadata } from './console-recorder.ts';
 import { readConsole, trimConsole } from './console.ts';
@@ -187,6 +187,22 @@ class LibvirtHypervisor implements HypervisorDriver {
       const flags = this.#uri.kind === 'qemu' ? undefineEverything : 0;
       await unless(calls.call(undefine(domain, flags)), libvirtCodes.noDomain);
     });
+  }
+
+  async disks(instanceId: string): Promise<readonly DiskStatus[]> {
+    throw new DriverError('unsupported', `list the disks of ${instanceId}: not built yet`);
+  }
+
+  async attachDisk(instanceId: string): Promise<void> {
+    throw new DriverError('unsupported', `attach a disk to ${instanceId}: not built yet`);
+  }
+
+  async detachDisk(instanceId: string): Promise<void> {
+    throw new DriverError('unsupported', `detach a disk from ${instanceId}: not built yet`);
+  }
+
+  async resizeDisk(instanceId: string): Promise<void> {
+    throw new DriverError('unsupported', `resize a disk of ${instanceId}: not built yet`);
   }
 
   console(spec: { instanceId: string; directory: string }): Promise<Buffer> {

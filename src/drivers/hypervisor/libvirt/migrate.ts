@@ -13,7 +13,7 @@ import { connect, ConnectionLost, LibvirtError, toDriverError, type Connection }
 import type { Calls, Session } from './session.ts';
 import { socketOf, type LibvirtUri } from './uri.ts';
 import type { DomainHandle } from './xdr.ts';
-import { escapeXml } from './xml.ts';
+import { escapeXml } from './escape-xml.ts';
 
 export interface MigratorOptions {
   readonly uri: LibvirtUri;
@@ -32,6 +32,7 @@ const cancelMs = 30_000;
 export function createMigrator(options: MigratorOptions): LiveMigrator {
   const gate = createGate(movesAtOnceMax);
   return {
+    prepareIncoming: async () => undefined,
     migrate: (move, signal) => gate.pass(() => migrate(options, move, signal), signal),
     cancel: (instanceId) => cancel(options, instanceId),
   };

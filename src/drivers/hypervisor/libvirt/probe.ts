@@ -13,7 +13,7 @@ import { readIfThere } from './console.ts';
 import { probeRamdisk, probeText } from './probe-guest.ts';
 import { autoDestroy, createXml, destroy } from './procedures.ts';
 import type { Session } from './session.ts';
-import { escapeXml } from './xml.ts';
+import { escapeXml } from './escape-xml.ts';
 
 export interface ProbeOptions {
   readonly session: Session;

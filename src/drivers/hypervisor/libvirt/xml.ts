@@ -2,7 +2,9 @@
 // and nowhere else.
 import { join } from 'node:path';
 import { DriverError } from '../../../lib/errors.ts';
-import type { DomainDisk, DomainSpec } from '../driver.ts';
+import type { DomainSpec } from '../driver.ts';
+import { qemuDiskXml, xenDiskXml } from './disk-xml.ts';
+import { escapeXml } from './escape-xml.ts';
 
 /** The namespace of the metadata by which a domain is known as a cloud's own. */
 export const metadataNamespace = 'https://novact.invalid/xmlns/1';
@@ -18,22 +20,10 @@ export function domainXml(spec: DomainSpec, kind: GuestKind): string {
   return kind === 'xen' ? xenXml(spec) : qemuXml(spec, kind);
 }
 
-/** Text for an element or an attribute. Control characters do not exist in XML 1.0, escaped or not. */
-export function escapeXml(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- these are what is looked for
-  if (/[\u0000-\u001f\u007f\ufffe\uffff]/.test(text)) throw new DriverError('failed', `a control character in ${JSON.stringify(text.slice(0, 80))}`);
-  return text.replace(/[&<>"']/g, (character) => entities[character] ?? character);
-}
-
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' };
-
 function checkSpec(spec: DomainSpec): void {
   const { tap } = spec.nic;
   // libvirt silently replaces a name that begins with vnet, and every firewall rule on it then matches nothing.
   if (tap.length === 0 || tap.length > 15 || /^(vnet|vif|macvtap)/.test(tap)) throw new DriverError('failed', `${spec.instanceId}: ${tap} cannot name a tap device`);
-  for (const disk of spec.disks) {
-    if (!/^[A-Za-z0-9_.+-]{1,20}$/.test(disk.serial)) throw new DriverError('failed', `${spec.instanceId}: ${disk.serial} cannot be a disk's serial number`);
-  }
 }
 
 function head(spec: DomainSpec, type: GuestKind): string {
@@ -91,16 +81,6 @@ function qemuXml(spec: DomainSpec, kind: 'kvm' | 'qemu'): string {
 </domain>`;
 }
 
-/** The host's cache with the guest's flushes honoured; blocks that the guest discards are given back. */
-function qemuDiskXml(disk: DomainDisk): string {
-  return `<disk type='file' device='disk'>
-      <driver name='qemu' type='${disk.format}' cache='writeback' discard='unmap'/>
-      <source file='${escapeXml(disk.path)}'/>
-      <target dev='${escapeXml(disk.target)}' bus='virtio'/>
-      <serial>${escapeXml(disk.serial)}</serial>
-    </disk>`;
-}
-
 function lxcXml(spec: DomainSpec): string {
   if (spec.rootDirectory === undefined) throw new DriverError('unsupported', `${spec.instanceId}: a container needs a root directory`);
   return `${head(spec, 'lxc')}
@@ -117,18 +97,12 @@ function lxcXml(spec: DomainSpec): string {
 /** Paravirtual guests; written against libvirt's schema, and not run on the hosts that novact is tested on. */
 function xenXml(spec: DomainSpec): string {
   const boot = directBoot(spec, 'console=hvc0 root=/dev/xvda');
-  const disks = spec.disks.map(
-    (disk) => `<disk type='file' device='disk'>
-      <driver name='qemu' type='${disk.format}'/><source file='${escapeXml(disk.path)}'/>
-      <target dev='${escapeXml(disk.target.replace(/^vd/, 'xvd'))}' bus='xen'/>
-    </disk>`,
-  );
   return `${head(spec, 'xen')}
   ${boot === '' ? '<bootloader>pygrub</bootloader>' : ''}
   <os><type arch='x86_64' machine='xenpv'>linux</type>${boot}</os>
   <clock offset='utc'/>
   <devices>
-    ${disks.join('\n    ')}
+    ${spec.disks.map(xenDiskXml).join('\n    ')}
     ${nicXml(spec, '')}
     <console type='pty'><target type='xen' port='0'/></console>
   </devices>
