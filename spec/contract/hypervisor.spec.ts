@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { createSimHypervisor, SimWorld } from '../../src/drivers/hypervisor/sim.ts';
 import { domainUuid } from '../../src/lib/ids.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
-import type { DomainSpec } from '../../src/drivers/hypervisor/driver.ts';
+import type { DomainDisk, DomainSpec } from '../../src/drivers/hypervisor/driver.ts';
 import { hypervisorContract } from '../support/hypervisor-contract.ts';
 
 function simSpec(instanceId: string, cloudId: string): DomainSpec {
@@ -27,6 +27,8 @@ hypervisorContract('sim', async () => {
       const state = world.domains.get(instanceId)?.state;
       return state === undefined ? undefined : state === 'running' ? 'running' : 'shutoff';
     },
+    disk: async (target, serial) => ({ source: { type: 'file', path: `/nowhere/${serial}`, format: 'raw' }, target, serial }),
+    plugged: async (instanceId) => (world.domains.get(instanceId)?.plugged ?? []).map((disk) => disk.target),
     patienceMs: 5_000,
     close: () => driver.close(),
   };
@@ -50,6 +52,19 @@ describe('the sim driver', () => {
     expect(await driver.status('i-1')).toMatchObject({ state: 'running' });
     await driver.ensureStopped('i-1');
     expect(await driver.status('i-1')).toMatchObject({ state: 'shutoff', reason: 'destroyed' });
+  });
+
+  it('refuses disks and keeps them when told to, and gives up one that is taken by force', async () => {
+    const driver = createSimHypervisor({ clock, failAttachOn: (_, { serial }) => (serial === 'vol2' ? 'no such target' : undefined), holdsDisk: () => true });
+    await driver.ensureDefined(simSpec('i-1', 'c'));
+    await driver.ensureRunning('i-1');
+    const disk = (serial: string, target: string): DomainDisk => ({ source: { type: 'block', path: '/dev/null' }, target, serial });
+    await expect(driver.attachDisk('i-1', disk('vol2', 'vdc'))).rejects.toMatchObject({ kind: 'failed', message: 'attach vol2 to i-1: no such target' });
+    await driver.attachDisk('i-1', disk('vol1', 'vdb'));
+    await expect(driver.detachDisk('i-1', 'vol1', { force: false })).rejects.toMatchObject({ kind: 'busy' });
+    expect(await driver.disks('i-1')).toEqual([{ serial: 'vol1', target: 'vdb', isPlugged: true, isDefined: true }]);
+    await driver.detachDisk('i-1', 'vol1', { force: true });
+    expect(await driver.disks('i-1')).toEqual([]);
   });
 
   it('loses and regains its daemon, with the events of a real one', async () => {

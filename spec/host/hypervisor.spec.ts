@@ -2,7 +2,7 @@
 // does that no simulation would think of.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createQemuImg } from '../../src/drivers/disk/qemu-img.ts';
@@ -87,6 +87,12 @@ for (const kind of ['qemu', 'lxc'] as const) {
         const running = (await host.virsh(kind, 'list', '--name')).split('\n');
         return !all.includes(instanceId) ? undefined : running.includes(instanceId) ? 'running' : 'shutoff';
       },
+      disk: kind === 'lxc' ? undefined : async (target, serial) => {
+        const path = join(host.directory, serial);
+        await truncate(path, 2 ** 23).catch(() => writeFile(path, Buffer.alloc(2 ** 23)));
+        return { source: { type: 'file', path, format: 'raw' }, target, serial };
+      },
+      plugged: async (instanceId) => [...(await host.virsh(kind, 'domblklist', instanceId)).matchAll(/vd[a-z]+/g)].map(([target]) => target),
       patienceMs,
       close: async () => {
         await driver.close();

@@ -1,6 +1,6 @@
 // The contract of network drivers over the Linux one, in a network namespace. Root only.
 import { readFile } from 'node:fs/promises';
-import { findProcesses } from '../../src/drivers/network/linux/processes.ts';
+import { findProcesses } from '../../src/lib/processes.ts';
 import { networkDriverSuite } from '../contract/network-suite.ts';
 import { networkLab } from '../support/network-lab.ts';
 import type { NetworkSpec } from '../../src/drivers/network/driver.ts';

@@ -4,7 +4,7 @@ import type { DhcpHost, IngressRule } from '../../src/drivers/network/driver.ts'
 import {
   arpFrame, labNetwork, networkLab, port, routerAdvertisement, sendFrames, sniffer, udpFrame, type Guest, type LabProcess, type NetworkLab,
 } from '../support/network-lab.ts';
-import { findProcesses, type FoundProcess } from '../../src/drivers/network/linux/processes.ts';
+import { findProcesses, type FoundProcess } from '../../src/lib/processes.ts';
 
 let lab: NetworkLab;
 let one: Guest;

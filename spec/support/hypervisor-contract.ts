@@ -1,7 +1,7 @@
 // What every hypervisor driver must do, as a suite over a factory. It waits for conditions only, so that the same sentences hold
 // for guests in memory and for real ones.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { DomainSpec, DomainState, HypervisorDriver, HypervisorEvent } from '../../src/drivers/hypervisor/driver.ts';
+import type { DiskStatus, DomainDisk, DomainSpec, DomainState, HypervisorDriver, HypervisorEvent } from '../../src/drivers/hypervisor/driver.ts';
 import { DriverError } from '../../src/lib/errors.ts';
 import { newId } from '../../src/lib/ids.ts';
 
@@ -17,6 +17,10 @@ export interface HypervisorFixture {
   destroyBehindItsBack(instanceId: string): Promise<void>;
   /** An independent witness: running, shutoff, or undefined for none. */
   witness(instanceId: string): Promise<'running' | 'shutoff' | undefined>;
+  /** A disk that its guests can be given, with that target and serial. Undefined: its guests have no disks. */
+  readonly disk: ((target: string, serial: string) => Promise<DomainDisk>) | undefined;
+  /** The targets that the running guest has, by other means than the driver. */
+  plugged(instanceId: string): Promise<readonly string[]>;
   /** How long the slowest guest may take for anything. */
   readonly patienceMs: number;
   close(): Promise<void>;
@@ -185,6 +189,48 @@ export function hypervisorContract(name: string, create: () => Promise<Hyperviso
         await next.close();
       }
       expect(await fixture.witness(spec.instanceId)).toBe('running');
+    });
+
+    it('gives a disk to a guest and takes it back, running or not, and says what it has', async () => {
+      const spec = await define();
+      const { instanceId } = spec;
+      if (fixture.disk === undefined) {
+        const disk: DomainDisk = { source: { type: 'block', path: '/dev/null' }, target: 'vdb', serial: 'vol1' };
+        await expect(driver.attachDisk(instanceId, disk)).rejects.toMatchObject({ kind: 'unsupported' });
+        return expect(driver.detachDisk(instanceId, 'vol1', { force: false })).rejects.toMatchObject({ kind: 'unsupported' });
+      }
+      const added = async (): Promise<readonly DiskStatus[]> => (await driver.disks(instanceId)).filter(({ serial }) => serial.startsWith('vol'));
+      const [first, second] = [await fixture.disk('vdb', 'vol1'), await fixture.disk('vdc', 'vol2')];
+      await driver.attachDisk(instanceId, first);
+      await driver.attachDisk(instanceId, first);
+      expect(await added()).toEqual([{ target: 'vdb', serial: 'vol1', isPlugged: false, isDefined: true }]);
+      await expect(driver.attachDisk(instanceId, await fixture.disk('vdb', 'vol3'))).rejects.toMatchObject({ kind: 'busy' });
+      await driver.ensureRunning(instanceId);
+      await boots(spec);
+      await driver.attachDisk(instanceId, second);
+      await driver.attachDisk(instanceId, second);
+      expect(await added()).toEqual([
+        { target: 'vdb', serial: 'vol1', isPlugged: true, isDefined: true }, { target: 'vdc', serial: 'vol2', isPlugged: true, isDefined: true },
+      ]);
+      expect(await fixture.plugged(instanceId)).toEqual(expect.arrayContaining(['vdb', 'vdc']));
+      await expect(driver.resizeDisk(instanceId, 'vol3', 2 ** 24)).rejects.toMatchObject({ kind: 'notFound' });
+      await driver.detachDisk(instanceId, 'vol1', { force: false });
+      await driver.detachDisk(instanceId, 'vol1', { force: false });
+      expect(await added()).toEqual([{ target: 'vdc', serial: 'vol2', isPlugged: true, isDefined: true }]);
+      expect(await fixture.plugged(instanceId)).not.toContain('vdb');
+      await driver.ensureStopped(instanceId);
+      expect(await added()).toEqual([{ target: 'vdc', serial: 'vol2', isPlugged: false, isDefined: true }]);
+      await driver.detachDisk(instanceId, 'vol2', { force: true });
+      expect(await added()).toEqual([]);
+    });
+
+    it('says notFound of disks of a domain that is not there, and has nothing to take from it', async () => {
+      const id = newId('i');
+      await expect(driver.disks(id)).rejects.toMatchObject({ kind: 'notFound' });
+      await expect(driver.resizeDisk(id, 'vol1', 2 ** 24)).rejects.toMatchObject({ kind: 'notFound' });
+      if (fixture.disk === undefined) return;
+      await expect(driver.attachDisk(id, await fixture.disk('vdb', 'vol1'))).rejects.toMatchObject({ kind: 'notFound' });
+      await expect(driver.detachDisk(id, 'vol1', { force: false })).resolves.toBeUndefined();
     });
 
     it('refuses work after it was closed, and closes twice', async () => {

@@ -66,3 +66,23 @@ export function secretUuid(target: string): string {
 /** Kept in the daemon's memory only, and given to nobody but its guests. */
 export const secretXml = (target: string): string =>
   `<secret ephemeral='yes' private='yes'><uuid>${secretUuid(target)}</uuid><usage type='iscsi'><target>${escapeXml(target)}</target></usage></secret>`;
+
+/** A disk in a domain's XML as libvirt writes it. */
+export interface FoundDisk {
+  readonly target: string;
+  readonly serial: string;
+  /** What its secret is of; undefined: none. */
+  readonly secretTarget: string | undefined;
+  /** Its own XML, by which libvirt finds it again. */
+  readonly xml: string;
+}
+
+/** libvirt's output has one form, and none of our texts can hold its marks unescaped. */
+export function parseDisks(domain: string): readonly FoundDisk[] {
+  return [...domain.matchAll(/<disk [^>]*>[^]*?<\/disk>/g)].flatMap(([xml]) => {
+    const target = /<target dev='([^']*)'/.exec(xml)?.[1];
+    const serial = /<serial>([^<]*)<\/serial>/.exec(xml)?.[1];
+    const secretTarget = xml.includes("<secret type='iscsi'") ? /protocol='iscsi' name='([^']*)\/\d+'/.exec(xml)?.[1] : undefined;
+    return target === undefined || serial === undefined ? [] : [{ target, serial, secretTarget, xml }];
+  });
+}

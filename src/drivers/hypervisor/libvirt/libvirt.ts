@@ -6,10 +6,11 @@ import type { Clock } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Log } from '../../../lib/log.ts';
 import type {
-  DiskStatus, DomainSpec, DomainState, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo, LiveMigrator,
+  DiskStatus, DomainDisk, DomainSpec, DomainState, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo, LiveMigrator,
 } from '../driver.ts';
 import { ConsoleRecorder, parseMetadata } from './console-recorder.ts';
 import { readConsole, trimConsole } from './console.ts';
+import { DomainDisks } from './domain-disks.ts';
 import { createMigrator } from './migrate.ts';
 import { probeKvm } from './probe.ts';
 import {
@@ -17,6 +18,7 @@ import {
 } from './procedures.ts';
 import { LibvirtError, type RpcEvent } from './rpc.ts';
 import { Session, type Calls } from './session.ts';
+import { unless } from './unless.ts';
 import { parseLibvirtUri, type LibvirtUri } from './uri.ts';
 import { domainXml, metadataNamespace } from './xml.ts';
 import type { DomainHandle } from './xdr.ts';
@@ -73,6 +75,7 @@ class LibvirtHypervisor implements HypervisorDriver {
   readonly #uri: LibvirtUri;
   readonly #session: Session;
   readonly #recorder: ConsoleRecorder | undefined;
+  readonly #disks: DomainDisks;
   readonly #listeners = new Set<(event: HypervisorEvent) => void>();
   /** By uuid. A domain's cloud changes only by a new definition, which is an event. */
   readonly #clouds = new Map<string, string>();
@@ -94,7 +97,9 @@ class LibvirtHypervisor implements HypervisorDriver {
       onConnected: () => this.#onConnected(),
       onDisconnected: (error) => this.#emit({ type: 'disconnected', error: error.message }),
     });
-    this.migrator = liveMigration ? createMigrator({ uri, session: this.#session, clock: options.clock, log: options.log }) : undefined;
+    this.#disks = new DomainDisks({ session: this.#session, clock: options.clock, log: options.log });
+    const tools = { uri, session: this.#session, clock: options.clock, log: options.log, disks: this.#disks };
+    this.migrator = liveMigration ? createMigrator(tools) : undefined;
   }
 
   get info(): HypervisorInfo {
@@ -139,7 +144,10 @@ class LibvirtHypervisor implements HypervisorDriver {
   async ensureDefined(spec: DomainSpec): Promise<void> {
     const xml = domainXml(spec, this.#info.kind === 'sim' ? 'qemu' : this.#info.kind);
     await mkdir(spec.directory, { recursive: true });
-    await this.#session.run(`define ${spec.instanceId}`, deadlinesMs.define, (calls) => calls.call(defineXml(xml)));
+    await this.#session.run(`define ${spec.instanceId}`, deadlinesMs.define, async (calls) => {
+      await this.#disks.prepare(calls, spec.disks);
+      await calls.call(defineXml(xml));
+    });
   }
 
   async ensureRunning(instanceId: string): Promise<void> {
@@ -184,25 +192,28 @@ class LibvirtHypervisor implements HypervisorDriver {
       const domain = await this.#find(calls, instanceId);
       if (domain === undefined) return;
       await unless(calls.call(destroy(domain)), libvirtCodes.operationInvalid, libvirtCodes.noDomain);
+      if (this.#uri.kind === 'qemu') await this.#disks.forget(calls, domain);
       const flags = this.#uri.kind === 'qemu' ? undefineEverything : 0;
       await unless(calls.call(undefine(domain, flags)), libvirtCodes.noDomain);
     });
   }
 
-  async disks(instanceId: string): Promise<readonly DiskStatus[]> {
-    throw new DriverError('unsupported', `list the disks of ${instanceId}: not built yet`);
+  disks(instanceId: string): Promise<readonly DiskStatus[]> {
+    return this.#disks.list(instanceId);
   }
 
-  async attachDisk(instanceId: string): Promise<void> {
-    throw new DriverError('unsupported', `attach a disk to ${instanceId}: not built yet`);
+  async attachDisk(instanceId: string, disk: DomainDisk): Promise<void> {
+    this.#mustPlug(`attach ${disk.serial} to ${instanceId}`);
+    await this.#disks.attach(instanceId, disk);
   }
 
-  async detachDisk(instanceId: string): Promise<void> {
-    throw new DriverError('unsupported', `detach a disk from ${instanceId}: not built yet`);
+  async detachDisk(instanceId: string, serial: string, options: { force: boolean }): Promise<void> {
+    this.#mustPlug(`detach ${serial} from ${instanceId}`);
+    await this.#disks.detach(instanceId, serial, options);
   }
 
-  async resizeDisk(instanceId: string): Promise<void> {
-    throw new DriverError('unsupported', `resize a disk of ${instanceId}: not built yet`);
+  resizeDisk(instanceId: string, serial: string, sizeBytes: number): Promise<void> {
+    return this.#disks.resize(instanceId, serial, sizeBytes);
   }
 
   console(spec: { instanceId: string; directory: string }): Promise<Buffer> {
@@ -225,6 +236,7 @@ class LibvirtHypervisor implements HypervisorDriver {
 
   #onEvent(event: RpcEvent): void {
     this.#clouds.delete(event.domain.uuid.toString('hex'));
+    if (event.kind === 'deviceRemoved' || event.kind === 'deviceRemovalFailed') this.#disks.wake(event.domain.name);
     if (this.#recorder !== undefined && event.domain.id >= 0) void this.#recorder.record(event.domain.name);
     this.#emit({ type: event.kind === 'reboot' ? 'rebooted' : 'domain', instanceId: event.domain.name });
   }
@@ -283,6 +295,10 @@ class LibvirtHypervisor implements HypervisorDriver {
     return this.#uri.kind === 'lxc' ? askBy.signal : askBy.anyWay;
   }
 
+  #mustPlug(attempted: string): void {
+    if (this.#uri.kind === 'lxc') throw new DriverError('unsupported', `${attempted}: containers have no disks`);
+  }
+
   /** A guest that has powered off is not yet gone for libvirt: starting it in that moment would do nothing. */
   async #settledState(calls: Calls, domain: DomainHandle): Promise<number> {
     const until = this.#options.clock.now() + endingMs.max;
@@ -298,16 +314,6 @@ class LibvirtHypervisor implements HypervisorDriver {
     await unless(calls.call(destroy(domain)), libvirtCodes.operationInvalid);
     await unless(calls.call(create(domain)), libvirtCodes.operationInvalid);
     this.#emit({ type: 'rebooted', instanceId: domain.name });
-  }
-}
-
-/** The answer, or undefined when libvirt refused with one of these codes. */
-async function unless<T>(answer: Promise<T>, ...codes: readonly number[]): Promise<T | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof LibvirtError && codes.includes(error.code)) return undefined;
-    throw error;
   }
 }
 

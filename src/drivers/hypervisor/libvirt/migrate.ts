@@ -13,6 +13,7 @@ import { connect, ConnectionLost, LibvirtError, toDriverError, type Connection }
 import type { Calls, Session } from './session.ts';
 import { socketOf, type LibvirtUri } from './uri.ts';
 import type { DomainHandle } from './xdr.ts';
+import type { DomainDisks } from './domain-disks.ts';
 import { escapeXml } from './escape-xml.ts';
 
 export interface MigratorOptions {
@@ -20,6 +21,7 @@ export interface MigratorOptions {
   readonly session: Session;
   readonly clock: Clock;
   readonly log: Log;
+  readonly disks: DomainDisks;
 }
 
 /** Each takes memory, disk and network of both hosts, and a thread of both daemons. */
@@ -30,9 +32,10 @@ const connectMs = 10_000;
 const cancelMs = 30_000;
 
 export function createMigrator(options: MigratorOptions): LiveMigrator {
+  const { session, disks } = options;
   const gate = createGate(movesAtOnceMax);
   return {
-    prepareIncoming: async () => undefined,
+    prepareIncoming: (wanted) => session.run('prepare for a guest', readMs, (calls) => disks.prepare(calls, wanted)),
     migrate: (move, signal) => gate.pass(() => migrate(options, move, signal), signal),
     cancel: (instanceId) => cancel(options, instanceId),
   };
@@ -161,21 +164,30 @@ async function callOf(connection: Connection, domain: DomainHandle, move: LiveMo
 async function migrateCall(xml: string, domain: DomainHandle, move: LiveMove) {
   const definition = translatePaths(xml, move.paths);
   const address = move.address === undefined ? undefined : isIPv6(move.address) ? `[${move.address}]` : move.address;
-  const parameters: Record<string, string> = { destination_xml: definition, persistent_xml: definition };
-  if (address !== undefined && move.address !== undefined) Object.assign(parameters, { migrate_uri: `tcp://${address}`, listen_address: move.address });
-  return migratePeerToPeer(domain, { uri: move.uri, parameters, flags: flagsOf(move) });
+  const copied = move.disksShared ? [] : ownDisks(xml);
+  return migratePeerToPeer(domain, {
+    uri: move.uri, flags: flagsOf(move, copied.length > 0),
+    parameters: [
+      ['destination_xml', definition], ['persistent_xml', definition], ...copied.map((target): [string, string] => ['migrate_disks', target]),
+      ...(address === undefined || move.address === undefined ? [] : [['migrate_uri', `tcp://${address}`], ['listen_address', move.address]] as const),
+    ],
+  });
 }
+
+/** Disks of a network are reached from there as from here: only files of this host are copied. */
+export const ownDisks = (xml: string): readonly string[] =>
+  [...xml.matchAll(/<disk type='file' device='disk'[^]*?<\/disk>/g)].flatMap(([disk]) => /<target dev='([^']+)'/.exec(disk)?.[1] ?? []);
 
 /**
  * What is sent between the hosts is encrypted when the daemons speak TLS; else it is as safe as the network between them. That disks are shared is the
  * operator's word: libvirt knows few file systems that are, and calls all others unsafe. QEMU drops what it had cached when it takes over.
  */
-export function flagsOf(move: Pick<LiveMove, 'uri' | 'disksShared'>): number {
+export function flagsOf(move: Pick<LiveMove, 'uri' | 'disksShared'>, copies = !move.disksShared): number {
   const { live, peerToPeer, persistThere, undefineHere, abortOnError, autoConverge, copyOverlays, tunnelled, tls, unsafe } = migrateFlags;
   const common = live | peerToPeer | persistThere | undefineHere | abortOnError | autoConverge;
-  if (move.uri.startsWith('qemu+tls:')) return common | tls | (move.disksShared ? unsafe : copyOverlays);
+  if (move.uri.startsWith('qemu+tls:')) return common | tls | (move.disksShared ? unsafe : copies ? copyOverlays : 0);
   // Disks cannot be copied through the daemons' own connection.
-  return common | (move.disksShared ? tunnelled | unsafe : copyOverlays);
+  return common | (move.disksShared ? tunnelled | unsafe : copies ? copyOverlays : 0);
 }
 
 /** The definition with the other host's paths: whole paths, or beginnings that end at a slash. */

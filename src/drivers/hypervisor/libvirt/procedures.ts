@@ -5,6 +5,8 @@ import { XdrReader, XdrWriter, type DomainHandle } from './xdr.ts';
 export interface Procedure<Answer> {
   readonly name: string;
   readonly number: number;
+  /** `qemu`: of libvirt's second program, which only its QEMU driver speaks. */
+  readonly program: 'remote' | 'qemu';
   readonly body: Buffer;
   readonly read: (reader: XdrReader) => Answer;
 }
@@ -14,14 +16,16 @@ export const domainStates = { none: 0, running: 1, blocked: 2, paused: 3, shutdo
 
 /** virErrorNumber, where a code decides something. */
 export const libvirtCodes = {
-  noSupport: 3, noDomain: 42, operationInvalid: 55, configUnsupported: 67, operationTimeout: 68, argumentUnsupported: 74,
-  noMetadata: 80, operationUnsupported: 84, resourceBusy: 87, accessDenied: 88,
+  noSupport: 3, noDomain: 42, operationInvalid: 55, noSecret: 66, configUnsupported: 67, operationTimeout: 68, argumentUnsupported: 74,
+  noMetadata: 80, operationUnsupported: 84, resourceBusy: 87, accessDenied: 88, deviceMissing: 99,
 } as const;
 
 /** Events that are asked for, and the message each one arrives in. */
 export const eventKinds = {
   lifecycle: { id: 0, message: 318 },
   reboot: { id: 1, message: 319 },
+  deviceRemoved: { id: 15, message: 333 },
+  deviceRemovalFailed: { id: 22, message: 367 },
 } as const;
 
 export const openConsoleNumber = 201;
@@ -39,7 +43,7 @@ const domain = (reader: XdrReader): DomainHandle => reader.domain();
 const empty = Buffer.alloc(0);
 
 function procedure<Answer>(name: string, number: number, body: XdrWriter | undefined, read: (reader: XdrReader) => Answer): Procedure<Answer> {
-  return { name, number, body: body?.bytes() ?? empty, read };
+  return { name, number, program: 'remote', body: body?.bytes() ?? empty, read };
 }
 
 const withDomain = (handle: DomainHandle): XdrWriter => new XdrWriter().domain(handle);
@@ -83,6 +87,46 @@ export const getMetadata = (handle: DomainHandle, namespace: string) =>
 /** Fit for another host: without what only this one knows (aliases, terminals, labels). */
 export const getMigratableXml = (handle: DomainHandle) => procedure('read the definition', 14, withDomain(handle).uint(8), text);
 
+/** VIR_DOMAIN_XML_*. */
+export const xmlFlags = { none: 0, inactive: 2 } as const;
+
+export const getXml = (handle: DomainHandle, flags: number) => procedure('read the definition', 14, withDomain(handle).uint(flags), text);
+
+/** VIR_DOMAIN_AFFECT_*. */
+export const affects = { running: 1, definition: 2 } as const;
+
+export const attachDevice = (handle: DomainHandle, xml: string, flags: number) => procedure('attach', 160, withDomain(handle).text(xml).uint(flags), nothing);
+/** From a running guest: it is only asked. */
+export const detachDevice = (handle: DomainHandle, xml: string, flags: number) => procedure('detach', 161, withDomain(handle).text(xml).uint(flags), nothing);
+
+/** The size is in bytes (VIR_DOMAIN_BLOCK_RESIZE_BYTES). */
+export const blockResize = (handle: DomainHandle, target: string, bytes: number) =>
+  procedure('resize', 251, withDomain(handle).text(target).ulong(BigInt(bytes)).uint(1), nothing);
+
+export interface SecretHandle {
+  readonly uuid: Buffer;
+  readonly usageType: number;
+  readonly usage: string;
+}
+
+/** VIR_SECRET_USAGE_TYPE_ISCSI. */
+const iscsiUsage = 3;
+
+const withSecret = ({ uuid, usageType, usage }: SecretHandle): XdrWriter => new XdrWriter().fixed(uuid).uint(usageType).text(usage);
+
+/** One with that uuid is replaced. */
+export const secretDefine = (xml: string) =>
+  procedure('define a secret', 142, new XdrWriter().text(xml).uint(0), (reader): SecretHandle => ({
+    uuid: Buffer.from(reader.fixed(16)), usageType: reader.int(), usage: reader.text(),
+  }));
+export const secretSet = (secret: SecretHandle, value: string) => procedure('set a secret', 144, withSecret(secret).text(value).uint(0), nothing);
+export const secretUndefine = (uuid: string, usage: string) =>
+  procedure('undefine a secret', 146, withSecret({ uuid: Buffer.from(uuid.replaceAll('-', ''), 'hex'), usageType: iscsiUsage, usage }), nothing);
+
+/** QEMU's own monitor: the answer is its JSON, an error included. */
+export const monitorCommand = (handle: DomainHandle, command: string): Procedure<string> =>
+  ({ ...procedure('tell QEMU', 1, withDomain(handle).text(command).uint(0), text), program: 'qemu' });
+
 /** VIR_DOMAIN_JOB_*: what is done to a domain for a longer time. */
 export const jobTypes = { none: 0, bounded: 1, unbounded: 2 } as const;
 
@@ -105,7 +149,7 @@ export const migrateFlags = {
 } as const;
 
 /** The daemon connects to the other one itself, and answers when the guest has gone over. */
-export const migratePeerToPeer = (handle: DomainHandle, move: { uri: string; parameters: Readonly<Record<string, string>>; flags: number }) =>
+export const migratePeerToPeer = (handle: DomainHandle, move: { uri: string; parameters: readonly (readonly [string, string])[]; flags: number }) =>
   procedure('migrate', 305, withDomain(handle).optionalText(move.uri).textParameters(move.parameters).uint(0).uint(move.flags), nothing);
 
 /** Both directions then flow as stream packets under the call's serial number. */

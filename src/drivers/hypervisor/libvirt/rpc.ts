@@ -28,7 +28,7 @@ export interface KeepAlive {
 }
 
 export interface RpcEvent {
-  readonly kind: 'lifecycle' | 'reboot';
+  readonly kind: keyof typeof eventKinds;
   readonly domain: DomainHandle;
 }
 
@@ -52,7 +52,7 @@ interface Waiting {
   settle(packet: { status: number; reader: XdrReader } | Error): void;
 }
 
-const programs = { remote: 0x2000_8086, keepAlive: 0x6b65_6570 } as const;
+const programs = { remote: 0x2000_8086, qemu: 0x2000_8087, keepAlive: 0x6b65_6570 } as const;
 const protocolVersion = 1;
 const types = { call: 0, reply: 1, message: 2, stream: 3 } as const;
 const statuses = { ok: 0, error: 1, continue: 2 } as const;
@@ -183,7 +183,7 @@ export class Connection {
         const serial = (this.#serial += 1);
         this.#waiting.set(serial, { settle });
         if (onStream !== undefined) this.#streams.set(serial, onStream);
-        this.#send(programs.remote, procedure.number, types.call, serial, procedure.body);
+        this.#send(programs[procedure.program], procedure.number, types.call, serial, procedure.body);
       });
       this.#next();
     });
@@ -248,7 +248,7 @@ export class Connection {
       if (number === pings.ping) this.#send(programs.keepAlive, pings.pong, types.message, 0, Buffer.alloc(0));
       return;
     }
-    if (program !== programs.remote) return;
+    if (program !== programs.remote && program !== programs.qemu) return;
     if (type === types.reply) this.#answer(serial, status, reader);
     else if (type === types.message) this.#event(number, reader);
     else if (type === types.stream && number === openConsoleNumber) this.#stream(serial, status, reader);
@@ -262,7 +262,7 @@ export class Connection {
   }
 
   #event(number: number, reader: XdrReader): void {
-    const kind = number === eventKinds.lifecycle.message ? 'lifecycle' : number === eventKinds.reboot.message ? 'reboot' : undefined;
+    const kind = kindOfMessage.get(number);
     if (kind === undefined) return;
     reader.int(); // The callback's number: we register once for each kind.
     this.#options.onEvent({ kind, domain: reader.domain() });
@@ -307,6 +307,8 @@ export class Connection {
     this.#options.onClose(this.#closed);
   }
 }
+
+const kindOfMessage = new Map(Object.entries(eventKinds).map(([kind, { message }]) => [message as number, kind as RpcEvent['kind']]));
 
 function answerOf<Answer>(procedure: Procedure<Answer>, outcome: Parameters<Waiting['settle']>[0]): Answer {
   if (outcome instanceof Error) throw outcome;

@@ -26,6 +26,13 @@ export class XdrWriter {
     return this;
   }
 
+  ulong(value: bigint): this {
+    const words = Buffer.alloc(8);
+    words.writeBigUInt64BE(value);
+    this.#parts.push(words);
+    return this;
+  }
+
   fixed(bytes: Buffer): this {
     this.#parts.push(bytes, Buffer.alloc((4 - (bytes.length % 4)) % 4));
     return this;
@@ -44,11 +51,10 @@ export class XdrWriter {
     return this.text(domain.name).fixed(domain.uuid).uint(domain.id);
   }
 
-  /** Typed parameters, all of them texts. */
-  textParameters(parameters: Readonly<Record<string, string>>): this {
-    const entries = Object.entries(parameters);
-    this.uint(entries.length);
-    for (const [name, value] of entries) this.text(name).uint(typedText).text(value);
+  /** Typed parameters, all of them texts; a name may come several times. */
+  textParameters(parameters: readonly (readonly [name: string, value: string])[]): this {
+    this.uint(parameters.length);
+    for (const [name, value] of parameters) this.text(name).uint(typedText).text(value);
     return this;
   }
 

@@ -7,7 +7,7 @@ import { DriverError } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { DhcpHost, Neighbour, NetworkSpec } from '../driver.ts';
 import { addressNumber, checkAddress, checkDomain, checkHostName, checkInteger, checkLinkName, checkMac, parseIPv4Cidr } from './names.ts';
-import { argumentsOf, endProcess, findProcesses, signalProcess, type FoundProcess } from './processes.ts';
+import { argumentsOf, endProcess, findProcesses, signalProcess, type FoundProcess } from '../../../lib/processes.ts';
 
 export interface DnsmasqFiles {
   readonly directory: string;

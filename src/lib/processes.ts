@@ -1,8 +1,8 @@
 // Finds and ends processes by their command line. `kill -0` takes a zombie for alive and a pid file may be stale or lost; the arguments
 // in /proc are what a process really is, and a zombie has none.
 import { readdir, readFile } from 'node:fs/promises';
-import { DriverError } from '../../../lib/errors.ts';
-import type { Clock } from '../../../lib/clock.ts';
+import { DriverError } from './errors.ts';
+import type { Clock } from './clock.ts';
 
 /** Empty: no such process, or a zombie. */
 export async function argumentsOf(pid: number): Promise<string[]> {
