@@ -11,6 +11,7 @@ import type { Principal } from '../../src/auth/principal.ts';
 import type { Db } from '../../src/db/db.ts';
 import { reportHost } from '../../src/db/hosts.ts';
 import { seedInstanceTypes } from '../../src/db/instance-types.ts';
+import { createNetwork, sharedNetworkName } from '../../src/db/networks.ts';
 import { authDrivers } from '../../src/drivers/auth/index.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -43,6 +44,10 @@ export interface Ec2World {
   close(): Promise<void>;
 }
 
+/** The network that projects share, as the network role makes it. */
+export const makeSharedNetwork = (db: Db, now: Date) =>
+  createNetwork(db, { name: sharedNetworkName, manager: 'flat-dhcp', cidr: '10.45.0.0/24', bridge: 'br-novact', mtu: 1500 }, now);
+
 const annProject = '111122223333';
 const bobProject = '444455556666';
 
@@ -64,6 +69,7 @@ export async function createEc2World(options: { clock?: Clock; actions?: readonl
   const bob = await member(auth, 'bob', bobProject, 'root');
   await seedInstanceTypes(db);
   await reportHost(db, { name: 'host1', zone: 'nova', hypervisor: 'sim', cores: 8, memoryMiB: 16_384, diskGiB: 200, bootId: 'boot-1' }, clock.date());
+  await makeSharedNetwork(db, clock.date());
   const directory = createLocalDirectory({ clock });
   let current: Principal = ann;
   const dispatcherFor = (authenticate: Authenticate) => createDispatcher({

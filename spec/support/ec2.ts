@@ -9,7 +9,7 @@ import { computeProtocol } from '../../src/messages/compute.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
 import { objectstoreProtocol } from '../../src/messages/objectstore.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
-import { createEc2World, type Ec2World } from './ec2-world.ts';
+import { createEc2World, makeSharedNetwork, type Ec2World } from './ec2-world.ts';
 
 export type Params = Readonly<Record<string, string | number | boolean>>;
 
@@ -108,7 +108,9 @@ export async function createEc2Lab(options: Parameters<typeof createEc2World>[0]
     codeOf: (action, params, as) => ask(action, params, as).then(() => 'ok', (error: Error) => error.message.replace(/: .*$/s, '')),
     told,
     async clear() {
-      await world.db.execute(sql`truncate reservations, instances, images, networks, fixed_addresses, security_groups, tags, operations, key_pairs cascade`);
+      await world.db.execute(sql`truncate reservations, instances, images, networks, fixed_addresses, security_groups, tags, operations, key_pairs, vpcs,
+        dhcp_options, internet_gateways cascade`);
+      await makeSharedNetwork(world.db, new Date());
       await told();
     },
     async addImage(row = {}) {

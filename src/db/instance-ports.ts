@@ -3,7 +3,7 @@
 import { eq } from 'drizzle-orm';
 import type { Db, Tx } from './db.ts';
 import { claimAddress, releaseAddress } from './networks.ts';
-import { instances } from './schema/instances.ts';
+import { instances, type InstanceState } from './schema/instances.ts';
 
 export interface PortOnHost {
   readonly instanceId: string;
@@ -16,22 +16,25 @@ export function claimPort(db: Db, claim: PortOnHost & { readonly networkId: stri
   return db.transaction(async (tx) => {
     const row = await lockPlace(tx, claim.instanceId);
     const isHere = row !== undefined && (row.host === claim.host || row.migratingTo === claim.host);
-    if (!isHere || row.state === 'shutting-down' || row.state === 'terminated') return 'elsewhere';
+    if (!isHere || isEnding(row.state)) return 'elsewhere';
     return claimAddress(tx, claim);
   });
 }
 
-/** Gives the address back, unless the instance lives on another host: then it is in use there. */
+/** Gives the address back, unless the instance lives on another host, where it is in use, or is to live and has it by its own wish. */
 export function releasePort(db: Db, { instanceId, host, now }: PortOnHost): Promise<void> {
   return db.transaction(async (tx) => {
     const row = await lockPlace(tx, instanceId);
     if (row !== undefined && row.state !== 'terminated' && row.host !== null && row.host !== host) return;
+    if (row !== undefined && row.wishedAddress !== null && !isEnding(row.state)) return;
     await releaseAddress(tx, instanceId, now);
   });
 }
 
+const isEnding = (state: InstanceState): boolean => state === 'shutting-down' || state === 'terminated';
+
 async function lockPlace(tx: Tx, instanceId: string) {
-  const [row] = await tx.select({ host: instances.host, migratingTo: instances.migratingTo, state: instances.state }).from(instances)
-    .where(eq(instances.id, instanceId)).for('update');
+  const { host, migratingTo, state, wishedAddress } = instances;
+  const [row] = await tx.select({ host, migratingTo, state, wishedAddress }).from(instances).where(eq(instances.id, instanceId)).for('update');
   return row;
 }

@@ -1,6 +1,7 @@
 // What owners do to an instance's row while they work on it. Every change is guarded by state, host and fence, so that who lost the
 // instance changes nothing.
 import { and, eq, inArray, isNotNull, isNull, lt, notExists, notInArray, or, type SQL } from 'drizzle-orm';
+import { derivedId } from '../lib/ids.ts';
 import { releaseRoom, type Claim } from './hosts.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { hosts } from './schema/hosts.ts';
@@ -96,6 +97,8 @@ export async function endInstance(tx: Tx, instance: Instance, reason: { code: st
       ...(reason === undefined ? {} : { stateReasonCode: reason.code, stateReasonMessage: reason.message }),
     })
     .where(eq(instances.id, instance.id));
+  // An address by wish outlives the tries on hosts, but not the instance.
+  if (locked.wishedAddress !== null) await releaseAddress(tx, instance.id, now);
 }
 
 /**
@@ -155,7 +158,7 @@ export function purgeTerminated(db: Db, before: Date): Promise<string[]> {
       .returning({ id: instances.id, reservationId: instances.reservationId });
     const ids = gone.map((row) => row.id);
     if (ids.length === 0) return ids;
-    await tx.delete(tags).where(inArray(tags.resourceId, ids));
+    await tx.delete(tags).where(inArray(tags.resourceId, [...ids, ...ids.map((id) => derivedId('eni', id))]));
     await forgetOperationsOf(tx, ids, before);
     const others = tx.select({ id: instances.id }).from(instances).where(eq(instances.reservationId, reservations.id));
     await tx.delete(reservations).where(and(inArray(reservations.id, [...new Set(gone.map((row) => row.reservationId))]), notExists(others)));

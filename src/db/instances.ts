@@ -9,6 +9,7 @@ import { fixedAddresses } from './schema/networks.ts';
 import type { Reservation } from './reservations.ts';
 import { holdGroups } from './security-groups.ts';
 import { tagsOf, type TagText } from './tags.ts';
+import { subnetPlaces, type SubnetPlace } from './vpcs.ts';
 
 export type InstanceRow = typeof instances.$inferSelect;
 
@@ -24,6 +25,8 @@ export interface FullInstance extends InstanceRow {
   readonly address: string | undefined;
   readonly virtualizationType: string | undefined;
   readonly tags: readonly TagText[];
+  /** Undefined before the project has a VPC, and of instances that have ended. */
+  readonly place: SubnetPlace | undefined;
 }
 
 export interface InstanceChoice {
@@ -31,7 +34,7 @@ export interface InstanceChoice {
   readonly reservationId?: string;
 }
 
-/** Instances of a project, those of one launch together. Five statements, whatever their number. */
+/** Instances of a project, those of one launch together. Six statements, whatever their number. */
 export async function loadInstances(db: Queryable, projectId: string, choice: InstanceChoice = {}): Promise<FullInstance[]> {
   const chosen = and(
     eq(instances.projectId, projectId),
@@ -48,6 +51,7 @@ export async function loadInstances(db: Queryable, projectId: string, choice: In
   const addresses = await db.select({ instanceId: fixedAddresses.instanceId, address: fixedAddresses.address }).from(fixedAddresses)
     .innerJoin(instances, eq(instances.id, fixedAddresses.instanceId)).where(chosen);
   const tags = await tagsOf(db, projectId, rows.map((row) => row.instance.id));
+  const placeOf = await subnetPlaces(db, projectId);
   const groups = groupBy(members, (member) => member.instanceId);
   const addressOf = new Map(addresses.map((row) => [row.instanceId, row.address]));
   return rows.map(({ instance, reservation, virtualizationType }) => ({
@@ -57,6 +61,7 @@ export async function loadInstances(db: Queryable, projectId: string, choice: In
     address: addressOf.get(instance.id),
     virtualizationType: virtualizationType ?? undefined,
     tags: tags.get(instance.id) ?? [],
+    place: instance.state === 'terminated' ? undefined : placeOf(instance.subnetId),
   }));
 }
 

@@ -5,7 +5,7 @@ import ipaddr from 'ipaddr.js';
 import { SetupError } from '../lib/errors.ts';
 import { groupBy } from '../lib/group-by.ts';
 import { newId, tapName } from '../lib/ids.ts';
-import type { Db, Queryable } from './db.ts';
+import type { Db, Queryable, Tx } from './db.ts';
 import { instances, instanceSecurityGroups, securityGroupRules } from './schema/instances.ts';
 import { fixedAddresses, networks } from './schema/networks.ts';
 
@@ -78,6 +78,15 @@ export function nthAddress(base: string, n: number): string {
 
 export const listNetworks = (db: Queryable): Promise<Network[]> => db.select().from(networks).orderBy(asc(networks.name));
 
+/** The name of the network that projects share under a flat manager. */
+export const sharedNetworkName = 'default';
+
+/** Undefined: no network role has started yet. */
+export async function findSharedNetwork(db: Queryable): Promise<Network | undefined> {
+  const [row] = await db.select().from(networks).where(eq(networks.name, sharedNetworkName));
+  return row;
+}
+
 /** Takes the network away, its addresses with it. */
 export async function deleteNetwork(db: Queryable, networkId: string): Promise<void> {
   await db.delete(networks).where(eq(networks.id, networkId));
@@ -98,6 +107,25 @@ export async function claimAddress(db: Queryable, claim: { networkId: string; in
     if (!isUniqueViolation(error)) throw error;
     return claimOnce(db, claim);
   }
+}
+
+interface Wish {
+  readonly networkId: string;
+  readonly address: string;
+}
+
+const isAddress = ({ networkId, address }: Wish) => and(eq(fixedAddresses.networkId, networkId), eq(fixedAddresses.address, address));
+
+/** Keeps an address from being claimed by others until the transaction ends. False: it is taken, or not for instances. */
+export async function holdAddress(tx: Tx, wish: Wish): Promise<boolean> {
+  const isFree = and(isNull(fixedAddresses.instanceId), eq(fixedAddresses.reserved, false));
+  const [row] = await tx.select({ address: fixedAddresses.address }).from(fixedAddresses).where(and(isAddress(wish), isFree)).for('update');
+  return row !== undefined;
+}
+
+/** The address that is held becomes the instance's. */
+export async function claimWished(tx: Tx, claim: Wish & { readonly instanceId: string; readonly now: Date }): Promise<void> {
+  await tx.update(fixedAddresses).set({ instanceId: claim.instanceId, claimedAt: claim.now }).where(isAddress(claim));
 }
 
 const isUniqueViolation = (error: unknown): boolean => {

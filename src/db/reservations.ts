@@ -1,9 +1,10 @@
 // The queries of a launch: one transaction that checks the quota, repeats no client token, and leaves the reservation, its instances
 // and their operations, or nothing.
 import { and, eq, ne, sql } from 'drizzle-orm';
-import { newMac } from '../lib/ids.ts';
+import { derivedId, newMac } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
+import { claimWished, holdAddress } from './networks.ts';
 import { insertOperations, type NewOperation } from './operations.ts';
 import { instances, instanceSecurityGroups, instanceTypes, reservations } from './schema/instances.ts';
 import { hosts } from './schema/hosts.ts';
@@ -30,6 +31,9 @@ export interface Launch {
   readonly instance: NewInstance;
   readonly groupIds: readonly string[];
   readonly tags: readonly TagText[];
+  readonly interfaceTags?: readonly TagText[];
+  /** The address that the one instance is to have. */
+  readonly wish?: { readonly networkId: string; readonly address: string } | undefined;
   readonly countMin: number;
   readonly countMax: number;
   /** Instances that the project may have at once. */
@@ -45,7 +49,8 @@ export type LaunchResult =
   | { readonly outcome: 'repeated'; readonly reservationId: string }
   | { readonly outcome: 'mismatch' }
   | { readonly outcome: 'overQuota' }
-  | { readonly outcome: 'groupGone' };
+  | { readonly outcome: 'groupGone' }
+  | { readonly outcome: 'addressTaken'; readonly address: string };
 
 /** Launches as many as the quota leaves room for, from `countMin` to `countMax`. */
 export function launchInstances(db: Db, launch: Launch): Promise<LaunchResult> {
@@ -58,10 +63,14 @@ export function launchInstances(db: Db, launch: Launch): Promise<LaunchResult> {
     if (room < launch.countMin) return { outcome: 'overQuota' };
     const held = await holdGroups(tx, reservation.projectId, launch.groupIds);
     if (held.length < new Set(launch.groupIds).size) return { outcome: 'groupGone' };
+    if (launch.wish !== undefined && !(await holdAddress(tx, launch.wish))) return { outcome: 'addressTaken', address: launch.wish.address };
     await tx.insert(reservations).values(reservation);
     const ids = await insertInstances(tx, launch, Math.min(room, launch.countMax));
+    if (launch.wish !== undefined) await claimWished(tx, { ...launch.wish, instanceId: ids[0] ?? '', now: reservation.createdAt });
     await tx.insert(instanceSecurityGroups).values(ids.flatMap((instanceId) => held.map((group) => ({ instanceId, groupId: group.id }))));
     await insertTags(tx, { projectId: reservation.projectId, resourceType: 'instance', resourceIds: ids, tags: launch.tags });
+    const interfaceIds = ids.map((id) => derivedId('eni', id));
+    await insertTags(tx, { projectId: reservation.projectId, resourceType: 'network-interface', resourceIds: interfaceIds, tags: launch.interfaceTags ?? [] });
     await insertOperations(tx, ids.map((resourceId) => ({ ...launch.operation, resourceId })), reservation.createdAt);
     return { outcome: 'launched', reservationId: reservation.id };
   });

@@ -1,6 +1,6 @@
 // The queries of security groups and their rules. Every change of a group holds its row, so that limits, duplicates and "in use" are
 // decided against what is really there.
-import { and, asc, eq, inArray, ne, or } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNull, ne, or, type SQL } from 'drizzle-orm';
 import { newId } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { projects } from './schema/identity.ts';
@@ -15,18 +15,18 @@ export type RuleSpec = Pick<SecurityGroupRule, 'protocol' | 'fromPort' | 'toPort
 
 export const defaultGroupName = 'default';
 
-/** The project's `default` group, made on first use: all from its own members is allowed in, as at AWS. */
-export async function ensureDefaultGroup(db: Queryable, projectId: string, now: Date): Promise<SecurityGroup> {
-  const existing = await findGroup(db, projectId, { name: defaultGroupName });
+/** The `default` group of a VPC (null: of the project's default one), made on first use: all from its own members is allowed in, as at AWS. */
+export async function ensureDefaultGroup(db: Queryable, projectId: string, now: Date, vpcId: string | null = null): Promise<SecurityGroup> {
+  const existing = await findGroup(db, projectId, { name: defaultGroupName, vpcId });
   if (existing !== undefined) return existing;
-  const row: SecurityGroup = { id: newId('sg'), projectId, name: defaultGroupName, description: 'default group', createdAt: now };
+  const row: SecurityGroup = { id: newId('sg'), projectId, name: defaultGroupName, description: 'default group', vpcId, createdAt: now };
   await db.transaction(async (tx) => {
     const inserted = await tx.insert(securityGroups).values(row).onConflictDoNothing().returning({ id: securityGroups.id });
     if (inserted.length === 0) return;
     await insertRules(tx, row.id, 'ingress', [{ protocol: '-1', fromPort: -1, toPort: -1, cidr: null, sourceGroupId: row.id, description: null }]);
     await insertAllEgress(tx, row.id);
   });
-  const group = await findGroup(db, projectId, { name: defaultGroupName });
+  const group = await findGroup(db, projectId, { name: defaultGroupName, vpcId });
   if (group === undefined) throw new Error(`the default group of project ${projectId} could not be made`);
   return group;
 }
@@ -34,17 +34,24 @@ export async function ensureDefaultGroup(db: Queryable, projectId: string, now: 
 const insertAllEgress = (tx: Queryable, groupId: string): Promise<SecurityGroupRule[] | undefined> =>
   insertRules(tx, groupId, 'egress', [{ protocol: '-1', fromPort: -1, toPort: -1, cidr: '0.0.0.0/0', sourceGroupId: null, description: null }]);
 
-export async function findGroup(db: Queryable, projectId: string, by: { id: string } | { name: string }): Promise<SecurityGroup | undefined> {
-  const which = 'id' in by ? eq(securityGroups.id, by.id) : eq(securityGroups.name, by.name);
-  const [row] = await db.select().from(securityGroups).where(and(eq(securityGroups.projectId, projectId), which));
+/** A name alone is that of a group of the default VPC. */
+type GroupKey = { readonly id: string } | { readonly name: string; readonly vpcId?: string | null };
+
+const isNamed = (by: GroupKey): SQL | undefined => {
+  if ('id' in by) return eq(securityGroups.id, by.id);
+  const { name, vpcId = null } = by;
+  return and(eq(securityGroups.name, name), vpcId === null ? isNull(securityGroups.vpcId) : eq(securityGroups.vpcId, vpcId));
+};
+
+export async function findGroup(db: Queryable, projectId: string, by: GroupKey): Promise<SecurityGroup | undefined> {
+  const [row] = await db.select().from(securityGroups).where(and(eq(securityGroups.projectId, projectId), isNamed(by)));
   return row;
 }
 
 /** A group of any project that a rule refers to, its owner given by id or name. */
-export async function findSourceGroup(db: Queryable, owner: string, by: { id: string } | { name: string }): Promise<SecurityGroup | undefined> {
-  const which = 'id' in by ? eq(securityGroups.id, by.id) : eq(securityGroups.name, by.name);
+export async function findSourceGroup(db: Queryable, owner: string, by: GroupKey): Promise<SecurityGroup | undefined> {
   const [row] = await db.select({ group: securityGroups }).from(securityGroups).innerJoin(projects, eq(projects.id, securityGroups.projectId))
-    .where(and(or(eq(projects.id, owner), eq(projects.name, owner)), which));
+    .where(and(or(eq(projects.id, owner), eq(projects.name, owner)), isNamed(by)));
   return row?.group;
 }
 

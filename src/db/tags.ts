@@ -1,9 +1,11 @@
 // Tags, and which resources a project can hang them on. A tag belongs to a project: two projects may tag one public image apart.
 import { and, asc, eq, inArray, ne, or, sql } from 'drizzle-orm';
+import { derivedId } from '../lib/ids.ts';
 import type { Queryable, Tx } from './db.ts';
 import { keyPairs } from './schema/identity.ts';
 import { images } from './schema/images.ts';
 import { instances, securityGroups, tags } from './schema/instances.ts';
+import { dhcpOptions, internetGateways, networkAcls, routeTables, subnets, vpcs } from './schema/vpcs.ts';
 
 export type TagRow = typeof tags.$inferSelect;
 
@@ -76,7 +78,7 @@ export async function deleteTagsOf(tx: Queryable, resourceId: string): Promise<v
   await tx.delete(tags).where(eq(tags.resourceId, resourceId));
 }
 
-/** Of these ids, those that the project can see as resources: its own, and public images. */
+/** Of these ids, those that the project can see as resources: its own, and public images. An interface is there as long as its instance lives. */
 export async function visibleResources(db: Queryable, projectId: string, ids: readonly string[]): Promise<ReadonlySet<string>> {
   if (ids.length === 0) return new Set();
   const wanted = [...ids];
@@ -86,6 +88,10 @@ export async function visibleResources(db: Queryable, projectId: string, ids: re
       .where(and(inArray(images.id, wanted), ne(images.state, 'deregistered'), or(eq(images.projectId, projectId), eq(images.isPublic, true)))),
     db.select({ id: securityGroups.id }).from(securityGroups).where(and(eq(securityGroups.projectId, projectId), inArray(securityGroups.id, wanted))),
     db.select({ id: keyPairs.id }).from(keyPairs).where(and(eq(keyPairs.projectId, projectId), inArray(keyPairs.id, wanted))),
+    ...[vpcs, subnets, internetGateways, routeTables, networkAcls, dhcpOptions].map((table) =>
+      db.select({ id: table.id }).from(table).where(and(eq(table.projectId, projectId), inArray(table.id, wanted)))),
   ]);
-  return new Set(found.flat().map((row) => row.id));
+  const owners = await db.select({ id: instances.id }).from(instances)
+    .where(and(eq(instances.projectId, projectId), inArray(instances.id, wanted.map((id) => derivedId('i', id))), ne(instances.state, 'terminated')));
+  return new Set([...found.flat().map((row) => row.id), ...owners.map((row) => derivedId('eni', row.id))]);
 }

@@ -1,7 +1,9 @@
 // Ids are globally unique and random, in AWS's shapes, so that nothing needs one database for the whole cloud.
 import { createHash, randomBytes, randomFillSync, randomInt, randomUUID } from 'node:crypto';
 
-export type IdPrefix = 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'net' | 'eni' | 'op' | 'vpc';
+export type IdPrefix =
+  | 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'net' | 'op'
+  | 'vpc' | 'subnet' | 'igw' | 'rtb' | 'rtbassoc' | 'acl' | 'dopt';
 
 /** `i-0123456789abcdef0`: the prefix and 17 hexadecimal digits, as AWS's long ids. */
 export function newId(prefix: IdPrefix): string {
@@ -27,6 +29,9 @@ export const newMac = (): string => ['02', '16', '3e', ...Array.from(randomBytes
 
 /** The name of an instance's tap device: at most 15 characters, and never `vnet…`, which libvirt would replace. */
 export const tapName = (instanceId: string): string => `nv${instanceId.replace(/^i-/, '').slice(0, 12)}`;
+
+/** An id that follows from another one, for what has no row of its own: the interface of `i-0123…` is `eni-0123…`, and its attachment `eni-attach-0123…`. */
+export const derivedId = (prefix: 'i' | 'eni' | 'eni-attach' | 'aclassoc' | 'vpc-cidr-assoc', of: string): string => `${prefix}-${of.replace(/^.*-/, '')}`;
 
 /** The UUID of an instance's domain. It begins with `ec2`, by which cloud-init recognises the Ec2 data source without being told. */
 export function domainUuid(instanceId: string): string {

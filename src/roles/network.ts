@@ -9,7 +9,7 @@ import { createTeller } from '../actors/network/teller.ts';
 import { createMetadataServer } from '../api/metadata/server.ts';
 import { networkDriverOf } from '../config/settings.ts';
 import { takeEpoch } from '../db/hosts.ts';
-import { claimHostAddress, createNetwork, listNetworks } from '../db/networks.ts';
+import { claimHostAddress, createNetwork, listNetworks, sharedNetworkName } from '../db/networks.ts';
 import type { NetworkDriver, NetworkSpec } from '../drivers/network/driver.ts';
 import { networkDrivers } from '../drivers/network/index.ts';
 import { networkProtocol } from '../messages/network.ts';
@@ -18,7 +18,6 @@ import { startListener } from './listener.ts';
 
 const reconcileIntervalMs = 30_000;
 const leaseSeconds = 3_600;
-const defaultNetwork = 'default';
 
 export function createNetworkDriver(foundation: Foundation): NetworkDriver {
   const { settings, paths, clock, run } = foundation;
@@ -44,7 +43,7 @@ async function claimHostAddresses({ db, settings, clock }: Foundation, networks:
 /** The networks of the cloud, the one of the settings among them. */
 export async function ensureDefaultNetwork(foundation: Foundation): Promise<NetworkSpec[]> {
   const { networkManager: manager, fixedRange: cidr, bridge, mtu } = foundation.settings;
-  await createNetwork(foundation.db, { name: defaultNetwork, manager, cidr, bridge, mtu }, foundation.clock.date());
+  await createNetwork(foundation.db, { name: sharedNetworkName, manager, cidr, bridge, mtu }, foundation.clock.date());
   return networkSpecs(foundation);
 }
 

@@ -6,3 +6,4 @@ export * from './instances.ts';
 export * from './networks.ts';
 export * from './objects.ts';
 export * from './operations.ts';
+export * from './vpcs.ts';

@@ -1,8 +1,10 @@
 // Reservations, instances and what they are made from.
+import { sql } from 'drizzle-orm';
 import { boolean, index, integer, jsonb, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
 import { projects } from './identity.ts';
 import { networks } from './networks.ts';
+import { subnets, vpcs } from './vpcs.ts';
 
 /** AWS's states. */
 export type InstanceState = 'pending' | 'running' | 'shutting-down' | 'terminated' | 'stopping' | 'stopped';
@@ -79,6 +81,12 @@ export const instances = pgTable(
     mac: text('mac').notNull().unique(),
     /** The network of its project that it lives on; null: the one that all share. */
     networkId: text('network_id').references(() => networks.id, { onDelete: 'set null' }),
+    /** Null: the project's default subnet. */
+    subnetId: text('subnet_id').references(() => subnets.id),
+    /** Whether its own address is shown as its public one while it runs. */
+    hasPublicAddress: boolean('has_public_address').notNull().default(true),
+    /** The address that the client wished for: claimed with the launch, and kept until the instance ends. */
+    wishedAddress: text('wished_address'),
     /** `kvm`, `qemu`, `lxc`, `sim`: of the host that runs it. */
     hypervisor: text('hypervisor'),
     launchedAt: instant('launched_at').notNull(),
@@ -87,6 +95,7 @@ export const instances = pgTable(
   (table) => [
     index().on(table.projectId, table.id), index().on(table.host), index().on(table.migratingTo), index().on(table.state), index().on(table.reservationId),
     index().on(table.networkId),
+    index().on(table.subnetId),
   ],
 );
 
@@ -97,9 +106,15 @@ export const securityGroups = pgTable(
     projectId: text('project_id').notNull().references(() => projects.id),
     name: text('name').notNull(),
     description: text('description').notNull(),
+    /** Null: the project's default VPC. */
+    vpcId: text('vpc_id').references(() => vpcs.id),
     createdAt: instant('created_at').notNull(),
   },
-  (table) => [uniqueIndex('security_groups_project_name').on(table.projectId, table.name)],
+  (table) => [
+    // Two partial ones, since nulls are never equal; the old release writes groups of the default VPC only.
+    uniqueIndex('security_groups_default_vpc_name').on(table.projectId, table.name).where(sql`${table.vpcId} is null`),
+    uniqueIndex('security_groups_vpc_name').on(table.vpcId, table.name),
+  ],
 );
 
 export const securityGroupRules = pgTable(
