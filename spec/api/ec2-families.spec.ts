@@ -42,7 +42,7 @@ describe('the account', () => {
   it('tells its attributes, all or those asked for', async () => {
     expect(texts((await ask('Action=DescribeAccountAttributes')).body, 'attributeName')).toContain('max-instances');
     const { body } = await ask('Action=DescribeAccountAttributes&AttributeName.1=supported-platforms');
-    expect(texts(body, 'attributeValue')).toEqual(['EC2', 'VPC']);
+    expect(texts(body, 'attributeValue')).toEqual(['VPC']);
     expect(await codeOf('Action=DescribeAccountAttributes&AttributeName.1=height')).toBe('InvalidParameterValue');
   });
 

@@ -32,7 +32,8 @@ describe('a launch', () => {
       expect(each).toMatchObject({
         imageId: image, instanceState: { code: '0', name: 'pending' }, stateReason: { code: 'pending' }, instanceType: 'm1.tiny',
           placement: { availabilityZone: 'nova' }, monitoring: { state: 'disabled' },
-        rootDeviceType: 'ebs', rootDeviceName: '/dev/vda', blockDeviceMapping: '', networkInterfaceSet: '', privateDnsName: '', dnsName: '',
+        rootDeviceType: 'ebs', rootDeviceName: '/dev/vda', blockDeviceMapping: '',
+        networkInterfaceSet: { item: [{ status: 'in-use', attachment: { status: 'attaching', deviceIndex: '0' } }] }, privateDnsName: '', dnsName: '',
           architecture: 'x86_64', tagSet: { item: [{ key: 'Name', value: 'a' }] },
         groupSet: { item: [{ groupName: 'default' }] },
       });
@@ -112,14 +113,19 @@ describe('a launch', () => {
       [{ 'Placement.AvailabilityZone': 'mars' }, 'InvalidParameterValue'],
       [{ 'Placement.Tenancy': 'dedicated' }, 'UnsupportedOperation'],
       [{ SubnetId: 'subnet-12345678' }, 'InvalidSubnetID.NotFound'],
-      [{ PrivateIpAddress: '10.0.0.9' }, 'UnsupportedOperation'],
+      [{ PrivateIpAddress: '10.0.0.9' }, 'InvalidParameterValue'],
+      [{ PrivateIpAddress: '10.45.0.1' }, 'InvalidIPAddress.InUse'],
+      [{ PrivateIpAddress: '10.45.0.9', MaxCount: 2 }, 'InvalidParameterCombination'],
+      [{ SubnetId: 'subnet-x' }, 'InvalidSubnetId.Malformed'],
       [{ 'BlockDeviceMapping.1.DeviceName': '/dev/vda', 'BlockDeviceMapping.1.Ebs.VolumeSize': 2 }, 'InvalidBlockDeviceMapping'],
       [{ 'BlockDeviceMapping.1.DeviceName': '/dev/vdb', 'BlockDeviceMapping.1.Ebs.VolumeSize': 9 }, 'UnsupportedOperation'],
       [{ InstanceInitiatedShutdownBehavior: 'explode' }, 'InvalidParameterValue'],
       [{ 'IamInstanceProfile.Name': 'admin' }, 'UnsupportedOperation'],
       [{ 'MetadataOptions.HttpTokens': 'required' }, 'UnsupportedOperation'],
       [{ 'TagSpecification.1.ResourceType': 'image', 'TagSpecification.1.Tag.1.Key': 'a' }, 'InvalidParameterValue'],
-      [{ 'NetworkInterface.1.DeviceIndex': 0, 'NetworkInterface.1.PrivateIpAddress': '10.0.0.9' }, 'UnsupportedOperation'],
+      [{ 'NetworkInterface.1.DeviceIndex': 0, 'NetworkInterface.1.PrivateIpAddress': '10.0.0.9' }, 'InvalidParameterValue'],
+      [{ 'NetworkInterface.1.DeviceIndex': 0, 'NetworkInterface.1.SecondaryPrivateIpAddressCount': 1 }, 'UnsupportedOperation'],
+      [{ 'NetworkInterface.1.DeviceIndex': 0, SubnetId: 'subnet-12345678' }, 'InvalidParameterCombination'],
       [{ 'NetworkInterface.1.DeviceIndex': 0, 'SecurityGroup.1': 'default' }, 'InvalidParameterCombination'],
     ];
     for (const [params, code] of refused) expect(await runCode(params), JSON.stringify(params).slice(0, 200)).toBe(code);

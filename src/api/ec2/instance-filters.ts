@@ -3,7 +3,8 @@ import type { FullInstance } from '../../db/instances.ts';
 import type { Filters } from './action.ts';
 import { idForm } from './describe.ts';
 import { showState, showStateReason, transitionReason } from './instance-states.ts';
-import { privateName, reachableAddress } from './show-instance.ts';
+import { privateName, publicName, reachableAddress } from './instance-names.ts';
+import { attachmentIdOf, attachmentStatusOf, interfaceIdOf } from './show-interface.ts';
 
 const groupIds = (instance: FullInstance): string[] => instance.groups.map((group) => group.id);
 const groupNames = (instance: FullInstance): string[] => instance.groups.map((group) => group.name);
@@ -15,7 +16,7 @@ export const instanceFilters = (dnsDomain: string): Filters<FullInstance> => ({
   'block-device-mapping.device-name': nothing,
   'block-device-mapping.volume-id': nothing,
   'client-token': (instance) => instance.reservation.clientToken,
-  'dns-name': reachableAddress,
+  'dns-name': publicName,
   'group-id': groupIds,
   'group-name': groupNames,
   'image-id': (instance) => instance.imageId,
@@ -32,7 +33,23 @@ export const instanceFilters = (dnsDomain: string): Filters<FullInstance> => ({
   'launch-index': (instance) => instance.launchIndex,
   'launch-time': (instance) => instance.launchedAt,
   'monitoring-state': () => 'disabled',
+  'network-interface.addresses.primary': (instance) => (instance.place === undefined ? undefined : true),
+  'network-interface.addresses.private-ip-address': (instance) => instance.address,
+  'network-interface.attachment.attachment-id': (instance) => attachmentIdOf(instance),
+  'network-interface.attachment.delete-on-termination': (instance) => (instance.place === undefined ? undefined : true),
+  'network-interface.attachment.device-index': (instance) => (instance.place === undefined ? undefined : 0),
+  'network-interface.attachment.instance-id': (instance) => (instance.place === undefined ? undefined : instance.id),
+  'network-interface.attachment.status': attachmentStatusOf,
+  'network-interface.availability-zone': (instance) => instance.zone,
   'network-interface.group-id': groupIds,
+  'network-interface.group-name': groupNames,
+  'network-interface.mac-address': (instance) => (instance.place === undefined ? undefined : instance.mac),
+  'network-interface.network-interface-id': (instance) => interfaceIdOf(instance),
+  'network-interface.owner-id': (instance) => instance.projectId,
+  'network-interface.private-dns-name': (instance) => privateName(instance, dnsDomain),
+  'network-interface.status': (instance) => (instance.place === undefined ? undefined : 'in-use'),
+  'network-interface.subnet-id': (instance) => instance.place?.subnetId,
+  'network-interface.vpc-id': (instance) => instance.place?.vpcId,
   'owner-id': (instance) => instance.projectId,
   'placement-group-name': nothing,
   platform: nothing,
@@ -48,10 +65,10 @@ export const instanceFilters = (dnsDomain: string): Filters<FullInstance> => ({
   'spot-instance-request-id': nothing,
   'state-reason-code': (instance) => showStateReason(instance)?.Code,
   'state-reason-message': (instance) => showStateReason(instance)?.Message,
-  'subnet-id': nothing,
+  'subnet-id': (instance) => instance.place?.subnetId,
   tenancy: () => 'default',
   'virtualization-type': (instance) => instance.virtualizationType,
-  'vpc-id': nothing,
+  'vpc-id': (instance) => instance.place?.vpcId,
 });
 
 export const instanceForm = { pattern: idForm('i'), code: 'InvalidInstanceID.Malformed' } as const;

@@ -50,38 +50,10 @@ function canonicalText(value: unknown): string {
   return `{${entries.map(([key, member]) => `${JSON.stringify(key)}:${canonicalText(member)}`).join(',')}}`;
 }
 
-/** Groups by name and by id, from the request itself or from its one network interface. */
-export function groupsAsked(input: LaunchInput): { names: readonly string[]; ids: readonly string[] } {
-  const names = (input.SecurityGroups ?? []).filter((name) => name !== '');
-  const ids = (input.SecurityGroupIds ?? []).filter((id) => id !== '');
-  const [networkInterface, ...others] = input.NetworkInterfaces ?? [];
-  if (networkInterface === undefined) return { names, ids };
-  if (others.length > 0) fail('UnsupportedOperation', 'Instances have one network interface.');
-  if (names.length + ids.length > 0) {
-    fail('InvalidParameterCombination', 'Network interfaces and an instance-level security groups may not be specified on the same request');
-  }
-  if ((networkInterface.DeviceIndex ?? 0) !== 0) fail('InvalidParameterValue', 'The only network interface has the device index 0.');
-  const { NetworkInterfaceId, SubnetId, PrivateIpAddress, PrivateIpAddresses, Ipv6Addresses, Ipv6AddressCount,
-    SecondaryPrivateIpAddressCount } = networkInterface;
-  if (NetworkInterfaceId !== undefined && NetworkInterfaceId !== '') {
-    fail('InvalidNetworkInterfaceID.NotFound', `The networkInterface ID '${NetworkInterfaceId.slice(0, 60)}' does not exist`);
-  }
-  checkSubnet(SubnetId);
-  const addresses = [PrivateIpAddress, PrivateIpAddresses?.[0], Ipv6Addresses?.[0], Ipv6AddressCount || undefined, SecondaryPrivateIpAddressCount || undefined];
-  if (addresses.some((given) => given !== undefined && given !== '')) fail('UnsupportedOperation', 'The network chooses the address of an instance.');
-  return { names: [], ids: (networkInterface.Groups ?? []).filter((id) => id !== '') };
-}
-
-function checkSubnet(id: string | undefined): void {
-  if (id !== undefined && id !== '') fail('InvalidSubnetID.NotFound', `The subnet ID '${id.slice(0, 60)}' does not exist`);
-}
-
 /** Refuses what this cloud does not have, in one table: a readable reason for each. */
 export function refuseUnsupported(input: LaunchInput): void {
-  checkSubnet(input.SubnetId);
   const { Placement: placement, MetadataOptions: metadata } = input;
   const refused: readonly (readonly [boolean, string])[] = [
-    [isGiven(input.PrivateIpAddress), 'The network chooses the address of an instance.'],
     [(input.Ipv6AddressCount ?? 0) > 0 || (input.Ipv6Addresses?.length ?? 0) > 0, 'Instances have IPv4 addresses only.'],
     [input.LaunchTemplate !== undefined, 'Launch templates are not supported.'],
     [input.InstanceMarketOptions !== undefined, 'Spot instances are not supported.'],
@@ -127,8 +99,11 @@ export function rootSizeAsked(input: LaunchInput, image: { readonly rootDeviceNa
   return sizeGiB;
 }
 
-/** Terraform and Ansible give tags for the disks and interfaces of the instance as well: there are none to tag. */
-export const launchTags = (input: LaunchInput): ReturnType<typeof tagsFor> => tagsFor(input.TagSpecifications, 'instance', ['volume', 'network-interface']);
+/** Of the instances, and of their network interfaces. Terraform and Ansible give tags for the disks as well: there are none to tag. */
+export const launchTags = (input: LaunchInput) => ({
+  instance: tagsFor(input.TagSpecifications, 'instance', ['volume', 'network-interface']),
+  interface: tagsFor(input.TagSpecifications, 'network-interface', ['volume', 'instance']),
+});
 
 export function checkShutdownBehavior(text: string | undefined): 'stop' | 'terminate' {
   if (text === undefined || text === '' || text === 'stop') return 'stop';

@@ -1,6 +1,6 @@
 // What a resource id is by its prefix, and what AWS says when there is none such.
 import { ApiError } from '../../lib/errors.ts';
-import { doesNotExist } from './describe.ts';
+import { checkForm, doesNotExist, idForm, type Wanted } from './describe.ts';
 import type { ErrorCode } from './errors.ts';
 
 export interface ResourceKind {
@@ -15,7 +15,7 @@ const imageKind: ResourceKind = {
   type: 'image', notFound: 'InvalidAMIID.NotFound', malformed: 'InvalidAMIID.Malformed', message: (ids) => `The image id '[${ids.join(', ')}]' does not exist`,
 };
 
-const kinds: Readonly<Record<string, ResourceKind>> = {
+const kinds = {
   i: { type: 'instance', notFound: 'InvalidInstanceID.NotFound', malformed: 'InvalidInstanceID.Malformed', message: doesNotExist('instance ID') },
   ami: imageKind,
   aki: imageKind,
@@ -24,12 +24,47 @@ const kinds: Readonly<Record<string, ResourceKind>> = {
   key: { type: 'key-pair', notFound: 'InvalidKeyPair.NotFound', malformed: 'InvalidKeyPair.NotFound', message: doesNotExist('key pair') },
   vol: { type: 'volume', notFound: 'InvalidVolume.NotFound', malformed: 'InvalidVolumeID.Malformed', message: doesNotExist('volume') },
   snap: { type: 'snapshot', notFound: 'InvalidSnapshot.NotFound', malformed: 'InvalidSnapshotID.Malformed', message: doesNotExist('snapshot') },
-};
+  vpc: { type: 'vpc', notFound: 'InvalidVpcID.NotFound', malformed: 'InvalidVpcId.Malformed', message: doesNotExist('vpc ID') },
+  subnet: { type: 'subnet', notFound: 'InvalidSubnetID.NotFound', malformed: 'InvalidSubnetId.Malformed', message: doesNotExist('subnet ID') },
+  igw: {
+    type: 'internet-gateway', notFound: 'InvalidInternetGatewayID.NotFound', malformed: 'InvalidInternetGatewayId.Malformed',
+    message: doesNotExist('internetGateway ID'),
+  },
+  rtb: { type: 'route-table', notFound: 'InvalidRouteTableID.NotFound', malformed: 'InvalidRouteTableId.Malformed', message: doesNotExist('routeTable ID') },
+  acl: { type: 'network-acl', notFound: 'InvalidNetworkAclID.NotFound', malformed: 'InvalidNetworkAclId.Malformed', message: doesNotExist('networkAcl ID') },
+  dopt: {
+    type: 'dhcp-options', notFound: 'InvalidDhcpOptionID.NotFound', malformed: 'InvalidDhcpOptionsId.Malformed', message: doesNotExist('dhcpOption ID'),
+  },
+  eni: {
+    type: 'network-interface', notFound: 'InvalidNetworkInterfaceID.NotFound', malformed: 'InvalidNetworkInterfaceId.Malformed',
+    message: doesNotExist('networkInterface ID'),
+  },
+} satisfies Readonly<Record<string, ResourceKind>>;
+
+const byPrefix: Readonly<Record<string, ResourceKind>> = kinds;
 
 /** Throws InvalidID for a prefix that no resource of ours has. */
 export function resourceKind(id: string): ResourceKind {
   const prefix = /^([a-z]+)-/.exec(id)?.[1] ?? '';
-  const kind = Object.hasOwn(kinds, prefix) ? kinds[prefix] : undefined;
+  const kind = Object.hasOwn(byPrefix, prefix) ? byPrefix[prefix] : undefined;
   if (kind === undefined) throw new ApiError('InvalidID', `The ID '${id.slice(0, 60)}' is not valid`);
   return kind;
+}
+
+/** The ids of a kind that a Describe action was asked for. */
+export function wantedIds<Item>(prefix: keyof typeof kinds, values: readonly string[] | undefined): Wanted<Item> {
+  const kind: ResourceKind = kinds[prefix];
+  return { values, form: { pattern: idForm(prefix), code: kind.malformed }, notFound: { code: kind.notFound, message: kind.message } };
+}
+
+/** The id of the one resource that an action is about, in its form. */
+export function checkedId(prefix: keyof typeof kinds, id: string | undefined): string {
+  const given = id ?? '';
+  checkForm(given, { pattern: idForm(prefix), code: kinds[prefix].malformed });
+  return given;
+}
+
+export function failNotFound(prefix: keyof typeof kinds, id: string): never {
+  const kind: ResourceKind = kinds[prefix];
+  throw new ApiError(kind.notFound, kind.message([id]));
 }

@@ -1,9 +1,10 @@
-// An instance as clients see it. The address that the network gave it is its private one; while it runs, the same is shown as its
-// public address and name, because it is what the instance can be reached at: an address is never shown that would not answer.
+// An instance as clients see it.
 import type * as ec2 from '@aws-sdk/client-ec2';
 import type { FullInstance } from '../../db/instances.ts';
 import { groupBy } from '../../lib/group-by.ts';
+import { privateName, publicName, reachableAddress } from './instance-names.ts';
 import { showState, showStateReason, transitionReason } from './instance-states.ts';
+import { showInterfaces } from './show-interface.ts';
 import { architectureOf } from './show-image.ts';
 
 interface Shown {
@@ -11,15 +12,8 @@ interface Shown {
   readonly dnsDomain: string;
 }
 
-/** The address at which the instance can be reached now. */
-export const reachableAddress = (instance: FullInstance): string | undefined => (instance.state === 'running' ? instance.address : undefined);
-
 /** AWS's list of hypervisors ends with Xen; clients take any text, and ours is what really runs the instance. */
 export const hypervisorOf = (instance: FullInstance): ec2.HypervisorType | undefined => (instance.hypervisor ?? undefined) as ec2.HypervisorType | undefined;
-
-/** The name that the guests' DNS answers; none before there is an address. */
-export const privateName = (instance: FullInstance, dnsDomain: string): string | undefined =>
-  instance.address === undefined ? undefined : `${instance.id}.${dnsDomain}`;
 
 export function showInstance(instance: FullInstance, dnsDomain: string): ec2.Instance {
   const reachable = reachableAddress(instance);
@@ -29,7 +23,7 @@ export function showInstance(instance: FullInstance, dnsDomain: string): ec2.Ins
     State: showState(instance.state),
     // Old clients read an absent name as null and fail on it.
     PrivateDnsName: privateName(instance, dnsDomain) ?? '',
-    PublicDnsName: reachable ?? '',
+    PublicDnsName: publicName(instance),
     PrivateIpAddress: instance.address,
     PublicIpAddress: reachable,
     StateTransitionReason: transitionReason(instance),
@@ -53,7 +47,10 @@ export function showInstance(instance: FullInstance, dnsDomain: string): ec2.Ins
     Tags: [...instance.tags],
     SecurityGroups: showGroups(instance),
     Hypervisor: hypervisorOf(instance),
-    NetworkInterfaces: [],
+    VpcId: instance.place?.vpcId,
+    SubnetId: instance.place?.subnetId,
+    SourceDestCheck: instance.place === undefined ? undefined : true,
+    NetworkInterfaces: showInterfaces(instance, dnsDomain),
     EbsOptimized: false,
     CpuOptions: { CoreCount: instance.cores, ThreadsPerCore: 1 },
     PlatformDetails: 'Linux/UNIX',

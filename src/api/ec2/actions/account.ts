@@ -1,15 +1,16 @@
 // Facts about the account, that is the project.
 import { action } from '../action.ts';
+import { defaultVpcOf } from '../vpc-access.ts';
 
-/** What this cloud can say of an account. There are no VPCs and no elastic addresses yet; `none` is AWS's word for no default VPC. */
-const attributes = {
-  'supported-platforms': ['EC2', 'VPC'],
-  'default-vpc': ['none'],
+/** What this cloud can say of an account. There are no elastic addresses yet; `none` is AWS's word for no default VPC. */
+const attributesOf = (defaultVpcId: string | undefined) => ({
+  'supported-platforms': ['VPC'],
+  'default-vpc': [defaultVpcId ?? 'none'],
   'max-instances': ['1000'],
   'vpc-max-security-groups-per-interface': ['5'],
   'max-elastic-ips': ['0'],
   'vpc-max-elastic-ips': ['0'],
-} as const;
+});
 
 export const accountActions = [
   action({
@@ -17,7 +18,8 @@ export const accountActions = [
     doc: 'The limits and platforms of the account.',
     roles: 'anyMember',
     errors: ['InvalidParameterValue'],
-    handle(call, input) {
+    async handle(call, input) {
+      const attributes = attributesOf((await defaultVpcOf(call))?.vpc.id);
       const wanted: readonly string[] = input.AttributeNames ?? [];
       const unknown = wanted.find((name) => !Object.hasOwn(attributes, name));
       if (unknown !== undefined) call.fail('InvalidParameterValue', `Value (${unknown.slice(0, 60)}) for parameter attributeName is invalid.`);

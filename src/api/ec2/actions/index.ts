@@ -1,14 +1,21 @@
 // The registry of all actions: one line for each family.
 import type { AnyAction } from '../action.ts';
+import { absentActions } from './absent.ts';
 import { accountActions } from './account.ts';
 import { imageActions } from './images.ts';
 import { instanceTypeActions } from './instance-types.ts';
 import { instanceActions } from './instances.ts';
+import { internetGatewayActions } from './internet-gateways.ts';
 import { keyPairActions } from './key-pairs.ts';
+import { networkAclActions } from './network-acls.ts';
+import { networkInterfaceActions } from './network-interfaces.ts';
 import { regionActions } from './regions.ts';
+import { routeTableActions } from './route-tables.ts';
 import { securityGroupActions } from './security-groups.ts';
 import { stsActions } from './sts.ts';
+import { subnetActions } from './subnets.ts';
 import { tagActions } from './tags.ts';
+import { vpcActions } from './vpcs.ts';
 
 export const allActions: readonly AnyAction[] = [
   ...regionActions,
@@ -20,4 +27,11 @@ export const allActions: readonly AnyAction[] = [
   ...instanceActions,
   ...keyPairActions,
   ...securityGroupActions,
+  ...vpcActions,
+  ...subnetActions,
+  ...internetGatewayActions,
+  ...routeTableActions,
+  ...networkAclActions,
+  ...networkInterfaceActions,
+  ...absentActions,
 ];

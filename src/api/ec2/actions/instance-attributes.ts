@@ -1,13 +1,10 @@
 // Single attributes of an instance, as Terraform and old clients read and change them one at a time.
-import { changeInstance, findInstance, loadInstances, replaceGroups, type AttributeChange, type FullInstance,
-  type InstanceRow } from '../../../db/instances.ts';
-import { networkProtocol } from '../../../messages/network.ts';
-import { action, fail, type Call, type InputOf, type OutputOf } from '../action.ts';
+import { changeInstance, findInstance, loadInstances, type AttributeChange, type FullInstance, type InstanceRow } from '../../../db/instances.ts';
+import { action, fail, type InputOf, type OutputOf } from '../action.ts';
 import { checkForm, doesNotExist } from '../describe.ts';
+import { changeGroups } from '../instance-groups.ts';
 import { instanceForm } from '../instance-filters.ts';
 import { checkShutdownBehavior, checkUserData } from '../launch-request.ts';
-import { sendHint } from '../notify.ts';
-import { groupIdsOf } from './run-instances.ts';
 
 type Described = OutputOf<'DescribeInstanceAttribute'>;
 
@@ -143,16 +140,4 @@ function refuse(name: string, value: string, row: InstanceRow): Record<string, n
   if (current[name] === value) return {};
   if (name === 'instanceType' || name === 'kernel' || name === 'ramdisk') checkStopped(row);
   return fail('UnsupportedOperation', `The attribute ${name} of an instance cannot be changed.`);
-}
-
-const isId = (text: string): boolean => text.startsWith('sg-');
-
-async function changeGroups(call: Call, id: string, ids: readonly string[]): Promise<void> {
-  const { projectId } = call.principal;
-  const groupIds = await groupIdsOf(call, { ids: ids.filter(isId), names: ids.filter((text) => !isId(text)) });
-  const result = await replaceGroups(call.db, { projectId, id }, groupIds);
-  if (result.outcome === 'absent') return failNotFound(id);
-  if (result.outcome === 'groupGone') return fail('InvalidGroup.NotFound', 'A security group of the request was deleted meanwhile');
-  await sendHint(call, () =>
-    call.transport.fanOut('network', networkProtocol, 'refreshFirewall', { groupIds: [...result.touched] }, { requestId: call.requestId }));
 }

@@ -8,6 +8,7 @@ import { checkForm, describe, doesNotExist } from '../describe.ts';
 import { instanceFilters, instanceForm, launchOrder } from '../instance-filters.ts';
 import { showState } from '../instance-states.ts';
 import { showReservations } from '../show-instance.ts';
+import { defaultVpcOf } from '../vpc-access.ts';
 import { instanceAttributeActions } from './instance-attributes.ts';
 import { lifecycleActions } from './instance-lifecycle.ts';
 import { runInstances } from './run-instances.ts';
@@ -16,10 +17,11 @@ const consoleTimeoutMs = 10_000;
 
 const notFound = { code: 'InvalidInstanceID.NotFound', message: doesNotExist('instance ID') } as const;
 
-/** Named instances are looked for by their ids. */
-function loadAsked(call: Call, ids: readonly string[] | undefined): Promise<FullInstance[]> {
+/** Named instances are looked for by their ids. Whoever looks sees them in a VPC, as old as they may be. */
+async function loadAsked(call: Call, ids: readonly string[] | undefined): Promise<FullInstance[]> {
   const wanted = ids ?? [];
   for (const id of wanted) checkForm(id, instanceForm);
+  await defaultVpcOf(call);
   return loadInstances(call.db, call.principal.projectId, wanted.length === 0 ? {} : { ids: wanted });
 }
 

@@ -5,14 +5,15 @@ import { loadInstances } from '../../../db/instances.ts';
 import { findKeyPair } from '../../../db/key-pairs.ts';
 import { findByToken, findInstanceType, launchInstances, zoneHasHosts, type InstanceType, type LaunchResult,
   type NewInstance } from '../../../db/reservations.ts';
-import { ensureDefaultGroup, findGroup } from '../../../db/security-groups.ts';
 import { hostIsInZone } from '../../../db/zones.ts';
 import { newId } from '../../../lib/ids.ts';
 import { action, fail, type Call, type OutputOf } from '../action.ts';
-import { checkForm, idForm } from '../describe.ts';
+import { checkForm } from '../describe.ts';
+import { groupIdsOf } from '../instance-groups.ts';
+import { launchNetwork, networkAsked } from '../launch-network.ts';
 import { imageNotFound, visibleImage, imageForm } from '../image-access.ts';
 import {
-  checkClientToken, checkCounts, checkShutdownBehavior, checkUserData, groupsAsked, launchTags, refuseUnsupported, requestDigest, rootSizeAsked,
+  checkClientToken, checkCounts, checkShutdownBehavior, checkUserData, launchTags, refuseUnsupported, requestDigest, rootSizeAsked,
     type LaunchInput,
 } from '../launch-request.ts';
 import { admitWork } from '../notify.ts';
@@ -20,7 +21,6 @@ import { showReservation } from '../show-instance.ts';
 
 export const launchTimeoutMs = 10 * 60_000;
 const typeDefault = 'm1.small';
-const groupsPerInstanceMax = 16;
 
 export const runInstances = action({
   name: 'RunInstances',
@@ -28,9 +28,9 @@ export const runInstances = action({
   roles: ['projectmanager', 'sysadmin'],
   errors: [
     'IdempotentParameterMismatch', 'InstanceLimitExceeded', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable',
-    'InvalidBlockDeviceMapping', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidKeyPair.NotFound', 'InvalidNetworkInterfaceID.NotFound',
-    'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSubnetID.NotFound', 'InvalidUserData.Malformed', 'MissingParameter', 'TagLimitExceeded',
-    'UnsupportedOperation',
+    'InvalidBlockDeviceMapping', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidIPAddress.InUse', 'InvalidKeyPair.NotFound',
+    'InvalidNetworkInterfaceID.NotFound', 'InvalidParameter', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSubnetID.NotFound',
+    'InvalidSubnetId.Malformed', 'InvalidUserData.Malformed', 'MissingParameter', 'TagLimitExceeded', 'UnsupportedOperation',
   ],
   async handle(call, input) {
     const { projectId, userId } = call.principal;
@@ -44,13 +44,18 @@ export const runInstances = action({
     const counts = checkCounts(input);
     const tags = launchTags(input);
     const { zone, host } = await placementOf(call, input.Placement?.AvailabilityZone);
-    const instance = { ...(await instanceOf(call, input, reservation)), zone };
-    const groupIds = await groupIdsOf(call, groupsAsked(input));
+    const asked = networkAsked(input);
+    const { place, wish, subnetId, hasPublicAddress } = await launchNetwork(call, asked, counts.countMax);
+    const wishedAddress = wish?.address ?? null;
+    const instance = { ...(await instanceOf(call, input, reservation)), zone, subnetId, hasPublicAddress, wishedAddress };
+    const groupIds = await groupIdsOf(call, asked.groups, place);
     const result = await launchInstances(call.db, {
       reservation,
       instance,
       groupIds,
-      tags,
+      wish,
+      tags: tags.instance,
+      interfaceTags: tags.interface,
       ...counts,
       quota: call.instancesPerProjectMax,
       newInstanceId: () => newId('i'),
@@ -71,14 +76,18 @@ async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunIn
   if (result.outcome === 'mismatch') return fail('IdempotentParameterMismatch',
     'Arguments on this idempotent request are inconsistent with arguments used in previous request(s).');
   if (result.outcome === 'groupGone') return fail('InvalidGroup.NotFound', 'A security group of the request was deleted meanwhile');
+  if (result.outcome === 'addressTaken') return fail('InvalidIPAddress.InUse', `Address ${result.address} is in use.`);
   if (result.outcome === 'overQuota') return fail('InstanceLimitExceeded', 'You have requested more instances than your current instance limit allows.');
   if (result.outcome === 'launched') call.relay.kick();
   const launched = await loadInstances(call.db, call.principal.projectId, { reservationId: result.reservationId });
   return showReservation(call, launched);
 }
 
+/** Without where it is to be. */
+type Unplaced = Omit<NewInstance, 'zone' | 'subnetId' | 'hasPublicAddress' | 'wishedAddress'>;
+
 /** The row that all instances of the launch have in common. */
-async function instanceOf(call: Call, input: LaunchInput, reservation: { id: string; createdAt: Date }): Promise<Omit<NewInstance, 'zone'>> {
+async function instanceOf(call: Call, input: LaunchInput, reservation: { id: string; createdAt: Date }): Promise<Unplaced> {
   const image = await bootableImage(call, input.ImageId);
   const type = await typeOf(call, input.InstanceType);
   const key = await publicKeyOf(call, input.KeyName);
@@ -171,21 +180,4 @@ async function placementOf(call: Call, asked: string | undefined): Promise<{ zon
     return (await hostIsInZone(call.db, host, zone)) ? { zone, host } : invalid();
   }
   return (await zoneHasHosts(call.db, asked)) ? { zone: asked } : invalid();
-}
-
-/** The default group when none is named. */
-export async function groupIdsOf(call: Call, asked: { names: readonly string[]; ids: readonly string[] }): Promise<string[]> {
-  const { projectId } = call.principal;
-  const found = new Set<string>();
-  for (const id of asked.ids) {
-    checkForm(id, { pattern: idForm('sg'), code: 'InvalidGroupId.Malformed' });
-    found.add((await findGroup(call.db, projectId, { id }))?.id ?? fail('InvalidGroup.NotFound', `The security group '${id}' does not exist`));
-  }
-  for (const name of asked.names) {
-    const group = name === 'default' ? await ensureDefaultGroup(call.db, projectId, call.clock.date()) : await findGroup(call.db, projectId, { name });
-    found.add(group?.id ?? fail('InvalidGroup.NotFound', `The security group '${name.slice(0, 255)}' does not exist`));
-  }
-  if (found.size === 0) found.add((await ensureDefaultGroup(call.db, projectId, call.clock.date())).id);
-  if (found.size > groupsPerInstanceMax) fail('InvalidParameterValue', `An instance can be in at most ${groupsPerInstanceMax} security groups`);
-  return [...found];
 }

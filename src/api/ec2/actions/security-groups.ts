@@ -5,6 +5,7 @@ import {
   type RuleSpec, type RuleWithSource, type SecurityGroup, type SecurityGroupRule,
 } from '../../../db/security-groups.ts';
 import { tagsOf, type TagText } from '../../../db/tags.ts';
+import { findVpc } from '../../../db/vpcs.ts';
 import { groupBy } from '../../../lib/group-by.ts';
 import { newId } from '../../../lib/ids.ts';
 import { networkProtocol } from '../../../messages/network.ts';
@@ -12,7 +13,9 @@ import { action, fail, type Call, type Filters } from '../action.ts';
 import { describe, doesNotExist, idForm } from '../describe.ts';
 import { readRules, ruleKey, ruleText, showPermissions, showRule, type GivenGroup } from '../permissions.ts';
 import { sendHint } from '../notify.ts';
+import { checkedId, failNotFound as failNoSuch } from '../resource-kinds.ts';
 import { tagsFor } from '../tag-specifications.ts';
+import { defaultVpcOf } from '../vpc-access.ts';
 
 /** Nova's table gives these to netadmin alone. */
 const changers = ['netadmin'] as const;
@@ -22,6 +25,8 @@ const form = { pattern: idForm('sg'), code: 'InvalidGroupId.Malformed' } as cons
 const ruleForm = { pattern: idForm('sgr'), code: 'InvalidSecurityGroupRuleId.Malformed' } as const;
 
 interface FullGroup extends SecurityGroup {
+  /** The VPC that it is shown in; undefined while the cloud has no network. */
+  readonly shownVpcId: string | undefined;
   readonly ingress: readonly RuleWithSource[];
   readonly egress: readonly RuleWithSource[];
   readonly tags: readonly TagText[];
@@ -42,10 +47,13 @@ const filters: Filters<FullGroup> = {
   'group-name': (group) => group.name,
   description: (group) => group.description,
   'owner-id': (group) => group.projectId,
-  'vpc-id': () => undefined,
+  'vpc-id': (group) => group.shownVpcId,
   ...ruleFilters('ip-permission', (group) => group.ingress),
   ...ruleFilters('egress.ip-permission', (group) => group.egress),
 };
+
+/** Groups of other VPCs are asked for by id: the name alone would not say which. */
+const nameInDefaultVpc = (group: FullGroup): string => (group.vpcId === null ? group.name : '');
 
 const arnOf = (call: Call, groupId: string): string => `arn:aws:ec2:${call.region}:${call.principal.projectId}:security-group/${groupId}`;
 
@@ -53,17 +61,20 @@ const create = action({
   name: 'CreateSecurityGroup',
   doc: 'Makes an empty group: nothing is let in, everything is let out.',
   roles: changers,
-  errors: ['InvalidGroup.Duplicate', 'InvalidGroup.Reserved', 'InvalidParameterValue', 'InvalidVpcID.NotFound', 'MissingParameter', 'TagLimitExceeded'],
+  errors: ['InvalidGroup.Duplicate', 'InvalidGroup.Reserved', 'InvalidParameterValue', 'InvalidVpcID.NotFound', 'InvalidVpcId.Malformed', 'MissingParameter',
+    'TagLimitExceeded'],
   async handle(call, input) {
     const name = checkText(input.GroupName, 'GroupName');
     const description = checkText(input.Description, 'GroupDescription');
     if (name.startsWith('sg-')) return call.fail('InvalidParameterValue',
       `Value (${name}) for parameter GroupName is invalid. Group names may not be in the format sg-*`);
     if (name === defaultGroupName) return call.fail('InvalidGroup.Reserved', `The security group '${name}' is reserved`);
-    if (input.VpcId !== undefined && input.VpcId !== '') return call.fail('InvalidVpcID.NotFound', `The vpc ID '${input.VpcId}' does not exist`);
+    const vpcId = await vpcIdOf(call, input.VpcId);
     const tags = tagsFor(input.TagSpecifications, 'security-group');
-    const row: SecurityGroup = { id: newId('sg'), projectId: call.principal.projectId, name, description, createdAt: call.clock.date() };
-    if (!(await insertGroup(call.db, row, tags))) return call.fail('InvalidGroup.Duplicate', `The security group '${name}' already exists`);
+    const row: SecurityGroup = { id: newId('sg'), projectId: call.principal.projectId, name, description, vpcId, createdAt: call.clock.date() };
+    if (!(await insertGroup(call.db, row, tags))) {
+      return call.fail('InvalidGroup.Duplicate', `The security group '${name}' already exists${vpcId === null ? '' : ` for VPC '${vpcId}'`}`);
+    }
     return { GroupId: row.id, Tags: tags, SecurityGroupArn: arnOf(call, row.id) };
   },
 });
@@ -96,7 +107,7 @@ const describeGroups = action({
       input,
       items: await loadGroups(call),
       id: (group) => group.id,
-      ids: [{ values: input.GroupIds, form, notFound }, { values: input.GroupNames, of: (group) => group.name, notFound }],
+      ids: [{ values: input.GroupIds, form, notFound }, { values: input.GroupNames, of: nameInDefaultVpc, notFound }],
       filters,
       tags: (group) => group.tags,
       page: { min: 5, max: 1000 },
@@ -106,6 +117,7 @@ const describeGroups = action({
       GroupName: group.name,
       Description: group.description,
       OwnerId: group.projectId,
+      VpcId: group.shownVpcId,
       IpPermissions: showPermissions(group.ingress, call.version),
       IpPermissionsEgress: showPermissions(group.egress, call.version),
       Tags: [...group.tags],
@@ -151,7 +163,7 @@ const authorize = action({
   async handle(call, input) {
     const group = await groupOf(call, input);
     if ((input.TagSpecifications?.length ?? 0) > 0) return call.fail('UnsupportedOperation', 'Tags on security group rules are not supported.');
-    const specs = await readSpecs(call, input);
+    const specs = await readSpecs(call, group, input);
     const result = await authorizeIngress(call.db, group.id, specs, rulesPerGroupMax);
     if (result.outcome === 'absent') return failNotFound(group.id);
     if (result.outcome === 'tooMany') {
@@ -176,7 +188,7 @@ const revoke = action({
   async handle(call, input) {
     const group = await groupOf(call, input);
     const ids = input.SecurityGroupRuleIds ?? [];
-    const specs = ids.length > 0 ? [] : await readSpecs(call, input);
+    const specs = ids.length > 0 ? [] : await readSpecs(call, group, input);
     const revoked = await revokeIngress(call.db, group.id, (present) => (ids.length > 0 ? pickById(present, ids) : pickBySpec(present, specs)));
     await tellFirewalls(call, group.id);
     return {
@@ -226,6 +238,7 @@ const ownerOf = (call: Call) => ({ owner: call.principal.projectId, region: call
 
 async function loadGroups(call: Call): Promise<FullGroup[]> {
   const { projectId } = call.principal;
+  const defaultVpc = await defaultVpcOf(call);
   await ensureDefaultGroup(call.db, projectId, call.clock.date());
   const groups = await groupsOf(call.db, projectId);
   const ids = groups.map((group) => group.id);
@@ -236,6 +249,7 @@ async function loadGroups(call: Call): Promise<FullGroup[]> {
     const own = rulesByGroup.get(group.id) ?? [];
     return {
       ...group,
+      shownVpcId: group.vpcId ?? defaultVpc?.vpc.id,
       ingress: own.filter((rule) => rule.direction === 'ingress'),
       egress: own.filter((rule) => rule.direction === 'egress'),
       tags: tags.get(group.id) ?? [],
@@ -244,6 +258,15 @@ async function loadGroups(call: Call): Promise<FullGroup[]> {
 }
 
 const failNotFound = (named: string): never => fail('InvalidGroup.NotFound', `The security group '${named.slice(0, 255)}' does not exist`);
+
+/** As in the rows of groups: null for the default VPC, which is also meant when none is named. */
+async function vpcIdOf(call: Call, given: string | undefined): Promise<string | null> {
+  const defaultVpc = await defaultVpcOf(call);
+  if (given === undefined || given === '') return null;
+  const id = checkedId('vpc', given);
+  if (id === defaultVpc?.vpc.id) return null;
+  return (await findVpc(call.db, call.principal.projectId, id))?.id ?? failNoSuch('vpc', id);
+}
 
 /** The group that the request names. The default group is there as soon as somebody names it. */
 async function groupOf(call: Call, named: { GroupId?: string | undefined; GroupName?: string | undefined }): Promise<SecurityGroup> {
@@ -262,11 +285,17 @@ function checkGroupId(id: string): void {
   if (!form.pattern.test(id)) fail('InvalidGroupId.Malformed', `Invalid id: "${id.slice(0, 60)}" (expecting "sg-...")`);
 }
 
-const readSpecs = (call: Call, input: Parameters<typeof readRules>[0]): Promise<RuleSpec[]> =>
-  readRules(input, { version: call.version, groupId: (given) => sourceGroupId(call, given) });
+const readSpecs = (call: Call, group: SecurityGroup, input: Parameters<typeof readRules>[0]): Promise<RuleSpec[]> =>
+  readRules(input, { version: call.version, groupId: async (given) => inSameVpc(group, await sourceGroup(call, given)).id });
+
+/** Members of a group of another VPC may have the addresses of this one's: a rule that names it would let strangers in. */
+function inSameVpc(group: SecurityGroup, source: SecurityGroup): SecurityGroup {
+  if (group.vpcId !== source.vpcId) fail('InvalidGroup.NotFound', 'You have specified two resources that belong to different networks.');
+  return source;
+}
 
 /** Nova wrote the owner as `user:project`. */
-async function sourceGroupId(call: Call, given: GivenGroup): Promise<string> {
+async function sourceGroup(call: Call, given: GivenGroup): Promise<SecurityGroup> {
   const named = given.GroupId !== undefined && given.GroupId !== '' ? { id: given.GroupId } : { name: given.GroupName ?? '' };
   if ('id' in named) checkGroupId(named.id);
   else if (named.name === '') fail('MissingParameter', 'The request must contain the parameter GroupId or GroupName of the source group');
@@ -274,9 +303,9 @@ async function sourceGroupId(call: Call, given: GivenGroup): Promise<string> {
   const { projectId, projectName } = call.principal;
   if (owner !== '' && owner !== projectId && owner !== projectName) {
     const foreign = await findSourceGroup(call.db, owner, named);
-    return foreign?.id ?? failNotFound('id' in named ? named.id : named.name);
+    return foreign ?? failNotFound('id' in named ? named.id : named.name);
   }
-  return (await groupOf(call, 'id' in named ? { GroupId: named.id } : { GroupName: named.name })).id;
+  return groupOf(call, 'id' in named ? { GroupId: named.id } : { GroupName: named.name });
 }
 
 async function duplicateText(call: Call, groupId: string, specs: readonly RuleSpec[]): Promise<string> {

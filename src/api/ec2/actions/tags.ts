@@ -11,7 +11,10 @@ const resourcesMax = 1000;
 const resourceErrors = [
   'InvalidID', 'InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Malformed', 'InvalidGroup.NotFound',
   'InvalidGroupId.Malformed', 'InvalidKeyPair.NotFound', 'InvalidVolume.NotFound', 'InvalidVolumeID.Malformed',
-  'InvalidSnapshot.NotFound', 'InvalidSnapshotID.Malformed',
+  'InvalidSnapshot.NotFound', 'InvalidSnapshotID.Malformed', 'InvalidVpcID.NotFound', 'InvalidVpcId.Malformed', 'InvalidSubnetID.NotFound',
+  'InvalidSubnetId.Malformed', 'InvalidInternetGatewayID.NotFound', 'InvalidInternetGatewayId.Malformed', 'InvalidRouteTableID.NotFound',
+  'InvalidRouteTableId.Malformed', 'InvalidNetworkAclID.NotFound', 'InvalidNetworkAclId.Malformed', 'InvalidDhcpOptionID.NotFound',
+  'InvalidDhcpOptionsId.Malformed', 'InvalidNetworkInterfaceID.NotFound', 'InvalidNetworkInterfaceId.Malformed',
 ] as const;
 
 interface TaggedResource {
@@ -75,7 +78,9 @@ const deleteTags = action({
   },
 });
 
-type TagResourceType = 'instance' | 'image' | 'security-group' | 'key-pair';
+type TagResourceType =
+  | 'instance' | 'image' | 'security-group' | 'key-pair' | 'vpc' | 'subnet' | 'internet-gateway' | 'route-table' | 'network-acl' | 'dhcp-options'
+  | 'network-interface';
 
 const describeTags = action({
   name: 'DescribeTags',
