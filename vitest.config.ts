@@ -1,26 +1,21 @@
 // One project per kind of need: `fast` is pure and runs all day; `services` needs the programs of PostgreSQL and Redis, `host` and `clients`
-// root and real guests.
+// root and real guests, `lab` also the nested guest of images/lab, in which everything takes ten times as long.
 import { defineConfig } from 'vitest/config';
 
 const kinds = {
-  fast: ['unit', 'contract', 'actors', 'api', 'tidy'],
-  services: ['services', 'simulation'],
-  host: ['host'],
-  clients: ['clients'],
+  fast: { folders: ['unit', 'contract', 'actors', 'api', 'tidy'], testTimeout: 20_000, hookTimeout: 60_000, fileParallelism: true },
+  services: { folders: ['services', 'simulation'], testTimeout: 60_000, hookTimeout: 240_000, fileParallelism: true },
+  host: { folders: ['host'], testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false },
+  clients: { folders: ['clients'], testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false },
+  lab: { folders: ['lab'], testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false },
 };
 
 export default defineConfig({
   test: {
     // As many as there are cores, not one less: much of what they do is waiting for servers.
     maxWorkers: '100%',
-    projects: Object.entries(kinds).map(([name, folders]) => ({
-      test: {
-        name,
-        include: folders.map((folder) => `spec/${folder}/**/*.spec.ts`),
-        testTimeout: name === 'fast' ? 20_000 : name === 'services' ? 60_000 : 240_000,
-        hookTimeout: name === 'fast' ? 60_000 : 240_000,
-        fileParallelism: name === 'fast' || name === 'services',
-      },
+    projects: Object.entries(kinds).map(([name, { folders, ...settings }]) => ({
+      test: { name, include: folders.map((folder) => `spec/${folder}/**/*.spec.ts`), ...settings },
     })),
   },
 });

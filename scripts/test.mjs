@@ -1,6 +1,6 @@
 // The whole suite, part after part: types and lint, the fast specs on PGlite and again on PostgreSQL, the servers of
 // mailboxes and roles in processes of their own, the host's real parts, the real
-// clients. Each part is timed, what was skipped and what failed is listed again at the end, and the last line has the sums alone.
+// clients, and, where its image was built, the nested lab. Each part is timed, what was skipped and what failed is listed again at the end, and the last line has the sums alone.
 import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -117,6 +117,10 @@ try {
   await part('services', () => vitest('services', 'services'));
   await part('host', () => vitest('host', 'host'));
   await part('clients', () => vitest('clients', 'clients'));
+  await part('lab', async () => {
+    if ((await run('images/lab/build.sh', ['build/lab', '--check'])) === 0) return vitest('lab', 'lab');
+    skip('lab: all of it, because build/lab is not there or out of date: npm run test:lab makes it, in three minutes, and runs this part');
+  });
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

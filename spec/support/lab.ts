@@ -1,0 +1,202 @@
+// The nested guest of `npm run test:lab`: Debian with the kernel parts that this machine may lack, or the first domain of a real Xen, under
+// QEMU in a network namespace of its own. Its commands are run by ssh as if they were this machine's own; the checkout lies in it, for
+// reading, at the path that it has here, and so does a folder for both. Root only; one at a time, as it is emulated.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream, existsSync, realpathSync } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { join, resolve } from 'node:path';
+import { createRun, type Run, type RunOptions } from '../../src/lib/exec.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { waitFor } from './patience.ts';
+
+export interface LabOptions {
+  /** Boot it as the first domain of Xen, with one processor; the tool stack and libvirtd run when it is up. */
+  readonly xen?: boolean;
+  /** Default 1536. Under Xen, of the machine: the first domain has it less `guestsMiB`. */
+  readonly memoryMiB?: number;
+  /** What Xen keeps for other domains. Default 700. */
+  readonly guestsMiB?: number;
+}
+
+export interface Lab {
+  /** Here: the namespace that its cable ends in. */
+  readonly namespace: string;
+  /** Here and there: files that both sides write. */
+  readonly shared: string;
+  /** Its own. */
+  readonly address: string;
+  /** Ours, on the same cable. */
+  readonly gateway: string;
+  /** In the guest. */
+  readonly run: Run;
+  /** Here, in the namespace. */
+  readonly outside: Run;
+  /** Words that make a command of what follows them: run here, in the namespace, it runs in the guest, with that environment, and ends with its connection. */
+  prefix(env?: Environment): readonly string[];
+  /** A socket here that ends at that socket in the guest. */
+  forward(path: string): Promise<string>;
+  /** The machine is switched off, the namespace and the folder are gone. Safe to repeat. */
+  down(): Promise<void>;
+}
+
+const root = resolve(import.meta.dirname, '../..');
+const image = join(root, 'build/lab');
+const [address, gateway, cable] = ['10.44.0.2', '10.44.0.1', 'lab0'] as const;
+const bootTimeoutMs = 240_000;
+
+/** Why no lab can run here: a sentence, or undefined when one can. */
+export function labObstacle(): string | undefined {
+  if (process.getuid?.() !== 0) return 'the lab needs root';
+  if (!existsSync(join(image, 'manifest'))) return 'build/lab is not there: npm run test:lab builds it (three minutes, from Debian packages)';
+  return undefined;
+}
+
+/** Switched on and reachable. What an earlier run left of it is removed first. `name` becomes the namespace: begin it with `lab-`. */
+export async function startLab(name: string, options: LabOptions = {}): Promise<Lab> {
+  const obstacle = labObstacle();
+  if (obstacle !== undefined) throw new Error(obstacle);
+  const lab = new NestedLab(name);
+  await lab.down();
+  try {
+    await lab.up(options);
+    return lab;
+  } catch (error) {
+    const said = await readFile(join(lab.folder, 'console'), 'utf8').catch(() => '');
+    await lab.down();
+    throw new Error(`the lab did not come up\n${said.slice(-2_000)}`, { cause: error });
+  }
+}
+
+/** What is left of them when a spec file ends is killed. */
+const living = new Set<ChildProcess>();
+process.once('exit', () => living.forEach((child) => child.kill('SIGKILL')));
+
+class NestedLab implements Lab {
+  readonly namespace: string;
+  readonly folder: string;
+  readonly shared: string;
+  readonly address = address;
+  readonly gateway = gateway;
+  readonly outside: Run;
+  readonly #here: Run = createRun({ log: silentLog });
+  readonly #ssh: readonly string[];
+  readonly #servers: Server[] = [];
+
+  constructor(name: string) {
+    this.namespace = name;
+    this.folder = `/tmp/novact-${name}`;
+    this.shared = join(this.folder, 'shared');
+    this.outside = createRun({ log: silentLog, networkNamespace: name });
+    const settings = {
+      IdentityFile: join(this.folder, 'key'), ControlMaster: 'auto', ControlPath: join(this.folder, 'ssh'), ControlPersist: 'yes',
+      StrictHostKeyChecking: 'no', UserKnownHostsFile: '/dev/null', LogLevel: 'ERROR', ConnectTimeout: '5', BatchMode: 'yes',
+    };
+    this.#ssh = [...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]), `root@${address}`];
+  }
+
+  readonly run: Run = (command, args, { cwd, env, ...options } = {}) =>
+    this.outside('ssh', [...this.#ssh, shellLine(command, args, { cwd, env })], options);
+
+  async up({ xen = false, memoryMiB = 1536, guestsMiB = 700 }: LabOptions): Promise<void> {
+    await mkdir(this.shared, { recursive: true });
+    await this.#here('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'lab', '-f', join(this.folder, 'key')]);
+    await this.#here('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', join(image, 'disk.ext4'), '-F', 'raw', join(this.folder, 'disk')]);
+    await this.#here('ip', ['netns', 'add', this.namespace]);
+    await this.outside('ip', ['link', 'set', 'lo', 'up']);
+    await this.outside('ip', ['tuntap', 'add', cable, 'mode', 'tap']);
+    await this.outside('ip', ['addr', 'add', `${gateway}/24`, 'dev', cable]);
+    await this.outside('ip', ['link', 'set', cable, 'up']);
+    const folders = foldersOf(this.shared);
+    const publicKey = (await readFile(join(this.folder, 'key.pub'), 'utf8')).split(' ')[1] ?? '';
+    const kernelArguments = [
+      'quiet', 'mitigations=off', 'no_timer_check', 'net.ifnames=0', `lab.address=${address}/24`, `lab.gateway=${gateway}`, `lab.key=${publicKey}`,
+      `lab.folders=${folders.map(({ tag, path, readOnly }) => `${tag}:${path}:${readOnly ? 'ro,cache=loose' : 'rw'}`).join(';')}`,
+    ].join(' ');
+    this.#switchOn([
+      '-m', String(memoryMiB), '-drive', `file=${join(this.folder, 'disk')},if=virtio,cache=unsafe`,
+      ...folders.flatMap(({ tag, path, readOnly }) => ['-virtfs', `local,path=${path},mount_tag=${tag},security_model=none,readonly=${readOnly ? 'on' : 'off'}`]),
+      ...(xen ? xenMachine(kernelArguments, memoryMiB - guestsMiB) : plainMachine(kernelArguments)),
+    ]);
+    await waitFor('ssh into the lab', { timeoutMs: bootTimeoutMs, pollMs: 300 }, () => this.run('true', []));
+    if (xen) await this.run('start-xen', [], { timeoutMs: bootTimeoutMs });
+  }
+
+  prefix(env?: Environment): readonly string[] {
+    // With a terminal of its own, and not through the shared connection, so that the command is told when this end goes away.
+    return ['ssh', '-tt', '-o', 'ControlPath=none', ...this.#ssh, ...wordsWith(env).map(quoted)];
+  }
+
+  /** Dropbear forwards no sockets of that kind: each connection becomes a command. */
+  async forward(path: string): Promise<string> {
+    const here = join(this.folder, `forwarded-${this.#servers.length}`);
+    const server = createServer((socket) => {
+      const child = spawn('ip', ['netns', 'exec', this.namespace, 'ssh', ...this.#ssh, shellLine('nc', ['-U', path], {})], { stdio: ['pipe', 'pipe', 'inherit'] });
+      living.add(child);
+      child.once('exit', () => {
+        living.delete(child);
+        socket.destroy();
+      });
+      child.stdin.on('error', () => socket.destroy());
+      socket.on('error', () => child.kill());
+      socket.on('close', () => child.kill());
+      socket.pipe(child.stdin);
+      child.stdout.pipe(socket);
+    });
+    this.#servers.push(server);
+    server.listen(here);
+    await once(server, 'listening');
+    return here;
+  }
+
+  async down(): Promise<void> {
+    for (const server of this.#servers.splice(0)) server.close();
+    const { stdout } = await this.#here('ip', ['netns', 'pids', this.namespace], { okCodes: [0, 1, 255] });
+    for (const pid of stdout.split('\n').filter((line) => line !== '')) await this.#here('kill', ['-9', pid], { okCodes: [0, 1] });
+    await this.#here('ip', ['netns', 'del', this.namespace], { okCodes: [0, 1] });
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  #switchOn(machine: readonly string[]): void {
+    const child = spawn('ip', [
+      'netns', 'exec', this.namespace, 'qemu-system-x86_64', '-name', this.namespace, '-accel', 'tcg,thread=multi', '-display', 'none', '-no-reboot',
+      '-serial', `file:${join(this.folder, 'console')}`, '-netdev', `tap,id=cable,ifname=${cable},script=no,downscript=no`,
+      '-device', 'virtio-net-pci,netdev=cable,mac=02:16:3e:00:ff:02', ...machine,
+    ], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const output = createWriteStream(join(this.folder, 'qemu.out'));
+    child.stdout.pipe(output, { end: false });
+    child.stderr.pipe(output, { end: false });
+    living.add(child);
+    child.once('exit', () => living.delete(child));
+  }
+}
+
+function plainMachine(kernelArguments: string): string[] {
+  return ['-cpu', 'max', '-smp', '2', '-kernel', join(image, 'vmlinuz'), '-initrd', join(image, 'initrd.gz'), '-append', `console=ttyS0 nokaslr ${kernelArguments}`];
+}
+
+/** QEMU boots Xen as a kernel, and Linux and its ramdisk as Xen's modules. With newer processors the first domain's kernel does not start. */
+function xenMachine(kernelArguments: string, memoryMiB: number): string[] {
+  const xenArguments = `console=com1 com1=115200,8n1 dom0_mem=${memoryMiB}M,max:${memoryMiB}M smt=0 spec-ctrl=no xpti=0 loglvl=error guest_loglvl=error`;
+  const escaped = `${join(image, 'vmlinuz')} console=hvc0 ${kernelArguments}`.replaceAll(',', ',,');
+  return ['-cpu', 'Westmere', '-smp', '1', '-kernel', join(image, 'xen'), '-append', xenArguments, '-initrd', `${escaped},${join(image, 'initrd.gz')}`];
+}
+
+/** The checkout, what it links to outside of itself, and the folder for both. */
+function foldersOf(shared: string): { tag: string; path: string; readOnly: boolean }[] {
+  const modules = realpathSync(join(root, 'node_modules'));
+  const paths = modules.startsWith(`${root}/`) ? [root] : [root, modules];
+  return [...paths.map((path) => ({ path, readOnly: true })), { path: shared, readOnly: false }].map((folder, index) => ({ tag: `folder${index}`, ...folder }));
+}
+
+function shellLine(command: string, args: readonly string[], { cwd, env }: { cwd?: string | undefined; env?: Environment | undefined }): string {
+  const line = [...wordsWith(env), command, ...args].map(quoted).join(' ');
+  return cwd === undefined ? line : `cd ${quoted(cwd)} && ${line}`;
+}
+
+type Environment = NonNullable<RunOptions['env']>;
+
+const wordsWith = (env: Environment = {}): string[] => ['exec', 'env', ...Object.entries(env).map(([name, value]) => `${name}=${value}`)];
+
+const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
