@@ -86,7 +86,7 @@ ram=$work/ram
 mkdir -p "$ram"/{bin,dev,proc,sys,mnt,lib/modules}
 cp /bin/busybox "$ram/bin/"
 for applet in sh mount umount insmod usleep switch_root; do ln -s busybox "$ram/bin/$applet"; done
-put_modules "$ram/lib/modules" virtio_pci virtio_blk virtio_net
+put_modules "$ram/lib/modules" virtio_pci virtio_blk virtio_net xen-blkfront xen-netfront
 install -m 755 "$here/files/ramdisk-init" "$ram/init"
 (cd "$ram" && find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible -R 0:0 | gzip -9n) > "$work/initrd.gz"
 

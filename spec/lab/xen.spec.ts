@@ -58,7 +58,7 @@ async function startXenHost(name: string): Promise<XenHost> {
       await lab.run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'raw', path]);
       return {
         instanceId, cloudId, uuid: domainUuid(instanceId), memoryMiB: 128, cores: 1,
-        disks: [{ path, format: 'qcow2', target: 'vda', serial: 'root' }],
+        disks: [{ source: { type: 'file', path, format: 'qcow2' }, target: 'vda', serial: 'root' }],
         kernelPath, ramdiskPath, kernelArguments: 'root=/dev/xvda console=hvc0 quiet', rootDirectory: undefined,
         nic: { mac: newMac(), bridge, tap: tapName(instanceId) }, directory,
       };
@@ -81,6 +81,12 @@ hypervisorContract('libvirt, xen', async () => {
       const running = (await host.virsh('list', '--name')).split('\n');
       return !all.includes(instanceId) ? undefined : running.includes(instanceId) ? 'running' : 'shutoff';
     },
+    async disk(target, serial) {
+      const path = `/var/lib/images/${serial}`;
+      await host.lab.run('truncate', ['-s', '16M', path]);
+      return { source: { type: 'file', path, format: 'raw' }, target, serial };
+    },
+    plugged: async (instanceId) => [...(await host.virsh('domblklist', instanceId)).matchAll(/xvd[a-z]+/g)].map(([target]) => target.slice(1)),
     patienceMs,
     close: async () => {
       await driver.close();

@@ -60,7 +60,7 @@ export async function examineHost(settings: Settings, run: Run): Promise<readonl
   const checks: (CheckResult | Promise<CheckResult>)[] = [
     { name: 'node', state: 'ok', detail: process.version },
     checkRoot(wantsGuests || wantsNetwork),
-    ...(wantsGuests ? [checkPrograms('hypervisor programs', hypervisorRequirements), checkKvm(), checkImage(settings)] : []),
+    ...(wantsGuests ? [checkPrograms('hypervisor programs', hypervisorRequirements), ...checkHypervisor(settings), checkImage(settings)] : []),
     ...(wantsNetwork ? [checkPrograms('network programs', networkRequirements), checkNftables(run), checkForwarding()] : []),
     checkDatabase(settings),
     checkPrograms('client programs', clientRequirements),
@@ -85,6 +85,28 @@ function checkRoot(isNeeded: boolean): CheckResult {
   if (isRoot()) return { name: 'root', state: 'ok', detail: 'running as root' };
   if (!isNeeded) return { name: 'root', state: 'ok', detail: 'not needed for sim' };
   return { name: 'root', state: 'missing', detail: 'real guests and networks need root', remedy: 'sudo npm start' };
+}
+
+function checkHypervisor({ libvirtUri }: Settings): Promise<CheckResult>[] {
+  if (libvirtUri.startsWith('lxc:')) return [];
+  return [libvirtUri.startsWith('xen:') ? checkXen('/sys/hypervisor', '/proc/xen/capabilities') : checkKvm()];
+}
+
+/** Only the first domain, which Xen boots and gives control to, can make others. */
+export async function checkXen(sysfs: string, capabilities: string): Promise<CheckResult> {
+  const name = 'xen';
+  const read = async (path: string) => (await readFile(path, 'utf8').catch(() => '')).trim();
+  if ((await read(join(sysfs, 'type'))) !== 'xen') {
+    return {
+      name, state: 'missing', detail: 'this kernel was not booted by Xen',
+      remedy: 'apt-get install -y --no-install-recommends xen-system-amd64 qemu-system-xen libvirt-daemon-driver-xen, then boot the entry with Xen',
+    };
+  }
+  if (!(await read(capabilities)).includes('control_d')) {
+    return { name, state: 'missing', detail: `this is not the first domain, or ${capabilities} cannot be read`, remedy: 'systemctl start xenstored xenconsoled xen-init-dom0' };
+  }
+  const [major, minor] = await Promise.all(['major', 'minor'].map((part) => read(join(sysfs, 'version', part))));
+  return { name, state: 'ok', detail: `the first domain of Xen ${major}.${minor}` };
 }
 
 /** Guests run under an account of the group kvm; where it may not open the device, libvirt asks QEMU again and again what it can do. */

@@ -86,7 +86,7 @@ export const options = {
   zone: option('Availability zone of this host.', name, { default: () => 'nova' }),
   region: option('Name of the region.', name, { default: () => 'nova' }),
   hypervisor: choice('What runs the guests: libvirt, or sim (in memory, for trials and tests).', ['libvirt', 'sim'], 'libvirt'),
-  libvirtUri: option('Which libvirt driver: qemu:///system or lxc:///system.', libvirtUri, {
+  libvirtUri: option('Which libvirt driver: qemu:///system, lxc:///system or xen:///system.', libvirtUri, {
     default: () => 'qemu:///system',
   }),
   libvirtSocket: option('Socket of the libvirt daemon.', path, { default: () => '/run/libvirt/libvirt-sock' }),

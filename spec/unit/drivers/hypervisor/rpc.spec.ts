@@ -51,7 +51,7 @@ describe('the libvirt connection', () => {
       for (const byte of bytes) call.socket.write(Buffer.from([byte]));
     });
     expect(await opened.call(lookupByName('i-1'), 1_000)).toEqual(domain);
-    expect(events).toEqual([{ kind: 'lifecycle', domain }]);
+    expect(events).toEqual([{ kind: 'lifecycle', domain, change: 0 }]);
   });
 
   it('gives each call its own answer, whatever their order', async () => {

@@ -95,10 +95,11 @@ function domainSpec(host: ComputeHost, instance: Instance, port: Port, images: P
   };
 }
 
-/** Under emulation, mitigations only cost time: the guest's CPU has none of the faults. */
+/** Under emulation, mitigations only cost time: the guest's CPU has none of the faults. Xen's guests have other names for their disks and console. */
 function kernelArguments(host: ComputeHost): string {
-  const emulated = host.hypervisor.info.kind === 'qemu' ? ' nokaslr mitigations=off no_timer_check' : '';
-  return `root=/dev/vda console=ttyS0 quiet${emulated}`;
+  const { kind } = host.hypervisor.info;
+  if (kind === 'xen') return 'root=/dev/xvda console=hvc0 quiet';
+  return `root=/dev/vda console=ttyS0 quiet${kind === 'qemu' ? ' nokaslr mitigations=off no_timer_check' : ''}`;
 }
 
 async function reportRunning({ host, instance }: InstanceContext): Promise<void> {

@@ -69,6 +69,7 @@ export const secretXml = (target: string): string =>
 
 /** A disk in a domain's XML as libvirt writes it. */
 export interface FoundDisk {
+  /** Ours: `vdb` is Xen's xvdb. */
   readonly target: string;
   readonly serial: string;
   /** What its secret is of; undefined: none. */
@@ -80,7 +81,7 @@ export interface FoundDisk {
 /** libvirt's output has one form, and none of our texts can hold its marks unescaped. */
 export function parseDisks(domain: string): readonly FoundDisk[] {
   return [...domain.matchAll(/<disk [^>]*>[^]*?<\/disk>/g)].flatMap(([xml]) => {
-    const target = /<target dev='([^']*)'/.exec(xml)?.[1];
+    const target = /<target dev='x?([^']*)'/.exec(xml)?.[1]; // Xen's names begin with an x.
     const serial = /<serial>([^<]*)<\/serial>/.exec(xml)?.[1];
     const secretTarget = xml.includes("<secret type='iscsi'") ? /protocol='iscsi' name='([^']*)\/\d+'/.exec(xml)?.[1] : undefined;
     return target === undefined || serial === undefined ? [] : [{ target, serial, secretTarget, xml }];

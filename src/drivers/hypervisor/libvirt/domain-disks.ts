@@ -5,7 +5,7 @@ import { DriverError } from '../../../lib/errors.ts';
 import type { Log } from '../../../lib/log.ts';
 import type { DiskStatus, DomainDisk } from '../driver.ts';
 import { cutDisk } from './cut-disk.ts';
-import { parseDisks, qemuDiskXml, secretUuid, secretXml, type FoundDisk } from './disk-xml.ts';
+import { parseDisks, qemuDiskXml, secretUuid, secretXml, xenDiskXml, type FoundDisk } from './disk-xml.ts';
 import {
   affects, attachDevice, blockResize, detachDevice, domainStates, getState, getXml, libvirtCodes, lookupByName, secretDefine, secretSet, secretUndefine,
   xmlFlags,
@@ -13,9 +13,11 @@ import {
 import { LibvirtError } from './rpc.ts';
 import type { Calls, Session } from './session.ts';
 import { unless } from './unless.ts';
+import type { LibvirtKind } from './uri.ts';
 import type { DomainHandle } from './xdr.ts';
 
 export interface DomainDisksOptions {
+  readonly kind: LibvirtKind;
   readonly session: Session;
   readonly clock: Clock;
   readonly log: Log;
@@ -58,10 +60,11 @@ export class DomainDisks {
       if (other !== undefined) throw new DriverError('busy', `${attempted}: ${disk.target} is taken by ${other.serial}`);
       if (has(plugged, disk.serial) && !has(defined, disk.serial)) throw new DriverError('busy', `${attempted}: the guest has yet to let go of it`);
       const flags = (has(defined, disk.serial) ? 0 : affects.definition) | (isUp && !has(plugged, disk.serial) ? affects.running : 0);
+      const xml = this.#isXen ? xenDiskXml(disk) : qemuDiskXml(disk);
       await this.#giveSecrets(calls, [disk]);
       if (flags === 0) return;
       try {
-        await calls.call(attachDevice(domain, qemuDiskXml(disk), flags));
+        await calls.call(attachDevice(domain, xml, flags));
       } catch (error) {
         if (error instanceof LibvirtError && !has(plugged, disk.serial)) await this.#takeSecret(calls, targetOf(disk));
         throw error;
@@ -77,7 +80,8 @@ export class DomainDisks {
       const found = await this.#read(calls, domain);
       if (force) await this.#undefine(calls, domain, serial);
       if (has(found.plugged, serial) && !(await this.#letGo(calls, { domain, serial, timeoutMs: force ? detachMs.letGoForced : detachMs.letGo }))) {
-        if (!force) throw new DriverError('busy', `${attempted}: the guest does not let go of it (is it mounted?)`);
+        // libvirt has no way to take a disk from a Xen guest that keeps it: it has it until its next start.
+        if (!force || this.#isXen) throw new DriverError('busy', `${attempted}: the guest does not let go of it (is it mounted?)`);
         this.#options.log.warn({ instance: instanceId, serial }, 'a guest does not let go of a disk: it is cut off');
         await cutDisk(calls, domain, serial);
       }
@@ -112,6 +116,10 @@ export class DomainDisks {
     for (const wake of this.#waiting.get(instanceId) ?? []) wake();
   }
 
+  get #isXen(): boolean {
+    return this.#options.kind === 'xen';
+  }
+
   async #read(calls: Calls, domain: DomainHandle): Promise<Plugged> {
     const { state } = await calls.call(getState(domain));
     const isUp = state !== domainStates.shutoff && state !== domainStates.crashed;
@@ -135,6 +143,7 @@ export class DomainDisks {
       if (clock.now() >= until) return false;
       const woken = this.#change(wish.domain.name, Math.min(detachMs.askAgain, until - clock.now()));
       await this.#ask(calls, wish.domain, disk);
+      if (this.#isXen) this.wake(wish.domain.name); // it has waited for the guest itself, and no event comes
       await woken;
     }
   }
@@ -144,7 +153,7 @@ export class DomainDisks {
     try {
       await calls.call(detachDevice(domain, disk.xml, affects.running));
     } catch (error) {
-      const isUnderWay = error instanceof LibvirtError && /in the process of unplug|already in progress/.test(error.message);
+      const isUnderWay = error instanceof LibvirtError && /in the process of unplug|already in progress|libxenlight failed to detach disk/.test(error.message);
       const isGone = error instanceof LibvirtError && (error.code === libvirtCodes.deviceMissing || error.code === libvirtCodes.operationInvalid);
       if (!isUnderWay && !isGone) throw error;
     }

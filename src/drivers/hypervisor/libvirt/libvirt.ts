@@ -14,8 +14,10 @@ import { DomainDisks } from './domain-disks.ts';
 import { createMigrator } from './migrate.ts';
 import { probeKvm } from './probe.ts';
 import {
-  askBy, create, defineXml, destroy, domainStates, getMetadata, getState, libvirtCodes, listAll, lookupByName, nodeInfo, reboot, reset, resume, shutdown, undefine,
+  askBy, create, defineXml, destroy, domainStates, getMemory, getMemoryStats, getMetadata, getState, libvirtCodes, listAll, lookupByName, nodeInfo, reboot, reset,
+  resume, shutdown, undefine,
 } from './procedures.ts';
+import { RestartWatch } from './restarts.ts';
 import { LibvirtError, type RpcEvent } from './rpc.ts';
 import { Session, type Calls } from './session.ts';
 import { unless } from './unless.ts';
@@ -40,8 +42,11 @@ export interface LibvirtOptions {
   readonly connectTimeoutMs?: number;
 }
 
-/** Starting a domain includes libvirt's look at a QEMU it does not know yet, which takes seconds; stopping waits for a busy QEMU. */
-const deadlinesMs = { read: 10_000, define: 30_000, start: 90_000, stop: 60_000, ask: 15_000 } as const;
+/**
+ * A domain that restarts under Xen is read when libvirt has done with it, or has waited half a minute for that.
+ * Starting a domain includes libvirt's look at a QEMU it does not know yet, which takes seconds; stopping waits for a busy QEMU.
+ */
+const deadlinesMs = { read: 10_000, readRestarting: 45_000, define: 30_000, start: 90_000, stop: 60_000, ask: 15_000 } as const;
 const connectTimeoutMsDefault = 10_000;
 const probeTimeoutMsDefault = 10_000;
 
@@ -51,6 +56,9 @@ const noMigration: Record<'lxc' | 'xen' | 'qemu', string> = {
   xen: 'moving running Xen guests is not built yet',
   qemu: '',
 };
+
+/** Xen's own name for the domain that we run in. */
+const firstXenDomain = 'Domain-0';
 
 /** QEMU domains may have more to forget than their XML; the LXC driver knows no such flags. Managed save, snapshots, NVRAM. */
 const undefineEverything = 1 | 2 | 4;
@@ -76,6 +84,8 @@ class LibvirtHypervisor implements HypervisorDriver {
   readonly #session: Session;
   readonly #recorder: ConsoleRecorder | undefined;
   readonly #disks: DomainDisks;
+  /** For Xen, which has no event of its own for it. */
+  readonly #restarts: RestartWatch | undefined;
   readonly #listeners = new Set<(event: HypervisorEvent) => void>();
   /** By uuid. A domain's cloud changes only by a new definition, which is an event. */
   readonly #clouds = new Map<string, string>();
@@ -91,13 +101,14 @@ class LibvirtHypervisor implements HypervisorDriver {
       liveMigration, liveMigrationNotice: liveMigration ? undefined : noMigration[uri.kind],
     };
     this.#recorder = uri.kind === 'qemu' ? undefined : new ConsoleRecorder(() => this.#session, options.log);
+    this.#restarts = uri.kind === 'xen' ? new RestartWatch() : undefined;
     this.#session = new Session({
       uri, log: options.log, clock: options.clock, connectTimeoutMs: options.connectTimeoutMs ?? connectTimeoutMsDefault,
       onEvent: (event) => this.#onEvent(event),
       onConnected: () => this.#onConnected(),
       onDisconnected: (error) => this.#emit({ type: 'disconnected', error: error.message }),
     });
-    this.#disks = new DomainDisks({ session: this.#session, clock: options.clock, log: options.log });
+    this.#disks = new DomainDisks({ kind: uri.kind, session: this.#session, clock: options.clock, log: options.log });
     const tools = { uri, session: this.#session, clock: options.clock, log: options.log, disks: this.#disks };
     this.migrator = liveMigration ? createMigrator(tools) : undefined;
   }
@@ -109,6 +120,7 @@ class LibvirtHypervisor implements HypervisorDriver {
   async open(): Promise<void> {
     const { clock, log, stateDirectory, probeKernelPath, accelerator = 'auto' } = this.#options;
     await this.#session.run('open the hypervisor', this.#options.connectTimeoutMs ?? connectTimeoutMsDefault, (calls) => calls.call(nodeInfo()));
+    if (this.#uri.kind === 'xen') this.#info = { ...this.#info, notice: await this.#xenNotice() };
     if (this.#uri.kind !== 'qemu') return;
     await mkdir(stateDirectory, { recursive: true });
     const timeoutMs = this.#options.probeTimeoutMs ?? probeTimeoutMsDefault;
@@ -119,14 +131,25 @@ class LibvirtHypervisor implements HypervisorDriver {
     this.#info = { ...this.#info, kind: result.kind, notice: result.notice };
   }
 
+  async #xenNotice(): Promise<string | undefined> {
+    const { memoryMiB } = await this.capacity();
+    if (memoryMiB > 0) return undefined;
+    return 'Xen\'s first domain may take all memory, and guests get none: start Xen with dom0_mem=4096M,max:4096M, or what this host needs for itself';
+  }
+
   async capacity(): Promise<HostCapacity> {
-    const node = await this.#session.run('read the capacity', deadlinesMs.read, (calls) => calls.call(nodeInfo()));
-    // libvirt counts the memory of NUMA nodes, which is not all of it on some hosts. Behind a unix socket the daemon's host is ours.
-    return { cores: node.cores, memoryMiB: Math.floor(totalmem() / 1024 / 1024) };
+    return this.#session.run('read the capacity', deadlinesMs.read, async (calls) => {
+      const { cores, memoryKiB } = await calls.call(nodeInfo());
+      // libvirt counts the memory of NUMA nodes, which is not all of it on some hosts. Behind a unix socket the daemon's host is ours.
+      if (this.#uri.kind !== 'xen') return { cores, memoryMiB: Math.floor(totalmem() / 1024 / 1024) };
+      // What we see of memory is the first domain's own. What that one may take is nobody else's.
+      const { maxKiB } = await calls.call(getMemory(await calls.call(lookupByName(firstXenDomain))));
+      return { cores, memoryMiB: Math.max(0, Math.floor((memoryKiB - maxKiB) / 1024)) };
+    });
   }
 
   list(cloudId: string): Promise<readonly DomainStatus[]> {
-    return this.#session.run('list domains', deadlinesMs.read, async (calls) => {
+    return this.#session.run('list domains', this.#readMs, async (calls) => {
       const domains = await calls.call(listAll());
       this.#forgetOthers(domains);
       const found = await Promise.all(domains.map((domain) => this.#statusIn(calls, domain, cloudId)));
@@ -135,9 +158,9 @@ class LibvirtHypervisor implements HypervisorDriver {
   }
 
   status(instanceId: string): Promise<DomainStatus> {
-    return this.#session.run(`read the status of ${instanceId}`, deadlinesMs.read, async (calls) => {
+    return this.#session.run(`read the status of ${instanceId}`, this.#readMs, async (calls) => {
       const domain = await calls.call(lookupByName(instanceId));
-      return toStatus(instanceId, await calls.call(getState(domain)));
+      return toStatus(instanceId, await this.#stateOf(calls, domain));
     });
   }
 
@@ -238,7 +261,8 @@ class LibvirtHypervisor implements HypervisorDriver {
     this.#clouds.delete(event.domain.uuid.toString('hex'));
     if (event.kind === 'deviceRemoved' || event.kind === 'deviceRemovalFailed') this.#disks.wake(event.domain.name);
     if (this.#recorder !== undefined && event.domain.id >= 0) void this.#recorder.record(event.domain.name);
-    this.#emit({ type: event.kind === 'reboot' ? 'rebooted' : 'domain', instanceId: event.domain.name });
+    const isReboot = event.kind === 'reboot' || this.#restarts?.isRestart(event) === true;
+    this.#emit({ type: isReboot ? 'rebooted' : 'domain', instanceId: event.domain.name });
   }
 
   #onConnected(): void {
@@ -261,11 +285,23 @@ class LibvirtHypervisor implements HypervisorDriver {
   async #statusIn(calls: Calls, domain: DomainHandle, cloudId: string): Promise<DomainStatus | undefined> {
     try {
       if ((await this.#cloudOf(calls, domain)) !== cloudId) return undefined;
-      return toStatus(domain.name, await calls.call(getState(domain)));
+      return toStatus(domain.name, await this.#stateOf(calls, domain));
     } catch (error) {
       if (error instanceof LibvirtError && error.code === libvirtCodes.noDomain) return undefined;
       throw error;
     }
+  }
+
+  get #readMs(): number {
+    return this.#uri.kind === 'xen' ? deadlinesMs.readRestarting : deadlinesMs.read;
+  }
+
+  /** A guest that restarts under Xen counts as shut off until it is made anew, all under its domain's lock: what needs that lock comes after it. */
+  async #stateOf(calls: Calls, domain: DomainHandle): Promise<{ state: number; reason: number }> {
+    const seen = await calls.call(getState(domain));
+    if (this.#uri.kind !== 'xen' || toStatus(domain.name, seen).reason !== 'guest') return seen;
+    await unless(calls.call(getMemoryStats(domain)), libvirtCodes.operationInvalid);
+    return calls.call(getState(domain));
   }
 
   async #cloudOf(calls: Calls, domain: DomainHandle): Promise<string> {

@@ -28,6 +28,9 @@ export const eventKinds = {
   deviceRemovalFailed: { id: 22, message: 367 },
 } as const;
 
+/** virDomainEventType: what happened to a domain. */
+export const lifecycleChanges = { undefined: 1, started: 2, stopped: 5 } as const;
+
 export const openConsoleNumber = 201;
 export const authNone = 0;
 
@@ -56,8 +59,8 @@ export const connectClose = () => procedure('close', 2, undefined, nothing);
 export const nodeInfo = () =>
   procedure('read the node', 6, undefined, (reader) => {
     reader.fixed(32 * 4);
-    reader.ulong();
-    return { cores: reader.int() };
+    const memoryKiB = Number(reader.ulong());
+    return { cores: reader.int(), memoryKiB };
   });
 
 export const registerEvent = (id: number) =>
@@ -76,6 +79,15 @@ export const shutdown = (handle: DomainHandle, flags: number) => procedure('shut
 export const reboot = (handle: DomainHandle, flags: number) => procedure('reboot', 27, withDomain(handle).uint(flags), nothing);
 export const reset = (handle: DomainHandle) => procedure('reset', 245, withDomain(handle).uint(0), nothing);
 export const undefine = (handle: DomainHandle, flags: number) => procedure('undefine', 231, withDomain(handle).uint(flags), nothing);
+
+export const getMemory = (handle: DomainHandle) =>
+  procedure('read the memory', 16, withDomain(handle), (reader) => {
+    reader.uint();
+    return { maxKiB: Number(reader.ulong()) };
+  });
+
+/** Of no interest in itself: it waits until nothing else is done to the domain. */
+export const getMemoryStats = (handle: DomainHandle) => procedure('read the use of memory', 159, withDomain(handle).uint(1).uint(0), nothing);
 
 export const getState = (handle: DomainHandle) =>
   procedure('read the state', 212, withDomain(handle).uint(0), (reader) => ({ state: reader.int(), reason: reader.int() }));

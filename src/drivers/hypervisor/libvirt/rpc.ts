@@ -30,6 +30,8 @@ export interface KeepAlive {
 export interface RpcEvent {
   readonly kind: keyof typeof eventKinds;
   readonly domain: DomainHandle;
+  /** Of a lifecycle event: one of `lifecycleChanges`, or another. */
+  readonly change: number | undefined;
 }
 
 /** What libvirt answered, with its own number for it. */
@@ -265,7 +267,7 @@ export class Connection {
     const kind = kindOfMessage.get(number);
     if (kind === undefined) return;
     reader.int(); // The callback's number: we register once for each kind.
-    this.#options.onEvent({ kind, domain: reader.domain() });
+    this.#options.onEvent({ kind, domain: reader.domain(), change: kind === 'lifecycle' ? reader.int() : undefined });
   }
 
   #stream(serial: number, status: number, reader: XdrReader): void {

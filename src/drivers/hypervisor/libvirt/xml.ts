@@ -94,7 +94,7 @@ function lxcXml(spec: DomainSpec): string {
 </domain>`;
 }
 
-/** Paravirtual guests; written against libvirt's schema, and not run on the hosts that novact is tested on. */
+/** Paravirtual guests. */
 function xenXml(spec: DomainSpec): string {
   const boot = directBoot(spec, 'console=hvc0 root=/dev/xvda');
   return `${head(spec, 'xen')}
