@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { DomainSpec, HypervisorDriver } from '../../src/drivers/hypervisor/driver.ts';
 import { createLibvirtHypervisor } from '../../src/drivers/hypervisor/libvirt/libvirt.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
-import { domainUuid, newId, newMac, tapName } from '../../src/lib/ids.ts';
+import { domainUuid, newMac, tapName } from '../../src/lib/ids.ts';
 import { silentLog as log } from '../../src/lib/log.ts';
 import { guestImage, guestReadyText } from '../support/guest-image.ts';
 import { hypervisorContract } from '../support/hypervisor-contract.ts';

@@ -116,7 +116,7 @@ class NestedLab implements Lab {
     ].join(' ');
     this.#switchOn([
       '-m', String(memoryMiB), '-drive', `file=${join(this.folder, 'disk')},if=virtio,cache=unsafe`,
-      ...folders.flatMap(({ tag, path, readOnly }) => ['-virtfs', `local,path=${path},mount_tag=${tag},security_model=none,readonly=${readOnly ? 'on' : 'off'}`]),
+      ...folders.flatMap((folder) => ['-virtfs', folderDevice(folder)]),
       ...(xen ? xenMachine(kernelArguments, memoryMiB - guestsMiB) : plainMachine(kernelArguments)),
     ]);
     await waitFor('ssh into the lab', { timeoutMs: bootTimeoutMs, pollMs: 300 }, () => this.run('true', []));
@@ -132,7 +132,8 @@ class NestedLab implements Lab {
   async forward(path: string): Promise<string> {
     const here = join(this.folder, `forwarded-${this.#servers.length}`);
     const server = createServer((socket) => {
-      const child = spawn('ip', ['netns', 'exec', this.namespace, 'ssh', ...this.#ssh, shellLine('nc', ['-U', path], {})], { stdio: ['pipe', 'pipe', 'inherit'] });
+      const command = ['netns', 'exec', this.namespace, 'ssh', ...this.#ssh, shellLine('nc', ['-U', path], {})];
+      const child = spawn('ip', command, { stdio: ['pipe', 'pipe', 'inherit'] });
       living.add(child);
       child.once('exit', () => {
         living.delete(child);
@@ -173,7 +174,8 @@ class NestedLab implements Lab {
 }
 
 function plainMachine(kernelArguments: string): string[] {
-  return ['-cpu', 'max', '-smp', '2', '-kernel', join(image, 'vmlinuz'), '-initrd', join(image, 'initrd.gz'), '-append', `console=ttyS0 nokaslr ${kernelArguments}`];
+  const [kernel, ramdisk] = [join(image, 'vmlinuz'), join(image, 'initrd.gz')];
+  return ['-cpu', 'max', '-smp', '2', '-kernel', kernel, '-initrd', ramdisk, '-append', `console=ttyS0 nokaslr ${kernelArguments}`];
 }
 
 /** QEMU boots Xen as a kernel, and Linux and its ramdisk as Xen's modules. With newer processors the first domain's kernel does not start. */
@@ -183,8 +185,17 @@ function xenMachine(kernelArguments: string, memoryMiB: number): string[] {
   return ['-cpu', 'Westmere', '-smp', '1', '-kernel', join(image, 'xen'), '-append', xenArguments, '-initrd', `${escaped},${join(image, 'initrd.gz')}`];
 }
 
+interface Folder {
+  readonly tag: string;
+  /** Here and there. */
+  readonly path: string;
+  readonly readOnly: boolean;
+}
+
+const folderDevice = ({ tag, path, readOnly }: Folder): string => `local,path=${path},mount_tag=${tag},security_model=none,readonly=${readOnly ? 'on' : 'off'}`;
+
 /** The checkout, what it links to outside of itself, and the folder for both. */
-function foldersOf(shared: string): { tag: string; path: string; readOnly: boolean }[] {
+function foldersOf(shared: string): Folder[] {
   const modules = realpathSync(join(root, 'node_modules'));
   const paths = modules.startsWith(`${root}/`) ? [root] : [root, modules];
   return [...paths.map((path) => ({ path, readOnly: true })), { path: shared, readOnly: false }].map((folder, index) => ({ tag: `folder${index}`, ...folder }));

@@ -24,7 +24,7 @@ describe('names', () => {
   });
 
   it('of specs end in .spec.ts where a runner looks for them', () => {
-    const wanted = /^spec\/(unit|contract|actors|api|tidy|simulation|services|host|clients)\//;
+    const wanted = /^spec\/(unit|contract|actors|api|tidy|simulation|services|host|clients|lab)\//;
     expect(names.filter((name) => name.endsWith('.spec.ts') && !wanted.test(name))).toEqual([]);
   });
 });

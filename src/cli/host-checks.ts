@@ -103,7 +103,10 @@ export async function checkXen(sysfs: string, capabilities: string): Promise<Che
     };
   }
   if (!(await read(capabilities)).includes('control_d')) {
-    return { name, state: 'missing', detail: `this is not the first domain, or ${capabilities} cannot be read`, remedy: 'systemctl start xenstored xenconsoled xen-init-dom0' };
+    return {
+      name, state: 'missing', detail: `this is not the first domain, or ${capabilities} cannot be read`,
+      remedy: 'systemctl start xenstored xenconsoled xen-init-dom0',
+    };
   }
   const [major, minor] = await Promise.all(['major', 'minor'].map((part) => read(join(sysfs, 'version', part))));
   return { name, state: 'ok', detail: `the first domain of Xen ${major}.${minor}` };

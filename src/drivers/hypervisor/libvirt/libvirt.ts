@@ -22,6 +22,7 @@ import { LibvirtError, type RpcEvent } from './rpc.ts';
 import { Session, type Calls } from './session.ts';
 import { unless } from './unless.ts';
 import { parseLibvirtUri, type LibvirtUri } from './uri.ts';
+import { whenFree } from './when-free.ts';
 import { domainXml, metadataNamespace } from './xml.ts';
 import type { DomainHandle } from './xdr.ts';
 
@@ -179,9 +180,9 @@ class LibvirtHypervisor implements HypervisorDriver {
       const state = await this.#settledState(calls, domain);
       if (state === domainStates.paused || state === domainStates.suspended) return calls.call(resume(domain));
       if (isUp(state)) return;
-      if (state === domainStates.crashed) await unless(calls.call(destroy(domain)), libvirtCodes.operationInvalid);
+      if (state === domainStates.crashed) await unless(whenFree(() => calls.call(destroy(domain))), libvirtCodes.operationInvalid);
       // Somebody else may have started it in between: that is what was wanted.
-      await unless(calls.call(create(domain)), libvirtCodes.operationInvalid);
+      await unless(whenFree(() => calls.call(create(domain))), libvirtCodes.operationInvalid);
     });
     await this.#recorder?.record(instanceId);
   }
@@ -196,7 +197,7 @@ class LibvirtHypervisor implements HypervisorDriver {
   async ensureStopped(instanceId: string): Promise<void> {
     await this.#session.run(`stop ${instanceId}`, deadlinesMs.stop, async (calls) => {
       const domain = await this.#find(calls, instanceId);
-      if (domain !== undefined) await unless(calls.call(destroy(domain)), libvirtCodes.operationInvalid, libvirtCodes.noDomain);
+      if (domain !== undefined) await unless(whenFree(() => calls.call(destroy(domain))), libvirtCodes.operationInvalid, libvirtCodes.noDomain);
     });
   }
 
@@ -214,7 +215,7 @@ class LibvirtHypervisor implements HypervisorDriver {
     await this.#session.run(`remove ${instanceId}`, deadlinesMs.stop, async (calls) => {
       const domain = await this.#find(calls, instanceId);
       if (domain === undefined) return;
-      await unless(calls.call(destroy(domain)), libvirtCodes.operationInvalid, libvirtCodes.noDomain);
+      await unless(whenFree(() => calls.call(destroy(domain))), libvirtCodes.operationInvalid, libvirtCodes.noDomain);
       if (this.#uri.kind === 'qemu') await this.#disks.forget(calls, domain);
       const flags = this.#uri.kind === 'qemu' ? undefineEverything : 0;
       await unless(calls.call(undefine(domain, flags)), libvirtCodes.noDomain);
@@ -300,7 +301,7 @@ class LibvirtHypervisor implements HypervisorDriver {
   async #stateOf(calls: Calls, domain: DomainHandle): Promise<{ state: number; reason: number }> {
     const seen = await calls.call(getState(domain));
     if (this.#uri.kind !== 'xen' || toStatus(domain.name, seen).reason !== 'guest') return seen;
-    await unless(calls.call(getMemoryStats(domain)), libvirtCodes.operationInvalid);
+    await unless(whenFree(() => calls.call(getMemoryStats(domain))), libvirtCodes.operationInvalid);
     return calls.call(getState(domain));
   }
 
@@ -347,8 +348,8 @@ class LibvirtHypervisor implements HypervisorDriver {
 
   async #rebootByForce(calls: Calls, domain: DomainHandle): Promise<void> {
     if (this.#uri.kind === 'qemu') return calls.call(reset(domain));
-    await unless(calls.call(destroy(domain)), libvirtCodes.operationInvalid);
-    await unless(calls.call(create(domain)), libvirtCodes.operationInvalid);
+    await unless(whenFree(() => calls.call(destroy(domain))), libvirtCodes.operationInvalid);
+    await unless(whenFree(() => calls.call(create(domain))), libvirtCodes.operationInvalid);
     this.#emit({ type: 'rebooted', instanceId: domain.name });
   }
 }
