@@ -24,7 +24,7 @@ describe('while the scheduler cannot take more', () => {
       actions: allActions, authenticate: async () => lab.ann,
       services: {
         db: lab.db, transport: lab.transport, relay, directory: lab.directory, clock, log, region: 'nova', zone: 'nova', dnsDomain: 'x',
-        endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20,
+        endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
       },
     });
     const call = async (query: string) => {

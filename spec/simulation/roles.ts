@@ -168,7 +168,7 @@ export async function startApi(ground: Ground, principal: Principal): Promise<Ca
   return async (name, input, requestId) => {
     const call: Call = {
       db, transport, relay, directory, clock, log: silentLog, region: 'nova', zone: 'nova', dnsDomain: 'simulation', endpoint: 'http://127.0.0.1:8773',
-      instancesPerProjectMax: 20, requestId, principal, version: '2016-11-15', fail,
+      instancesPerProjectMax: 20, addressesPerProjectMax: 10, requestId, principal, version: '2016-11-15', fail,
     };
     const action = actions.get(name);
     if (action === undefined) throw new Error(`no action ${name}`);

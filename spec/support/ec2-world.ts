@@ -76,7 +76,7 @@ export async function createEc2World(options: { clock?: Clock; actions?: readonl
     actions: options.actions ?? allActions,
     services: {
       db, transport, relay: { kick: () => undefined, accepts: () => true }, directory, clock, log: silentLog, region: 'nova', zone: 'nova',
-      dnsDomain: 'novact.internal', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20,
+      dnsDomain: 'novact.internal', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
     },
     authenticate,
   });

@@ -1,6 +1,7 @@
 // Golden files of EC2 actions: the requests of one story, each in a comment, and the answer to each. Ids, keys and fingerprints, which
 // are new every time, are written in a form that is always the same; a request may name an id in that form.
 import { fixedAddresses, images } from '../../src/db/schema/all.ts';
+import { createFloating } from '../../src/db/address-pools.ts';
 import type { Principal } from '../../src/auth/principal.ts';
 import { fixtureNow, standingClock } from './auth-fixture.ts';
 import { createEc2World, type Ec2World } from './ec2-world.ts';
@@ -24,6 +25,8 @@ export async function createGoldenWorld(): Promise<GoldenWorld> {
     rootDeviceName: '/dev/vda', virtualizationType: 'hvm', format: 'qcow2', sizeBytes: 1_000_000, virtualSizeBytes: 4_000_000,
     createdAt: now, stateChangedAt: now,
   });
+  await createFloating(world.db, { range: '203.0.113.0/26', pool: 'default' });
+  await createFloating(world.db, { range: '203.0.113.64/26', pool: 'dmz' });
   let stories = 0;
   return {
     async play(queries) {
@@ -67,6 +70,8 @@ class LastingIds {
   lasting(text: string): string {
     return text
       .replaceAll(/\b([a-z]+)-(?!0ffffffffffffff)[0-9a-f]{17}\b/g, (id, prefix: string) => this.#name(id, prefix))
+      // Which of the free ones a story gets depends on the stories before it.
+      .replaceAll(/\b203\.0\.113\.(?!64|127)\d+\b/g, '203.0.113.1')
       .replaceAll(/\b02:16:3e(:[0-9a-f]{2}){3}\b/g, '02:16:3e:00:00:00')
       .replaceAll(/-----BEGIN [A-Z ]+-----[\s\S]*?-----END [A-Z ]+-----/g, '[private key]')
       .replaceAll(/\b([0-9a-f]{2}:){15,}[0-9a-f]{2}\b/g, '[fingerprint]');

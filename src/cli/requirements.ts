@@ -26,6 +26,7 @@ export const networkRequirements: readonly Requirement[] = [
   { program: 'ip', package: 'iproute2', purpose: 'makes bridges' },
   { program: 'nft', package: 'nftables', purpose: 'security groups and NAT' },
   { program: 'conntrack', package: 'conntrack', purpose: 'ends connections that a group no longer allows' },
+  { program: 'arping', package: 'iputils-arping', purpose: 'tells the network where a floating address is' },
   { program: 'dnsmasq', package: 'dnsmasq-base', purpose: 'DHCP and DNS for guests' },
   { program: 'dhcp_release', package: 'dnsmasq-utils', purpose: 'gives addresses back at once' },
   { program: 'modprobe', package: 'kmod', purpose: 'loads parts of the kernel' },

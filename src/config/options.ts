@@ -102,6 +102,7 @@ export const options = {
   scheduler: choice('How a host is chosen: simple (the least loaded) or chance.', ['chance', 'simple'], 'simple'),
   authDriver: choice('Where users and projects are kept: db.', ['db'], 'db'),
   instancesPerProjectMax: option('Instances that a project may have at once.', whole(1, 1_000_000), { default: () => 20 }),
+  addressesPerProjectMax: option('Floating addresses that a project may have at once.', whole(0, 1_000_000), { default: () => 10 }),
   coresRatio: option('Guest cores offered for each core of the host.', z.coerce.number().min(0.1).max(64), { default: () => 8 }),
   memoryReservedMiB: option('Memory of the host kept back from guests.', whole(0, 1_048_576), { default: () => 1024 }),
   diskReservedGiB: option('Disk of the state folder kept back from guests.', whole(0, 1_048_576), { default: () => 2 }),

@@ -2,6 +2,7 @@
 // instance changes nothing.
 import { and, eq, inArray, isNotNull, isNull, lt, notExists, notInArray, or, type SQL } from 'drizzle-orm';
 import { derivedId } from '../lib/ids.ts';
+import { freeFloatingOf } from './addresses.ts';
 import { releaseRoom, type Claim } from './hosts.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { hosts } from './schema/hosts.ts';
@@ -81,7 +82,10 @@ async function settleWhere(
   return rows.length > 0;
 }
 
-/** Ends an instance: state `terminated`, room given back, other operations of it failed. Its own operation is finished by the caller. */
+/**
+ * Ends an instance: state `terminated`, room given back, public address free of it, other operations of it failed. Its own operation is finished by
+ * the caller.
+ */
 export async function endInstance(tx: Tx, instance: Instance, reason: { code: string; message: string } | undefined, now: Date): Promise<void> {
   const [locked] = await tx.select().from(instances).where(eq(instances.id, instance.id)).for('update');
   if (locked === undefined || locked.state === 'terminated') return;
@@ -99,6 +103,7 @@ export async function endInstance(tx: Tx, instance: Instance, reason: { code: st
     .where(eq(instances.id, instance.id));
   // An address by wish outlives the tries on hosts, but not the instance.
   if (locked.wishedAddress !== null) await releaseAddress(tx, instance.id, now);
+  await freeFloatingOf(tx, instance.id);
 }
 
 /**

@@ -3,6 +3,7 @@ import { and, asc, eq, inArray } from 'drizzle-orm';
 import { groupBy } from '../lib/group-by.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { insertOperation, type NewOperation } from './operations.ts';
+import { floatingAddresses } from './schema/addresses.ts';
 import { images } from './schema/images.ts';
 import { instances, instanceSecurityGroups, reservations, securityGroups } from './schema/instances.ts';
 import { fixedAddresses } from './schema/networks.ts';
@@ -23,6 +24,8 @@ export interface FullInstance extends InstanceRow {
   readonly reservation: Reservation;
   readonly groups: readonly GroupName[];
   readonly address: string | undefined;
+  /** The public address that leads to it. */
+  readonly floating: { readonly address: string; readonly allocationId: string | null; readonly associationId: string | null } | undefined;
   readonly virtualizationType: string | undefined;
   readonly tags: readonly TagText[];
   /** Undefined before the project has a VPC, and of instances that have ended. */
@@ -50,15 +53,20 @@ export async function loadInstances(db: Queryable, projectId: string, choice: In
     .where(chosen).orderBy(asc(securityGroups.name));
   const addresses = await db.select({ instanceId: fixedAddresses.instanceId, address: fixedAddresses.address }).from(fixedAddresses)
     .innerJoin(instances, eq(instances.id, fixedAddresses.instanceId)).where(chosen);
+  const { address, allocationId, associationId, instanceId } = floatingAddresses;
+  const floating = await db.select({ instanceId, address, allocationId, associationId }).from(floatingAddresses)
+    .innerJoin(instances, eq(instances.id, floatingAddresses.instanceId)).where(chosen);
   const tags = await tagsOf(db, projectId, rows.map((row) => row.instance.id));
   const placeOf = await subnetPlaces(db, projectId);
   const groups = groupBy(members, (member) => member.instanceId);
   const addressOf = new Map(addresses.map((row) => [row.instanceId, row.address]));
+  const floatingOf = new Map(floating.map((row) => [row.instanceId, row]));
   return rows.map(({ instance, reservation, virtualizationType }) => ({
     ...instance,
     reservation,
     groups: (groups.get(instance.id) ?? []).map(({ id, name }) => ({ id, name })),
     address: addressOf.get(instance.id),
+    floating: floatingOf.get(instance.id),
     virtualizationType: virtualizationType ?? undefined,
     tags: tags.get(instance.id) ?? [],
     place: instance.state === 'terminated' ? undefined : placeOf(instance.subnetId),

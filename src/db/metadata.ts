@@ -1,6 +1,7 @@
 // What a guest may learn of itself, by one query: the instance that holds an address on the network with a given gateway.
 import { and, asc, eq, sql } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
+import { floatingAddresses } from './schema/addresses.ts';
 import { images } from './schema/images.ts';
 import { instances, instanceSecurityGroups, securityGroups } from './schema/instances.ts';
 import { fixedAddresses, networks } from './schema/networks.ts';
@@ -25,6 +26,8 @@ export interface InstanceMetadata {
   readonly launchedAt: Date;
   readonly mac: string;
   readonly address: string;
+  /** The floating address that leads to it. */
+  readonly publicAddress: string | null;
   readonly networkCidr: string;
   readonly securityGroups: readonly { readonly id: string; readonly name: string }[];
 }
@@ -54,11 +57,13 @@ export async function instanceByAddress(db: Queryable, where: { gateway: string;
     launchedAt: instances.launchedAt,
     mac: instances.mac,
     address: fixedAddresses.address,
+    publicAddress: floatingAddresses.address,
     networkCidr: networks.cidr,
     securityGroups: groups,
   }).from(fixedAddresses)
     .innerJoin(networks, eq(networks.id, fixedAddresses.networkId))
     .innerJoin(instances, eq(instances.id, fixedAddresses.instanceId))
+    .leftJoin(floatingAddresses, eq(floatingAddresses.instanceId, instances.id))
     .leftJoin(images, eq(images.id, instances.imageId))
     .where(and(eq(networks.gateway, where.gateway), eq(fixedAddresses.address, where.address)))
     .limit(1);

@@ -2,6 +2,7 @@
 // while it is on its way it has room on both. One transaction gives it over, guarded by host, fence and destination.
 import { and, asc, eq, inArray, isNull, ne } from 'drizzle-orm';
 import { newRequestId } from '../lib/ids.ts';
+import { tellOfMovedFloating } from './addresses.ts';
 import { inTransaction, type Db, type Queryable, type Tx } from './db.ts';
 import { claimRoom, releaseRoom, type Overcommit } from './hosts.ts';
 import { claimOfRow, type Instance } from './instance-work.ts';
@@ -104,6 +105,7 @@ export function switchHost(db: Db, change: Switch, now: Date): Promise<boolean> 
       await insertOperation(tx, { ...common, kind: 'instance.start', owner: `compute@${target}`, input: { moved: true } }, now);
     }
     await insertOperation(tx, { ...common, kind: 'instance.leave', owner: `compute@${source}` }, now);
+    await tellOfMovedFloating(tx, { instanceId: locked.id, hosts: [source, target], requestId: change.requestId, now });
     return true;
   });
 }

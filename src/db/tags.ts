@@ -2,6 +2,7 @@
 import { and, asc, eq, inArray, ne, or, sql } from 'drizzle-orm';
 import { derivedId } from '../lib/ids.ts';
 import type { Queryable, Tx } from './db.ts';
+import { floatingAddresses } from './schema/addresses.ts';
 import { keyPairs } from './schema/identity.ts';
 import { images } from './schema/images.ts';
 import { instances, securityGroups, tags } from './schema/instances.ts';
@@ -87,6 +88,8 @@ export async function visibleResources(db: Queryable, projectId: string, ids: re
     db.select({ id: images.id }).from(images)
       .where(and(inArray(images.id, wanted), ne(images.state, 'deregistered'), or(eq(images.projectId, projectId), eq(images.isPublic, true)))),
     db.select({ id: securityGroups.id }).from(securityGroups).where(and(eq(securityGroups.projectId, projectId), inArray(securityGroups.id, wanted))),
+    db.select({ id: sql<string>`${floatingAddresses.allocationId}` }).from(floatingAddresses)
+      .where(and(eq(floatingAddresses.projectId, projectId), inArray(floatingAddresses.allocationId, wanted))),
     db.select({ id: keyPairs.id }).from(keyPairs).where(and(eq(keyPairs.projectId, projectId), inArray(keyPairs.id, wanted))),
     ...[vpcs, subnets, internetGateways, routeTables, networkAcls, dhcpOptions].map((table) =>
       db.select({ id: table.id }).from(table).where(and(eq(table.projectId, projectId), inArray(table.id, wanted)))),

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { computeProtocol } from './compute.ts';
 import { encodeEnvelope, envelopeVersion, traceOf } from './envelope.ts';
+import { networkProtocol } from './network.ts';
 import { objectstoreProtocol } from './objectstore.ts';
 import { operationEnded } from './operation-ended.ts';
 import type { BodyOf, MessageTable, Protocol, TellVerb } from './protocol.ts';
@@ -52,6 +53,11 @@ export function announceWork(work: AnnouncedWork): SealedEnvelope {
   const message = Object.hasOwn(messages, key) ? messages[key] : undefined;
   if (message === undefined) throw new Error(`nobody knows how to tell ${work.owner} of ${work.kind}: see src/messages/announcements.ts`);
   return seal(work.owner, message(work), { orderKey: work.resourceId, requestId: work.requestId });
+}
+
+/** Tells the network role of a host that what it makes real has changed in the database: its rules, and the addresses that lead to its guests. */
+export function announceRules(host: string, requestId: string): SealedEnvelope {
+  return seal(`network@${host}`, tell(networkProtocol, 'refreshFirewall', { groupIds: [] }), { orderKey: host, requestId });
 }
 
 /** Tells the durable reply-actor of an operation how it ended. */

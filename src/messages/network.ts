@@ -21,7 +21,7 @@ export const networkProtocol = protocol('network', {
     reply: z.object({}),
   },
   refreshFirewall: {
-    doc: 'Security groups changed: render the rules from the database and apply them. Idempotent.',
+    doc: 'Security groups or floating addresses changed: render the rules from the database and apply them. Idempotent.',
     body: z.object({ groupIds: z.array(z.string()) }),
   },
 });

@@ -17,6 +17,7 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
     services: {
       db, transport, relay, directory, clock, log, region: settings.region, zone: settings.zone, dnsDomain: settings.dnsDomain,
       endpoint: endpointsOf(settings).ec2, instancesPerProjectMax: settings.instancesPerProjectMax,
+      addressesPerProjectMax: settings.addressesPerProjectMax,
     },
   });
   const server = createEc2Server({ dispatcher, log, clock, observe: options.observe });

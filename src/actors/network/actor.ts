@@ -1,5 +1,6 @@
 // The tree of a network host: /networks (bridge and DHCP of each, ensured from the database) and /firewall (all rules of the host, rendered
 // whole and applied atomically by this one owner).
+import { floatingOfHost } from '../../db/addresses.ts';
 import { dhcpHostsOfNetwork, neighboursOfNetwork, portsOfHost } from '../../db/networks.ts';
 import type { NetworkSpec } from '../../drivers/network/driver.ts';
 import type { ActorDefinition, Ref, ReplyTo } from '../runtime/actor.ts';
@@ -10,7 +11,7 @@ export type NetworkMessage =
   /** Answered when everything of this host is as the database says. */
   | { readonly type: 'ensureAll'; readonly replyTo?: ReplyTo<null> }
   | { readonly type: 'dhcpDied'; readonly networkId: string }
-  /** A hint that groups changed: at once when it was quiet, otherwise once for all hints of a moment. */
+  /** Groups or floating addresses changed: at once when it was quiet, otherwise once for all hints of a moment. */
   | { readonly type: 'refreshFirewall' }
   | { readonly type: 'refreshDue' };
 
@@ -95,5 +96,6 @@ async function ensureNetwork(host: NetworkHost, network: NetworkSpec): Promise<v
 }
 
 async function applyFirewall(host: NetworkHost): Promise<void> {
-  await host.driver.applyFirewall({ networks: host.networks, ports: await portsOfHost(host.db, host.name), metadataPort: host.metadataPort });
+  const [ports, floating] = await Promise.all([portsOfHost(host.db, host.name), floatingOfHost(host.db, host.name)]);
+  await host.driver.applyFirewall({ networks: host.networks, ports, floating, metadataPort: host.metadataPort });
 }

@@ -47,6 +47,8 @@ export interface Services {
   readonly endpoint: string;
   /** The quota of a project. */
   readonly instancesPerProjectMax: number;
+  /** As above, of floating addresses. */
+  readonly addressesPerProjectMax: number;
 }
 
 /** One call of one client. */

@@ -22,6 +22,9 @@ const kinds = {
   ari: imageKind,
   sg: { type: 'security-group', notFound: 'InvalidGroup.NotFound', malformed: 'InvalidGroupId.Malformed', message: doesNotExist('security group') },
   key: { type: 'key-pair', notFound: 'InvalidKeyPair.NotFound', malformed: 'InvalidKeyPair.NotFound', message: doesNotExist('key pair') },
+  eipalloc: {
+    type: 'elastic-ip', notFound: 'InvalidAllocationID.NotFound', malformed: 'InvalidAllocationID.NotFound', message: doesNotExist('allocation ID'),
+  },
   vol: { type: 'volume', notFound: 'InvalidVolume.NotFound', malformed: 'InvalidVolumeID.Malformed', message: doesNotExist('volume') },
   snap: { type: 'snapshot', notFound: 'InvalidSnapshot.NotFound', malformed: 'InvalidSnapshotID.Malformed', message: doesNotExist('snapshot') },
   vpc: { type: 'vpc', notFound: 'InvalidVpcID.NotFound', malformed: 'InvalidVpcId.Malformed', message: doesNotExist('vpc ID') },

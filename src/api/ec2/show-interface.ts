@@ -15,10 +15,14 @@ export function attachmentStatusOf(instance: FullInstance): 'attaching' | 'attac
 
 const addressOf = (instance: FullInstance, dnsDomain: string) => {
   const reachable = reachableAddress(instance);
+  const { floating } = instance;
+  const owned = floating === undefined
+    ? { IpOwnerId: 'amazon' }
+    : { IpOwnerId: instance.projectId, AllocationId: floating.allocationId ?? undefined, AssociationId: floating.associationId ?? undefined };
   return {
     PrivateIpAddress: instance.address,
     PrivateDnsName: privateName(instance, dnsDomain),
-    Association: reachable === undefined ? undefined : { PublicIp: reachable, PublicDnsName: publicName(instance), IpOwnerId: 'amazon' },
+    Association: reachable === undefined ? undefined : { PublicIp: reachable, PublicDnsName: publicName(instance), ...owned },
   };
 };
 

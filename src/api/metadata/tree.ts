@@ -52,7 +52,7 @@ function metaData(instance: InstanceMetadata, context: TreeContext): Record<stri
     network: { interfaces: { macs: { [instance.mac]: networkInterface(instance, { hostname, groupNames }) } } },
     placement: { 'availability-zone': instance.zone, region: context.region },
     'public-hostname': hostname,
-    'public-ipv4': instance.address,
+    'public-ipv4': publicAddress(instance),
     'public-keys': instance.publicKey === null ? null : { 0: { 'openssh-key': instance.publicKey } },
     'ramdisk-id': instance.ramdiskId,
     'reservation-id': instance.reservationId,
@@ -61,6 +61,9 @@ function metaData(instance: InstanceMetadata, context: TreeContext): Record<stri
   };
 }
 
+/** As the API shows it: without a floating address, the one that it can be reached at. */
+const publicAddress = ({ publicAddress: floating, address }: InstanceMetadata): string => floating ?? address;
+
 const networkInterface = (instance: InstanceMetadata, derived: { hostname: string; groupNames: string }): Directory => ({
   'device-number': '0',
   'local-hostname': derived.hostname,
@@ -68,7 +71,7 @@ const networkInterface = (instance: InstanceMetadata, derived: { hostname: strin
   mac: instance.mac,
   'owner-id': instance.projectId,
   'public-hostname': derived.hostname,
-  'public-ipv4s': instance.address,
+  'public-ipv4s': publicAddress(instance),
   'security-group-ids': instance.securityGroups.map((group) => group.id).join('\n'),
   'security-groups': derived.groupNames,
   'subnet-ipv4-cidr-block': instance.networkCidr,

@@ -1,4 +1,5 @@
 // Every table, for the database handle's type.
+export * from './addresses.ts';
 export * from './hosts.ts';
 export * from './identity.ts';
 export * from './images.ts';

@@ -77,9 +77,18 @@ export interface PortSpec {
   readonly ingress: readonly IngressRule[];
 }
 
+/** A public address, and the guest of this host that it leads to. */
+export interface FloatingAddress {
+  readonly address: string;
+  readonly fixed: string;
+  readonly bridge: string;
+}
+
 export interface FirewallSpec {
   readonly networks: readonly NetworkSpec[];
   readonly ports: readonly PortSpec[];
+  /** Undefined: none. */
+  readonly floating?: readonly FloatingAddress[] | undefined;
   /** Where the metadata service listens, reached through each network's gateway as 169.254.169.254:80. */
   readonly metadataPort: number;
 }
@@ -97,7 +106,10 @@ export interface NetworkDriver {
   ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[], neighbours?: readonly Neighbour[]): Promise<void>;
   /** Ends leases at once, so that the address can be used again. No error if there is none. */
   releaseLease(network: NetworkSpec, host: DhcpHost): Promise<void>;
-  /** After: novact's rules are exactly these, applied atomically; rules of others are as they were. Open connections go on. */
+  /**
+   * After: novact's rules are exactly these, applied atomically; rules of others are as they were. Open connections go on, but for those by a floating
+   * address that leads elsewhere now. This host answers by its floating addresses and by no others of novact's, and its neighbours know.
+   */
   applyFirewall(firewall: FirewallSpec): Promise<void>;
   /** Is the DHCP server of this network alive? Calls back when a server it started or adopted dies. */
   subscribe(listener: (event: { readonly type: 'dhcpDied'; readonly networkId: string }) => void): () => void;

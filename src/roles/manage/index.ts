@@ -2,10 +2,11 @@
 import type { ManageCommand } from '../../api/ops/manage.ts';
 import { deadLetterCommands } from './deadletters.ts';
 import type { ManageDeps } from './deps.ts';
+import { floatingCommands } from './floating.ts';
 import { hostCommands } from './hosts.ts';
 import { instanceCommands } from './instances.ts';
 import { serviceCommands } from './services.ts';
 
 export const manageCommands: readonly ManageCommand<ManageDeps>[] = [
-  ...hostCommands, ...serviceCommands, ...instanceCommands, ...deadLetterCommands,
+  ...hostCommands, ...serviceCommands, ...instanceCommands, ...floatingCommands, ...deadLetterCommands,
 ];

@@ -2,7 +2,8 @@
 import { array, assert, integer, nat, property, tuple } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../../../../src/drivers/network/driver.ts';
-import { addressNumber, collapseCidrs, parseCidr, type Cidr } from '../../../../src/drivers/network/linux/names.ts';
+import { collapseCidrs, parseCidr, type Cidr } from '../../../../src/drivers/network/linux/names.ts';
+import { addressNumber } from '../../../../src/lib/ipv4.ts';
 import { renderFirewall, renderIngress } from '../../../../src/drivers/network/linux/nft.ts';
 
 const network: NetworkSpec = {

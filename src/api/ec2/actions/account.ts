@@ -1,15 +1,15 @@
 // Facts about the account, that is the project.
-import { action } from '../action.ts';
+import { action, type Call } from '../action.ts';
 import { defaultVpcOf } from '../vpc-access.ts';
 
-/** What this cloud can say of an account. There are no elastic addresses yet; `none` is AWS's word for no default VPC. */
-const attributesOf = (defaultVpcId: string | undefined) => ({
+/** What this cloud can say of an account. `none` is AWS's word for no default VPC. */
+const attributesOf = (call: Pick<Call, 'addressesPerProjectMax'>, defaultVpcId: string | undefined) => ({
   'supported-platforms': ['VPC'],
   'default-vpc': [defaultVpcId ?? 'none'],
   'max-instances': ['1000'],
   'vpc-max-security-groups-per-interface': ['5'],
-  'max-elastic-ips': ['0'],
-  'vpc-max-elastic-ips': ['0'],
+  'max-elastic-ips': [String(call.addressesPerProjectMax)],
+  'vpc-max-elastic-ips': [String(call.addressesPerProjectMax)],
 });
 
 export const accountActions = [
@@ -19,7 +19,7 @@ export const accountActions = [
     roles: 'anyMember',
     errors: ['InvalidParameterValue'],
     async handle(call, input) {
-      const attributes = attributesOf((await defaultVpcOf(call))?.vpc.id);
+      const attributes = attributesOf(call, (await defaultVpcOf(call))?.vpc.id);
       const wanted: readonly string[] = input.AttributeNames ?? [];
       const unknown = wanted.find((name) => !Object.hasOwn(attributes, name));
       if (unknown !== undefined) call.fail('InvalidParameterValue', `Value (${unknown.slice(0, 60)}) for parameter attributeName is invalid.`);

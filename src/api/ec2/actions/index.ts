@@ -2,6 +2,7 @@
 import type { AnyAction } from '../action.ts';
 import { absentActions } from './absent.ts';
 import { accountActions } from './account.ts';
+import { addressActions } from './addresses.ts';
 import { imageActions } from './images.ts';
 import { instanceTypeActions } from './instance-types.ts';
 import { instanceActions } from './instances.ts';
@@ -26,6 +27,7 @@ export const allActions: readonly AnyAction[] = [
   ...imageActions,
   ...instanceActions,
   ...keyPairActions,
+  ...addressActions,
   ...securityGroupActions,
   ...vpcActions,
   ...subnetActions,

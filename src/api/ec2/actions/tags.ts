@@ -9,6 +9,7 @@ import { checkTags, tagsPerResourceMax } from '../tag-specifications.ts';
 const resourcesMax = 1000;
 
 const resourceErrors = [
+  'InvalidAllocationID.NotFound',
   'InvalidID', 'InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Malformed', 'InvalidGroup.NotFound',
   'InvalidGroupId.Malformed', 'InvalidKeyPair.NotFound', 'InvalidVolume.NotFound', 'InvalidVolumeID.Malformed',
   'InvalidSnapshot.NotFound', 'InvalidSnapshotID.Malformed', 'InvalidVpcID.NotFound', 'InvalidVpcId.Malformed', 'InvalidSubnetID.NotFound',
@@ -80,7 +81,7 @@ const deleteTags = action({
 
 type TagResourceType =
   | 'instance' | 'image' | 'security-group' | 'key-pair' | 'vpc' | 'subnet' | 'internet-gateway' | 'route-table' | 'network-acl' | 'dhcp-options'
-  | 'network-interface';
+  | 'network-interface' | 'elastic-ip';
 
 const describeTags = action({
   name: 'DescribeTags',

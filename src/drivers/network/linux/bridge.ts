@@ -8,6 +8,7 @@ import { checkAddress, checkInteger, checkLinkName, parseIPv4Cidr } from './name
 import { readSwitch, writeSwitch } from './uplink.ts';
 
 export interface Link {
+  readonly ifname?: string;
   readonly address: string;
   readonly mtu: number;
   readonly flags: readonly string[];
@@ -16,7 +17,9 @@ export interface Link {
   /** The bridge that it is part of. */
   readonly master?: string;
   readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: { readonly nf_call_iptables?: number; readonly forward_delay?: number } };
-  readonly addr_info?: readonly { readonly family: string; readonly local: string; readonly prefixlen: number; readonly scope?: string }[];
+  readonly addr_info?: readonly {
+    readonly family: string; readonly local: string; readonly prefixlen: number; readonly scope?: string; readonly metric?: number;
+  }[];
 }
 
 const aliasPrefix = 'novact ';

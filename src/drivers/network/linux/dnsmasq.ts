@@ -5,8 +5,9 @@ import { dirname, join } from 'node:path';
 import type { Clock } from '../../../lib/clock.ts';
 import { DriverError } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
+import { addressNumber } from '../../../lib/ipv4.ts';
 import type { DhcpHost, Neighbour, NetworkSpec } from '../driver.ts';
-import { addressNumber, checkAddress, checkDomain, checkHostName, checkInteger, checkLinkName, checkMac, parseIPv4Cidr } from './names.ts';
+import { checkAddress, checkDomain, checkHostName, checkInteger, checkLinkName, checkMac, parseIPv4Cidr } from './names.ts';
 import { argumentsOf, endProcess, findProcesses, signalProcess, type FoundProcess } from '../../../lib/processes.ts';
 
 export interface DnsmasqFiles {

@@ -10,6 +10,7 @@ import type { DhcpHost, FirewallSpec, Neighbour, NetworkDriver, NetworkSpec } fr
 import { ensureBridge, removeBridge } from './bridge.ts';
 import { dnsmasqFiles, ensureServer, serverLives, staleLeases, stopServers, type DnsmasqFiles, type Lease } from './dnsmasq.ts';
 import { ensureFabric } from './fabric.ts';
+import { endConnections, floatingChange, floatingInForce } from './floating.ts';
 import { checkAddress, checkJoined, checkLinkName, checkMac } from './names.ts';
 import { renderFirewall, renderRemoval, tableName } from './nft.ts';
 import { ensureBridgedFiltering, ensureForwarding, foreignDropNotices, matchesBridges, restoreForwarding } from './uplink.ts';
@@ -21,7 +22,7 @@ export interface LinuxNetworkSettings {
   readonly clock: Clock;
   /** A folder of this driver's own: made when it is missing, removed by `removeAll`. */
   readonly stateDirectory: string;
-  /** Masquerade only what leaves by this interface. Default: by any that is no bridge of novact's. */
+  /** Masquerade only what leaves by this interface, where floating addresses are, too. Default: any that is no bridge of novact's, as routes say. */
   readonly uplink?: string | undefined;
   /** How often each DHCP server is looked at. Default 300: a death is told within a second. */
   readonly watchMs?: number;
@@ -38,7 +39,9 @@ interface Watched {
   readonly files: DnsmasqFiles;
 }
 
-const packages: Readonly<Record<string, string>> = { ip: 'iproute2', nft: 'nftables', dnsmasq: 'dnsmasq-base', dhcp_release: 'dnsmasq-utils' };
+const packages: Readonly<Record<string, string>> = {
+  ip: 'iproute2', nft: 'nftables', dnsmasq: 'dnsmasq-base', dhcp_release: 'dnsmasq-utils', arping: 'iputils-arping',
+};
 
 export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork {
   const { run, log, clock } = settings;
@@ -131,23 +134,32 @@ function createFirewall(settings: LinuxNetworkSettings): { apply(wanted: Firewal
     if (lists.some((list) => list.code !== 0)) return undefined;
     return createHash('sha256').update(lists.map((list) => list.stdout).join('')).digest('hex');
   }
+  async function replace(text: string, floating: ReadonlyMap<string, string>, { ports, networks }: FirewallSpec): Promise<void> {
+    if (applied?.text === text) log.warn({}, "novact's firewall rules were changed by somebody else; putting them back");
+    applied = undefined;
+    const before = await floatingInForce(run, tableName);
+    await run('nft', ['-f', '-'], { input: text });
+    await endConnections(run, log, { before, now: floating });
+    const now = await live();
+    if (now !== undefined) applied = { text, live: now };
+    log.info({ ports: ports.length, networks: networks.length, floating: floating.size }, 'firewall applied');
+  }
   return {
     async apply(wanted) {
       if (canMatchBridges === undefined) {
         canMatchBridges = await matchesBridges(run);
         for (const notice of await foreignDropNotices(run)) log.warn({}, notice);
       }
+      const floating = new Map((wanted.floating ?? []).map(({ address, fixed }) => [address, fixed]));
       const text = renderFirewall(wanted, { matchesBridges: canMatchBridges, uplink: settings.uplink });
-      if (applied?.text === text && applied.live === (await live())) return;
-      if (applied?.text === text) log.warn({}, "novact's firewall rules were changed by somebody else; putting them back");
-      applied = undefined;
-      await run('nft', ['-f', '-'], { input: text });
-      const now = await live();
-      if (now !== undefined) applied = { text, live: now };
-      log.info({ ports: wanted.ports.length, networks: wanted.networks.length }, 'firewall applied');
+      const change = await floatingChange({ run, log, uplink: settings.uplink }, [...floating.keys()]);
+      await change.leave();
+      if (applied?.text !== text || applied.live !== (await live())) await replace(text, floating, wanted);
+      await change.arrive();
     },
     async remove() {
       applied = undefined;
+      await (await floatingChange({ run, log }, [])).leave();
       await run('nft', ['-f', '-'], { input: renderRemoval() });
     },
   };

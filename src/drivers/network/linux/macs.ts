@@ -1,6 +1,7 @@
 // The MACs that are novact's own: of gateways and of hosts.
 import { createHash } from 'node:crypto';
-import { addressNumber, checkAddress } from './names.ts';
+import { addressNumber } from '../../../lib/ipv4.ts';
+import { checkAddress } from './names.ts';
 
 /** Stays the same over restarts and never equals a guest's, whose prefix is 02:16:3e. */
 export function bridgeMac(networkId: string): string {

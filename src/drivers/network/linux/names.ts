@@ -2,6 +2,7 @@
 // here, so no value can end a rule and begin another.
 import ipaddr from 'ipaddr.js';
 import { DriverError } from '../../../lib/errors.ts';
+import { addressNumber } from '../../../lib/ipv4.ts';
 
 const linkNamePattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/;
 const macPattern = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
@@ -57,8 +58,6 @@ export function parseIPv4Cidr(cidr: string): Cidr {
 }
 
 export const cidrText = (cidr: Cidr): string => (cidr.prefix === 32 ? cidr.address : `${cidr.address}/${cidr.prefix}`);
-
-export const addressNumber = (address: string): number => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
 
 /** The same addresses with nothing said twice: nft refuses a set whose ranges overlap. Sorted. */
 export function collapseCidrs(cidrs: readonly Cidr[]): Cidr[] {

@@ -1,9 +1,11 @@
 // Renders the wanted firewall of a host as one text for `nft -f -`: novact's own two tables, whole. Pure and deterministic, so that equal
 // wishes give equal texts. The size of the rules grows with distinct groups, not with ports: what belongs to a port is an element of a set.
 import { DriverError } from '../../../lib/errors.ts';
+import { addressNumber } from '../../../lib/ipv4.ts';
 import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../driver.ts';
+import { floatingRules, type FloatingRules } from './nft-floating.ts';
 import { arpToGuests, fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross, toHostFromGuests } from './nft-fabric.ts';
-import { addressNumber, checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
+import { checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
 
 /** What a firewall's text depends on besides the wish. */
 export interface NftContext {
@@ -22,8 +24,9 @@ export function renderFirewall(firewall: FirewallSpec, context: NftContext): str
   sortedUnique(ports, (port) => `${port.bridge} ${port.address}`, 'address');
   sortedUnique(joinedNetworks(networks), (joined) => joined.flatInterface, 'flat interface');
   checkInteger(firewall.metadataPort, { kind: 'a port', min: 1, max: 65_535 });
+  const floating = floatingRules(firewall.floating ?? []);
   const head = ['inet', 'bridge'].map((family) => `table ${family} ${tableName}\ndelete table ${family} ${tableName}\n`).join('');
-  return head + renderInet({ networks, ports, metadataPort: firewall.metadataPort }, context.uplink) + renderBridge(networks, ports, context);
+  return head + renderInet({ networks, ports, floating, metadataPort: firewall.metadataPort }, context.uplink) + renderBridge(networks, ports, context);
 }
 
 /** Takes novact's tables away and nothing else. */
@@ -52,8 +55,9 @@ function sortedUnique<T>(items: readonly T[], key: (item: T) => string, what: st
   return [...byKey.entries()].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item);
 }
 
-function renderInet(firewall: FirewallSpec, uplink: string | undefined): string {
-  const { networks, ports, metadataPort } = firewall;
+type Checked = Pick<FirewallSpec, 'networks' | 'ports' | 'metadataPort'> & { readonly floating: FloatingRules };
+
+function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink: string | undefined): string {
   const { chains, chainOf } = ingressChains(ports);
   const guests = ports.map((port) => `"${port.bridge}" . ${port.address} : goto ${chainOf.get(port.tap) ?? 'closed'}`);
   const inside = collapseCidrs(networks.map((network) => parseIPv4Cidr(network.cidr))).map(cidrText);
@@ -63,14 +67,19 @@ function renderInet(firewall: FirewallSpec, uplink: string | undefined): string 
     set('bridges', 'type ifname', networks.map((network) => `"${network.bridge}"`)),
     set('gateways', 'type ifname . ipv4_addr', networks.map((network) => `"${network.bridge}" . ${network.gateway}`)),
     map('guests', 'type ifname . ipv4_addr : verdict', guests),
+    ...floating.maps.map(({ name, type, elements }) => map(name, type, elements)),
     chain('closed', ['drop']),
     ...chains.map(({ name, rules }) => chain(name, [...rules, 'drop'])),
     chain('prerouting', [
       'type nat hook prerouting priority dstnat; policy accept;',
       ...networks.map((network) => `iifname "${network.bridge}" ip daddr 169.254.169.254 tcp dport 80 dnat ip to ${network.gateway}:${metadataPort}`),
+      ...floating.destination,
     ]),
+    chain('destination', ['type nat hook output priority -100; policy accept;', ...floating.destination]),
+    chain('checked', ['type filter hook postrouting priority filter; policy accept;', ...floating.checked]),
     chain('postrouting', [
       'type nat hook postrouting priority srcnat; policy accept;',
+      ...floating.source,
       ...sourceAcross(joined),
       ...(inside.length === 0 ? [] : [`ip saddr ${anyOf(inside)} ip daddr != ${anyOf(inside)} ${leaves} masquerade`]),
     ]),
