@@ -11,6 +11,7 @@ import { hypervisorDrivers } from '../src/drivers/hypervisor/index.ts';
 import { networkDrivers } from '../src/drivers/network/index.ts';
 import { objectStoreDrivers } from '../src/drivers/objectstore/index.ts';
 import { volumeDrivers } from '../src/drivers/volume/index.ts';
+import { vpnDrivers } from '../src/drivers/vpn/index.ts';
 import { protocols } from '../src/messages/index.ts';
 import type { MessageEntry } from '../src/messages/protocol.ts';
 import { referenceText } from './docs-ec2.ts';
@@ -104,6 +105,7 @@ const registries: Readonly<Record<string, Readonly<Record<string, unknown>>>> = 
   network: networkDrivers,
   disk: diskDrivers,
   volume: volumeDrivers,
+  vpn: vpnDrivers,
   objectstore: objectStoreDrivers,
   auth: authDrivers,
 };

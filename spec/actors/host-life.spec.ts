@@ -1,4 +1,5 @@
 // Hosts that fall silent, return, are drained and evacuated (M6, and the host life of issue 3), on simulated hosts.
+import { randomBytes } from 'node:crypto';
 import { and, eq } from 'drizzle-orm';
 import { afterEach, describe, expect, it } from 'vitest';
 import { downHostsWithWork, hostReturned, loseHost } from '../../src/db/host-life.ts';
@@ -7,6 +8,7 @@ import { fixedAddresses, hosts, instances, operations, outbox } from '../../src/
 import { createManage } from '../../src/api/ops/perform-manage.ts';
 import { storyOf } from '../../src/db/overview.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { createSealer } from '../../src/lib/sealed.ts';
 import type { ManageDeps } from '../../src/roles/manage/deps.ts';
 import { hostCommands } from '../../src/roles/manage/hosts.ts';
 import { serviceCommands } from '../../src/roles/manage/services.ts';
@@ -323,6 +325,7 @@ describe('what operators are told and may do', () => {
       db, transport, directory: createLocalDirectory({ clock, board: cloud.board }), relay: { kick: () => undefined, accepts: () => true }, clock,
       log: silentLog,
       settings: { instancesShared: 'no' } as unknown as ManageDeps['settings'],
+      sealer: createSealer(randomBytes(32)), run: () => Promise.reject(new Error('no command is run')),
     };
     return createManage([...hostCommands, ...serviceCommands], deps)({ category, verb, args });
   };

@@ -30,6 +30,8 @@ export const networkRequirements: readonly Requirement[] = [
   { program: 'dnsmasq', package: 'dnsmasq-base', purpose: 'DHCP and DNS for guests' },
   { program: 'dhcp_release', package: 'dnsmasq-utils', purpose: 'gives addresses back at once' },
   { program: 'modprobe', package: 'kmod', purpose: 'loads parts of the kernel' },
+  { program: 'openvpn', package: 'openvpn', purpose: 'ways into the networks of projects' },
+  { program: 'openssl', package: 'openssl', purpose: 'makes the certificates of those ways' },
 ];
 
 /** For the private database. */

@@ -26,6 +26,8 @@ export interface StatePaths {
   /** Guests of the hypervisor sim. */
   readonly sim: string;
   readonly networks: string;
+  /** Keys and sockets of VPN servers. */
+  readonly vpn: string;
   /** Whether a probe guest booted under KVM, so that it need not be tried at every start. */
   readonly kvmProbe: string;
   /** What the last `up` was started with: `down --purge` removes what that made, whatever its flags were. */
@@ -49,6 +51,7 @@ export function statePaths(settings: Pick<Settings, 'state'> & Partial<Pick<Sett
     instances: at('instances'),
     sim: at('sim'),
     networks: at('networks'),
+    vpn: at('vpn'),
     kvmProbe: at('kvm-probe.json'),
     lastSettings: at('settings.json'),
     log: at('novact.log'),

@@ -3,7 +3,7 @@ import { createHash, randomBytes, randomFillSync, randomInt, randomUUID } from '
 
 export type IdPrefix =
   | 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'net' | 'op'
-  | 'vpc' | 'subnet' | 'igw' | 'rtb' | 'rtbassoc' | 'acl' | 'dopt' | 'eipalloc' | 'eipassoc';
+  | 'vpc' | 'subnet' | 'igw' | 'rtb' | 'rtbassoc' | 'acl' | 'dopt' | 'eipalloc' | 'eipassoc' | 'vpn';
 
 /** `i-0123456789abcdef0`: the prefix and 17 hexadecimal digits, as AWS's long ids. */
 export function newId(prefix: IdPrefix): string {

@@ -3,7 +3,7 @@ import type { PurgeCloud, RunningCloud, StartCloud } from '../cli/cloud.ts';
 import { endpointsOf } from '../config/settings.ts';
 import { openHypervisor } from './drivers.ts';
 import { layFoundation } from './foundation.ts';
-import { createNetworkDriver, networkSpecs } from './network.ts';
+import { createNetworkDriver, createVpnDriver, networkSpecs } from './network.ts';
 import { createMetrics, createOpsSource } from './ops-source.ts';
 import { builtRoles, requireBuilt } from './names.ts';
 import { startRoles } from './start-roles.ts';
@@ -55,7 +55,8 @@ export const purgeCloud: PurgeCloud = async (settings, options) => {
       await hypervisor.close();
     }
     const network = createNetworkDriver(foundation);
-    options.onProgress('removing bridges, DHCP servers and rules');
+    options.onProgress('removing VPN servers, bridges, DHCP servers and rules');
+    await createVpnDriver(foundation, network).ensureEndpoints([]);
     await network.removeAll(await networkSpecs(foundation));
     await network.close();
   } finally {

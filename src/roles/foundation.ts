@@ -17,6 +17,7 @@ import { systemClock, type Clock } from '../lib/clock.ts';
 import { SetupError } from '../lib/errors.ts';
 import { createRun, type Run } from '../lib/exec.ts';
 import type { Log } from '../lib/log.ts';
+import type { Sealer } from '../lib/sealed.ts';
 import type { Role } from '../messages/protocol.ts';
 import type { Directory } from '../transport/directory.ts';
 import type { Relay, Subscription, Transport } from '../transport/transport.ts';
@@ -37,6 +38,8 @@ export interface Foundation {
   readonly directory: Directory;
   readonly system: ActorSystem;
   readonly auth: AuthManager;
+  /** Of secrets that are kept in the database. */
+  readonly sealer: Sealer;
   /** Commands on this host, inside its network namespace if it has one. */
   readonly run: Run;
   /** Marks this cloud's domains. */
@@ -103,7 +106,7 @@ async function lay(settings: Settings, { log, onFatal, version, role }: Foundati
   const drain = createDrain(log);
   closers.push(() => drain.run());
   return {
-    settings, paths, log, clock, db, transport, relay, directory, system, auth, cloudId, version, drain, once, process: name,
+    settings, paths, log, clock, db, transport, relay, directory, system, auth, sealer, cloudId, version, drain, once, process: name,
     run: createRun({ log, networkNamespace: settings.networkNamespace }),
     close: closeAll,
   };

@@ -3,7 +3,9 @@ import { hkdfSync } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { NetworkHost } from '../actors/network/host.ts';
 import { networkSpecOf } from '../actors/network/network-spec.ts';
+import { nextTicket } from '../actors/network/coalesce.ts';
 import { startNetworkActors } from '../actors/network/start.ts';
+import { vpnActor } from '../actors/vpn/ensure-vpns.ts';
 import { watchWaking } from '../actors/operations/watch-waking.ts';
 import { createTeller } from '../actors/network/teller.ts';
 import { createMetadataServer } from '../api/metadata/server.ts';
@@ -12,6 +14,8 @@ import { takeEpoch } from '../db/hosts.ts';
 import { claimHostAddress, createNetwork, listNetworks, sharedNetworkName } from '../db/networks.ts';
 import type { NetworkDriver, NetworkSpec } from '../drivers/network/driver.ts';
 import { networkDrivers } from '../drivers/network/index.ts';
+import type { VpnDriver } from '../drivers/vpn/driver.ts';
+import { vpnDrivers } from '../drivers/vpn/index.ts';
 import { networkProtocol } from '../messages/network.ts';
 import { keep, serviceOf, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
@@ -24,6 +28,12 @@ export function createNetworkDriver(foundation: Foundation): NetworkDriver {
   const log = foundation.log.child({ role: 'network' });
   const tools = { run, log, clock, stateDirectory: paths.networks };
   return networkDriverOf(settings) === 'fake' ? networkDrivers.fake.create(tools, {}) : networkDrivers.linux.create(tools, {});
+}
+
+/** Where nothing is plumbed, no VPN leads anywhere either. */
+export function createVpnDriver({ run, clock, paths }: Foundation, { info }: NetworkDriver): VpnDriver {
+  const tools = { run, clock, stateDirectory: paths.vpn };
+  return info.plumbs ? vpnDrivers.openvpn.create(tools) : vpnDrivers.fake.create(tools);
 }
 
 /** The networks that the database knows, as this host plumbs them. */
@@ -62,12 +72,28 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
   const host: NetworkHost = { name: settings.host, db, clock, log, system, driver, networks, metadataPort, reconcileIntervalMs, tellHosts };
   const { ref, handlers } = await startNetworkActors(host);
   const epoch = await takeEpoch(db, { host: settings.host, role: 'network' }, clock.date());
-  const subscription = await keep(foundation, transport.serve({ role: 'network', host: settings.host }, networkProtocol, handlers, {
+  const vpn = startVpn(foundation, driver);
+  const refreshFirewall: typeof handlers.refreshFirewall = (body, context) => {
+    vpn();
+    return handlers.refreshFirewall(body, context);
+  };
+  const subscription = await keep(foundation, transport.serve({ role: 'network', host: settings.host }, networkProtocol, { ...handlers, refreshFirewall }, {
     service: serviceOf(foundation, epoch),
   }));
   const onWoken = () => system.tell(ref, { type: 'ensureAll' });
   watchWaking(system, 'network-waking', { clock, isHeld: () => subscription.isHeld(), onWoken });
   await startMetadata(foundation, driver, networks);
+}
+
+/** The VPN end points of this host. What is returned says that they may have changed. */
+function startVpn(foundation: Foundation, network: NetworkDriver): () => void {
+  const { settings, system, db, sealer } = foundation;
+  const driver = createVpnDriver(foundation, network);
+  const namespaceOf = (routerId: string): string => `novact-${settings.host}-${routerId}`;
+  const ref = system.spawn(vpnActor({ name: settings.host, db, driver, sealer, namespaceOf }), 'vpn', undefined);
+  const ensure = () => system.tell(ref, { type: 'ensure', ticket: nextTicket() });
+  ensure();
+  return ensure;
 }
 
 /** One listener per gateway: the address at which a request arrives tells its network. */

@@ -8,3 +8,4 @@ export * from './networks.ts';
 export * from './objects.ts';
 export * from './operations.ts';
 export * from './vpcs.ts';
+export * from './vpns.ts';

@@ -6,7 +6,8 @@ import { floatingCommands } from './floating.ts';
 import { hostCommands } from './hosts.ts';
 import { instanceCommands } from './instances.ts';
 import { serviceCommands } from './services.ts';
+import { vpnCommands } from './vpns.ts';
 
 export const manageCommands: readonly ManageCommand<ManageDeps>[] = [
-  ...hostCommands, ...serviceCommands, ...instanceCommands, ...floatingCommands, ...deadLetterCommands,
+  ...hostCommands, ...serviceCommands, ...instanceCommands, ...floatingCommands, ...deadLetterCommands, ...vpnCommands,
 ];
