@@ -28,7 +28,7 @@ volumeContract('fake', async () => {
 async function localFixture(allocation: 'thick' | 'thin') {
   const stateDirectory = mkdtempSync(join(tmpdir(), 'volumes-'));
   const start = async () => {
-    const driver = createVolumes('local', { allocation }, { run: createRun({ log }), log, clock, stateDirectory });
+    const driver = createVolumes('local', { allocation }, { run: createRun({ log }), log, clock, stateDirectory, address: '127.0.0.1' });
     await driver.probe();
     return driver;
   };
@@ -99,7 +99,7 @@ describe('fake volumes', () => {
   it('are found again in the state folder by the next start', async () => {
     const stateDirectory = mkdtempSync(join(tmpdir(), 'volumes-'));
     const id = newId('vol');
-    const start = () => createVolumes('fake', {}, { run: createRun({ log }), log, clock, stateDirectory });
+    const start = () => createVolumes('fake', {}, { run: createRun({ log }), log, clock, stateDirectory, address: '127.0.0.1' });
     await start().ensureVolume({ id, sizeBytes: mebibyte });
     expect(await start().listVolumes()).toEqual([{ id, sizeBytes: mebibyte }]);
     rmSync(stateDirectory, { recursive: true, force: true });

@@ -2,7 +2,7 @@
 // for the guests and one for the hosts. The roles are the product's own, on a local transport and one database. Root only.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
 import type { Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ import { createLocalTransport } from '../../src/transport/local.ts';
 import type { Transport } from '../../src/transport/transport.ts';
 import { makeCertificates } from './certificates.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
-import { guestImage } from './guest-image.ts';
+import { imageWithKey } from './guest-host.ts';
 import { up, type TestHost } from './host.ts';
 
 const root = createRun({ log });
@@ -58,18 +58,9 @@ export interface RealPair {
   down(): Promise<void>;
 }
 
-/** A guest that takes `publicKey` without a metadata service. */
 async function imagesIn(folder: string, publicKey: string): Promise<RealPair['images']> {
-  const built = guestImage();
-  const at = (name: string) => join(folder, name);
-  await Promise.all([copyFile(built.root, at('root')), copyFile(built.kernel, at('kernel')), copyFile(built.ramdisk, at('ramdisk'))]);
-  const answers = ['token) echo x > /run/metadata-token; echo x ;;', '*instance-id) echo i-guest ;;', `*openssh-key) echo '${publicKey}' ;;`, '*) exit 1 ;;'];
-  await writeFile(at('metadata'), ['#!/bin/sh', 'case "$*" in', ...answers, 'esac', ''].join('\n'));
-  for (const command of ['rm /sbin/metadata', `write ${at('metadata')} /sbin/metadata`, 'set_inode_field /sbin/metadata mode 0100755']) {
-    await root('debugfs', ['-w', '-R', command, at('root')], { timeoutMs: 30_000 });
-  }
-  const image = (name: string, id: string) => ({ id, path: at(name) });
-  return { machine: image('root', 'ami-00000001'), kernel: image('kernel', 'aki-00000001'), ramdisk: image('ramdisk', 'ari-00000001') };
+  const { root: machine, kernel, ramdisk } = await imageWithKey(folder, publicKey);
+  return { machine: { id: 'ami-00000001', path: machine }, kernel: { id: 'aki-00000001', path: kernel }, ramdisk: { id: 'ari-00000001', path: ramdisk } };
 }
 
 /** `name` begins every namespace: at most eight characters. */

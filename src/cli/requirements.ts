@@ -34,6 +34,11 @@ export const networkRequirements: readonly Requirement[] = [
   { program: 'openssl', package: 'openssl', purpose: 'makes the certificates of those ways' },
 ];
 
+/** For volumes that guests of other hosts can have. */
+export const volumeRequirements: readonly Requirement[] = [
+  { program: 'tgtd', package: 'tgt', purpose: 'gives volumes to guests over iSCSI' },
+];
+
 /** For the private database. */
 export const databaseRequirements: readonly Requirement[] = [
   { program: 'setpriv', package: 'util-linux', purpose: 'runs the database without root\'s rights' },

@@ -40,10 +40,10 @@ export interface StoredVolume {
 
 /** Who may connect: the compute host. */
 export interface Initiator {
-  /** An iSCSI name: `iqn.2011-02.org.novact:h1`. */
+  /** An iSCSI name: `iqn.2011-02.org.novact:h1`. It is what whoever connects says of itself. */
   readonly name: string;
-  /** From where it connects. */
-  readonly address: string;
+  /** From where it connects; undefined: from anywhere, and then the name counts. */
+  readonly address: string | undefined;
 }
 
 export interface ExportSpec {
@@ -108,8 +108,8 @@ export interface VolumeDriver {
   /** After: no such volume, and its bytes can be read by nobody. No error if it was not there. Throws `busy` while it is exported. */
   ensureVolumeAbsent(id: string): Promise<void>;
   /**
-   * After: the volume has at least that size; the new part is zeros. A guest sees it after `HypervisorDriver.resizeDisk`. Throws `notFound`, `failed`
-   * for a smaller size, `busy` while it is exported by a driver without `resizeOnline`.
+   * After: the volume has that size; the new part is zeros. What is exported is served with the new size after the next `ensureExport`, and seen by a guest
+   * after `HypervisorDriver.resizeDisk`. Throws `notFound`, `failed` for a smaller size, `busy` while it is exported by a driver without `resizeOnline`.
    */
   resize(id: string, sizeBytes: number): Promise<void>;
   /**
@@ -123,7 +123,8 @@ export interface VolumeDriver {
   snapshotPath(id: string): Promise<string>;
   /**
    * After: the volume is served to exactly these initiators with this secret, alone under this attachment. Repeated, it gives the same connection, and
-   * sessions go on; after a crash it starts what is missing, at the address it had. Throws `notFound`, `busy` (another attachment has it).
+   * sessions go on; after a crash it starts what is missing, at the address it had; after `resize` a session is interrupted for about a second.
+   * Throws `notFound`, `busy` (another attachment has it).
    */
   ensureExport(spec: ExportSpec): Promise<Connection>;
   /** After: nobody can connect by this attachment, and nobody is connected. No error if it was not exported. */

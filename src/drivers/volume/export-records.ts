@@ -10,6 +10,8 @@ export interface ExportRecord {
   readonly attachmentId: string;
   /** Undefined: it was begun. */
   readonly connection?: Connection;
+  /** Of the volume, as it is served. */
+  readonly sizeBytes?: number;
 }
 
 export class ExportRecords {

@@ -8,16 +8,21 @@ export interface ExporterInfo extends Pick<VolumeCapabilities, 'remote' | 'resiz
   readonly holds: boolean;
 }
 
+/** What was exported before. */
+export interface ExportPast {
+  /** This attachment, as it was and must be again. Its size has changed if that differs from the device's. */
+  readonly own: { readonly connection: Connection; readonly sizeBytes: number } | undefined;
+  /** Of all others: their addresses are taken. */
+  readonly others: readonly Connection[];
+}
+
 /** Errors and repetition: as of `ensureExport` and `ensureUnexported` in driver.ts. */
 export interface VolumeExporter {
   readonly info: ExporterInfo;
   probe(): Promise<void>;
-  /** `known`: what it was before, which it must be again. */
-  serve(spec: ExportSpec, device: VolumeDevice, known: Connection | undefined): Promise<Connection>;
+  serve(spec: ExportSpec, device: VolumeDevice, past: ExportPast): Promise<Connection>;
   end(attachmentId: string): Promise<void>;
   isServed(attachmentId: string): Promise<boolean>;
-  /** After: whoever is connected can see the device's new size. */
-  resize(attachmentId: string, device: VolumeDevice): Promise<void>;
   /** Nothing is read or written by this attachment until the work is done, however it ends. */
   hold<T>(attachmentId: string, work: () => Promise<T>): Promise<T>;
   /** Calls back with the attachment when a server dies that was not ended. */

@@ -21,8 +21,6 @@ class LocalExporter implements VolumeExporter {
     return true;
   }
 
-  async resize(): Promise<void> {}
-
   hold<T>(_attachmentId: string, work: () => Promise<T>): Promise<T> {
     return work();
   }

@@ -6,7 +6,7 @@ import type {
   Connection, ExportSpec, StoredVolume, VolumeCapacity, VolumeDriver, VolumeEvent, VolumeExport, VolumeInfo, VolumeOrigin,
 } from './driver.ts';
 import { ExportRecords, type ExportRecord } from './export-records.ts';
-import type { VolumeExporter } from './exporter.ts';
+import type { ExportPast, VolumeExporter } from './exporter.ts';
 import type { VolumeStore } from './store.ts';
 
 export interface StoredVolumesOptions {
@@ -74,8 +74,6 @@ class StoredVolumes implements VolumeDriver {
       const exports = await this.#exportsOf(id);
       if (exports.length > 0 && !this.#exporter.info.resizeOnline) throw new DriverError('busy', `${id} is exported, and cannot be resized then`);
       await this.#store.resize(id, sizeBytes);
-      const device = await this.#store.device(id);
-      for (const { attachmentId } of exports) await this.#exporter.resize(attachmentId, device);
     });
   }
 
@@ -108,8 +106,8 @@ class StoredVolumes implements VolumeDriver {
       if (known !== undefined && known.volumeId !== volumeId) throw new DriverError('busy', `${attachmentId} is an attachment of ${known.volumeId}`);
       if (known === undefined) await this.#records.put({ volumeId, attachmentId });
       try {
-        const connection = await this.#exporter.serve(spec, device, known?.connection);
-        await this.#records.put({ volumeId, attachmentId, connection });
+        const connection = await this.#exporter.serve(spec, device, await this.#past(known, attachmentId));
+        await this.#records.put({ volumeId, attachmentId, connection, sizeBytes: device.sizeBytes });
         return connection;
       } catch (error) {
         if (known === undefined) await this.#end(attachmentId);
@@ -148,6 +146,12 @@ class StoredVolumes implements VolumeDriver {
   async #end(attachmentId: string): Promise<void> {
     await this.#exporter.end(attachmentId);
     await this.#records.remove(attachmentId);
+  }
+
+  async #past(known: ExportRecord | undefined, attachmentId: string): Promise<ExportPast> {
+    const others = (await this.#records.list()).filter((record) => record.attachmentId !== attachmentId).flatMap(({ connection }) => connection ?? []);
+    const own = known?.connection === undefined ? undefined : { connection: known.connection, sizeBytes: known.sizeBytes ?? 0 };
+    return { own, others };
   }
 
   async #exportsOf(volumeId: string): Promise<readonly ExportRecord[]> {
