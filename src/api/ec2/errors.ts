@@ -98,6 +98,8 @@ export const errorStatus = {
   'InvalidNetworkAclId.Malformed': 400,
   'InvalidDhcpOptionID.NotFound': 400,
   'InvalidDhcpOptionsId.Malformed': 400,
+  DefaultVpcAlreadyExists: 400,
+  DefaultSubnetAlreadyExistsInAvailabilityZone: 400,
   NatGatewayNotFound: 400,
   'InvalidGatewayID.NotFound': 400,
   'InvalidVpcEndpointId.NotFound': 400,

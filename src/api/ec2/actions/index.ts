@@ -10,6 +10,7 @@ import { internetGatewayActions } from './internet-gateways.ts';
 import { keyPairActions } from './key-pairs.ts';
 import { networkAclActions } from './network-acls.ts';
 import { networkInterfaceActions } from './network-interfaces.ts';
+import { refusedActions } from './refused.ts';
 import { regionActions } from './regions.ts';
 import { routeTableActions } from './route-tables.ts';
 import { securityGroupActions } from './security-groups.ts';
@@ -36,4 +37,5 @@ export const allActions: readonly AnyAction[] = [
   ...networkAclActions,
   ...networkInterfaceActions,
   ...absentActions,
+  ...refusedActions,
 ];
