@@ -5,10 +5,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ensureVpns, type VpnHost } from '../../src/actors/vpn/ensure-vpns.ts';
+import { endpointOf, ensureVpns, type VpnHost } from '../../src/actors/vpn/ensure-vpns.ts';
 import { AuthManager } from '../../src/auth/manager.ts';
 import { createNetwork, sharedNetworkName } from '../../src/db/networks.ts';
-import { certificatesOf, deleteVpn, type Vpn } from '../../src/db/vpns.ts';
+import { certificatesOf, deleteVpn, vpnsOfHost, type Vpn } from '../../src/db/vpns.ts';
 import { authDrivers } from '../../src/drivers/auth/index.ts';
 import { vpnDrivers } from '../../src/drivers/vpn/index.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -150,6 +150,37 @@ describe('A12: a VPN into a project', () => {
     expect(rows.map((each) => [each.name, each.revokedAt !== null])).toEqual([['joe', true], ['eve', false]]);
     await expect(revokeCredentials(deps, await vpn(), 'joe')).rejects.toThrow('no certificate of joe is in use');
     await expect(giveCredentials(deps, await vpn(), { name: 'eve', days: 1 })).rejects.toThrow('eve has a certificate already');
+  });
+
+  it('leads into the namespace of a router, by a port of the host', async () => {
+    const namespace = `${name}-router`;
+    await root('ip', ['netns', 'add', namespace]);
+    const inside = createRun({ log: silentLog, networkNamespace: namespace });
+    try {
+      // The router's leg has the name of the bridge, as in every router of a project; behind it is a guest of a range that is in use elsewhere too.
+      await root('ip', ['-n', namespace, 'link', 'add', 'nvbrx7', 'type', 'veth', 'peer', 'name', 'eth7', 'netns', `${name}-g1`]);
+      await inside('ip', ['address', 'add', '10.46.0.1/24', 'dev', 'nvbrx7']);
+      for (const link of ['nvbrx7', 'lo']) await inside('ip', ['link', 'set', link, 'up']);
+      await inside('sysctl', ['-qw', 'net.ipv4.ip_forward=1']);
+      await guest.run('ip', ['address', 'add', '10.46.0.9/24', 'dev', 'eth7']);
+      await guest.run('ip', ['link', 'set', 'eth7', 'up']);
+      await guest.run('ip', ['route', 'add', '172.27.0.0/24', 'via', '10.46.0.1']);
+      const placed = await vpnsOfHost(database.db, 'h1');
+      const moved = placed.map((each) => endpointOf({ ...each, network: { cidr: '10.46.0.0/24', bridge: 'nvbrx7', routerId: namespace } }, host));
+      await host.driver.ensureEndpoints(moved);
+      const client = await connect(join(folder, 'eve.ovpn'));
+      expect(await pings('10.46.0.9')).toBe(true);
+      expect(await pings('10.46.0.1')).toBe(false);
+      expect(await pings(guest.address)).toBe(false);
+      const [before] = await servers();
+      await host.driver.ensureEndpoints(moved);
+      expect(await servers()).toEqual([before]);
+      client.stop();
+    } finally {
+      await guest.run('ip', ['link', 'del', 'eth7'], { okCodes: [0, 1] });
+      await host.driver.ensureEndpoints([]);
+      await root('ip', ['netns', 'del', namespace]);
+    }
   });
 
   it('leaves nothing behind when it is deleted', async () => {

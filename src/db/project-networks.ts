@@ -7,6 +7,7 @@ import { checkCidr, insertAddresses, nthAddress, type Network } from './networks
 import { hosts } from './schema/hosts.ts';
 import { instances } from './schema/instances.ts';
 import { fixedAddresses, networks } from './schema/networks.ts';
+import { vpns } from './schema/vpns.ts';
 
 /** How projects get their networks, by the settings of the cloud. */
 export interface ProjectNetworkPolicy {
@@ -85,14 +86,16 @@ const membersOn = (host: string) => and(or(eq(instances.host, host), eq(instance
 
 /**
  * What a host has to plumb: the networks that all projects share, and of those of projects the ones with a member on this host, together with
- * all others of the same router, for that one leads to them from here.
+ * all others of the same router, for that one leads to them from here; and the default ones of projects whose VPN ends here.
  */
 export async function networksOfHost(db: Queryable, host: string): Promise<Network[]> {
   const inhabited = db.selectDistinct({ id: networks.id, routerId: networks.routerId }).from(instances)
     .innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instances.id))
     .innerJoin(networks, eq(networks.id, fixedAddresses.networkId)).where(membersOn(host)).as('inhabited');
+  const byVpn = db.select({ projectId: vpns.projectId }).from(vpns).where(eq(vpns.host, host));
   const wanted = or(
     isNull(networks.projectId),
+    and(networks.isDefault, inArray(networks.projectId, byVpn)),
     inArray(networks.id, db.select({ id: inhabited.id }).from(inhabited)),
     inArray(networks.routerId, db.select({ routerId: inhabited.routerId }).from(inhabited)),
   );

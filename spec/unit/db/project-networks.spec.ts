@@ -5,6 +5,7 @@ import { claimAddress, type Network } from '../../../src/db/networks.ts';
 import {
   createProjectNetwork, ensureDefaultNetworkOf, networksOfHost, networksOfProject, peersOfRouters, type ProjectNetworkPolicy,
 } from '../../../src/db/project-networks.ts';
+import { deleteVpn, insertVpn } from '../../../src/db/vpns.ts';
 import { hosts } from '../../../src/db/schema/hosts.ts';
 import { projects } from '../../../src/db/schema/identity.ts';
 import { instances } from '../../../src/db/schema/instances.ts';
@@ -84,6 +85,20 @@ describe('what a host has to plumb', () => {
   };
   const idsOf = async (host: string) => (await networksOfHost(database.db, host)).map((network) => network.id).toSorted();
   const sorted = (...networks: readonly Network[]) => networks.map((network) => network.id).toSorted();
+
+  it('is the default network of a project whose VPN ends there, without any member', async () => {
+    const network = await ensure(cloud.projectId);
+    await made({ routerId: 'vpc-2' });
+    const sealed = { sealedAuthorityKey: '', sealedKey: '', sealedControlKey: '' };
+    const texts = { authority: '', certificate: '', revocations: '' };
+    const vpn = { projectId: cloud.projectId, host: 'h3', address: '192.0.2.1', port: 1194, createdAt: now, ...texts };
+    expect(await insertVpn(database.db, { id: 'vpn-1', ...vpn, ...sealed })).toMatchObject({ outcome: 'made', vpn: { number: 0 } });
+    expect(await insertVpn(database.db, { id: 'vpn-2', ...vpn, ...sealed })).toEqual({ outcome: 'exists' });
+    expect(await insertVpn(database.db, { id: 'vpn-2', ...vpn, ...sealed, projectId: other })).toEqual({ outcome: 'portTaken' });
+    expect(await idsOf('h3')).toEqual([cloud.network.id, network?.id ?? ''].toSorted());
+    await deleteVpn(database.db, 'vpn-1');
+    expect(await idsOf('h3')).toEqual([cloud.network.id]);
+  });
 
   it('is the shared network, and those of projects with a member there, until that has gone', async () => {
     const [network, elsewhere] = [await made(), await made({ routerId: 'vpc-2' })];

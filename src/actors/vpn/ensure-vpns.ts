@@ -31,7 +31,8 @@ export async function ensureVpns(host: VpnHost): Promise<void> {
 /** The context that binds a sealed text to what it is of. */
 export const sealedPart = (vpnId: string, part: 'authority' | 'server' | 'control'): string => `vpn ${vpnId} ${part}`;
 
-function endpointOf({ vpn, network, revokedNames }: PlacedVpn, { sealer, namespaceOf }: VpnHost): VpnEndpoint {
+/** With its keys opened. */
+export function endpointOf({ vpn, network, revokedNames }: PlacedVpn, { sealer, namespaceOf }: VpnHost): VpnEndpoint {
   return {
     id: vpn.id,
     device: vpnDevice(vpn),
