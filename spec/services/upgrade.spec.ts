@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { PGlite } from '@electric-sql/pglite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectPostgres, openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
@@ -10,12 +11,14 @@ import { takeEpoch } from '../../src/db/hosts.ts';
 import { loadInstances } from '../../src/db/instances.ts';
 import { insertOperation, takeOperation, unfinishedOperations } from '../../src/db/operations.ts';
 import { dumpOf, keptReleases } from '../support/kept-release.ts';
+import { waitUntil } from '../support/patience.ts';
 import { startPostgres, type PostgresServer } from '../support/postgres-server.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
 const root = resolve(import.meta.dirname, '../..');
 const [oldest = ''] = keptReleases;
+const newest = keptReleases.at(-1) ?? '';
 
 /** A database that is not opened as novact's yet: looked at as psql would. */
 interface Raw {
@@ -149,6 +152,29 @@ describe('G6 several processes', () => {
       boot_id, updated_at) values ('h2', 'nova', true, 'kvm', 1, 1, 1, 0, 0, 0, 'b', now())`);
     expect((await unfinishedOperations(opened.db, 'i-run')).map((operation) => operation.id)).toEqual(['op-old']);
     await opened.close();
+    await raw.close();
+  });
+});
+
+/** PostgreSQL's `deadlock_timeout`. */
+const deadlockMs = 1_000;
+
+describe('G6 a transaction of the old release', () => {
+  it('is not ended by who brings the schema up to date, whatever tables it has and wants', async () => {
+    const raw = await onPostgres(dumpOf(newest));
+    const looker = connectPostgres(server.url, 1);
+    await raw.rows('begin');
+    await raw.rows('update networks set mtu = mtu');
+    const opening = raw.open();
+    await waitUntil('the upgrade waits', { timeoutMs: 30_000, pollMs: 20 }, async () => (await looker`select 1 from pg_locks where not granted`).length > 0);
+    // By then whoever waited first has looked whether it is in a deadlock, and is not the one that is ended for a later one.
+    await pause(1.5 * deadlockMs);
+    for (const [table, column] of [['instances', 'zone'], ['hosts', 'zone'], ['operations', 'kind'], ['users', 'name']]) {
+      await raw.rows(`update ${table} set ${column} = ${column}`);
+    }
+    await raw.rows('commit');
+    await (await opening).close();
+    await looker.end();
     await raw.close();
   });
 });

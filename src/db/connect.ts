@@ -4,12 +4,8 @@ import { mkdir } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
-import { fileURLToPath } from 'node:url';
 import type { PGlite } from '@electric-sql/pglite';
-import { sql } from 'drizzle-orm';
-import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js';
-import { migrate as migratePostgres } from 'drizzle-orm/postgres-js/migrator';
 import postgres from 'postgres';
 import { systemClock } from '../lib/clock.ts';
 import { SetupError } from '../lib/errors.ts';
@@ -17,6 +13,7 @@ import { acquireLock, LockHeld, type Lock } from '../lib/lock.ts';
 import type { Db } from './db.ts';
 import { preparingHot } from './prepared.ts';
 import * as schema from './schema/all.ts';
+import { migrationsFolder, refuseNewerSchema, upgradeSchema } from './upgrade-schema.ts';
 import { watchedSocket, type SocketTarget } from './watched-socket.ts';
 
 export interface OpenDatabase {
@@ -31,12 +28,6 @@ export interface OpenOptions {
   /** For specs: a ready PGlite to use. */
   readonly pglite?: PGlite;
 }
-
-/** The migrations lie beside this file, in `src` as in `dist`. */
-const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url));
-
-/** One number for all of novact: who migrates holds this advisory lock. */
-const migrationLock = 7_221_945;
 
 export async function openDatabase(url: string, options: OpenOptions = {}): Promise<OpenDatabase> {
   if (url.startsWith('pglite:')) return openPglite(url.slice('pglite:'.length), options);
@@ -85,7 +76,8 @@ async function lockPglite(directory: string): Promise<Lock> {
 }
 
 async function openPostgres(url: string, options: OpenOptions): Promise<OpenDatabase> {
-  await migrateUnderLock(url);
+  const upgrader = connect(url, { max: 2 }); // whose statements may wait as long as another migrates
+  await upgradeSchema(upgrader).finally(() => upgrader.end({ timeout: 1 })); // and with its connections the lock
   const client = preparingHot(connectPostgres(url, options.connectionsMax ?? 10));
   return { db: drizzlePostgres(client, { schema }) as unknown as Db, kind: 'postgres', close: () => client.end({ timeout: 5 }) };
 }
@@ -124,43 +116,4 @@ function verification({ hostname, searchParams }: URL): Pick<postgres.Options<Re
   const address = hostname.replace(/^\[(.*)\]$/, '$1');
   if (searchParams.get('sslmode') !== 'verify-full' || isIP(address) === 0) return {};
   return { ssl: { checkServerIdentity: (_name: string, certificate: PeerCertificate) => checkServerIdentity(address, certificate) } };
-}
-
-/** On connections of its own, which may wait as long as another migrates. The lock belongs to a session, so one of them is reserved for it. */
-async function migrateUnderLock(url: string): Promise<void> {
-  const client = connect(url, { max: 2 });
-  try {
-    const session = await client.reserve();
-    try {
-      await session`select pg_advisory_lock(${migrationLock})`;
-      const db = drizzlePostgres(client, { schema });
-      await refuseNewerSchema(db as unknown as Db);
-      await migratePostgres(db, { migrationsFolder });
-    } finally {
-      session.release();
-    }
-  } finally {
-    await client.end({ timeout: 1 }); // and with the session the lock
-  }
-}
-
-/** A release works on its own schema and on what the next ones add to it while they replace it, but it never begins on a newer one. */
-async function refuseNewerSchema(db: Db): Promise<void> {
-  const known = Math.max(...readMigrationFiles({ migrationsFolder }).map((migration) => migration.folderMillis));
-  const [table] = rowsOf(await db.execute(sql`select to_regclass('drizzle.__drizzle_migrations') is not null as "exists"`));
-  if (table?.['exists'] !== true) return;
-  const [row] = rowsOf(await db.execute(sql`select max(created_at) as "latest" from drizzle.__drizzle_migrations`));
-  const latest = Number(row?.['latest'] ?? 0);
-  if (latest <= known) return;
-  const day = (millis: number): string => new Date(millis).toISOString().slice(0, 16);
-  throw new SetupError(
-    `the database has the schema of a newer release (of ${day(latest)}; this release knows it up to ${day(known)})`,
-    'Start that release or a later one; or restore the backup from before the upgrade.',
-  );
-}
-
-/** postgres.js answers with the rows, PGlite with an object that has them. */
-function rowsOf(result: unknown): readonly Record<string, unknown>[] {
-  const rows = Array.isArray(result) ? result : (result as { rows: unknown[] }).rows;
-  return rows as Record<string, unknown>[];
 }
