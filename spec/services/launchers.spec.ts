@@ -1,44 +1,18 @@
 // Roles as processes: each is restarted and killed while launches go on, and all lose Redis and PostgreSQL for a minute. What a launcher does
 // with signals, settings and mistakes is in launchers-start.spec.ts.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { sql } from 'drizzle-orm';
 import { postgresObstacle } from '../../src/drivers/postgres/cluster.ts';
 import { redisObstacle } from '../../src/drivers/redis/server.ts';
 import { waitFor } from '../support/patience.ts';
 import { textsOf } from '../support/plain-ec2.ts';
-import { startClients, startRoleCloud, type RoleCloud } from '../support/role-cloud.ts';
+import { countInstances, startClients, startRoleCloud, untilNothingIsLeft, type RoleCloud } from '../support/role-cloud.ts';
 
 const obstacle = postgresObstacle() ?? redisObstacle();
 const patienceMs = 60_000;
 const outageMs = 60_000;
 let cloud: RoleCloud;
 
-interface Leftover {
-  readonly what: string;
-  readonly count: number;
-}
-
-/** What a cloud without instances must not have. */
-async function leftovers(): Promise<Leftover[]> {
-  const rows = await cloud.database.db.execute(sql`
-    select 'operations' as what, count(*)::int as count from operations where state not in ('done', 'failed')
-    union all select 'instances', count(*)::int from instances where state <> 'terminated'
-    union all select 'claims', coalesce(sum(claimed_cores + claimed_memory_mib + claimed_disk_gib), 0)::int from hosts
-    union all select 'addresses', count(*)::int from fixed_addresses where instance_id is not null
-    union all select 'outbox', count(*)::int from outbox`);
-  return (rows as unknown as Leftover[]).filter(({ count }) => count > 0);
-}
-
-async function countInstances(): Promise<number> {
-  const [row] = (await cloud.database.db.execute(sql`select count(*)::int as count from instances`)) as unknown as { count: number }[];
-  return row?.count ?? -1;
-}
-
-const nothingLeft = () => waitFor('nothing is left', { timeoutMs: patienceMs }, async () => {
-  const left = await leftovers();
-  if (left.length === 0) return true;
-  throw new Error(JSON.stringify(left));
-});
+const nothingLeft = () => untilNothingIsLeft(cloud, patienceMs);
 
 describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'role processes' : `role processes (skipped: ${obstacle})`, () => {
   beforeAll(async () => {
@@ -68,7 +42,7 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'role processes
   }, 240_000);
 
   it('M3: are killed one after another while launches go on: calls may fail, but nothing is stuck or doubled', async () => {
-    const before = await countInstances();
+    const before = await countInstances(cloud);
     const clients = startClients(cloud, { count: 3, retries: true, patienceMs });
     await waitFor('launches go on', { timeoutMs: patienceMs }, async () => (clients.launched.size >= 3 ? true : undefined));
     try {
@@ -80,7 +54,7 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'role processes
       await clients.stop();
     }
     await nothingLeft();
-    expect(await countInstances()).toBe(before + clients.launched.size);
+    expect(await countInstances(cloud)).toBe(before + clients.launched.size);
   }, 240_000);
 
   /** Takes a service away from roles that are at work, for longer than any lease, and than the silence after which a host counts as down. */

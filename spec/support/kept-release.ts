@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { RoleName } from '../../src/config/options.ts';
+import type { ProductCommand } from './product-command.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const fixtures = join(root, 'spec/fixtures');
@@ -18,12 +19,17 @@ export const keptReleases: readonly string[] = releasesWith(/^release-([\d.]+)\.
 /** Of which there is a build, the oldest first. */
 export const builtReleases: readonly string[] = releasesWith(/^release-([\d.]+)\.tgz$/);
 
+/** Of today. */
+export const lastMigration = lastMigrationIn(join(root, 'src'));
+
 export const dumpOf = (release: string): string => readFileSync(join(fixtures, `release-${release}.sql`), 'utf8');
 
 export interface ReleaseBuild {
   readonly release: string;
   /** The launcher of a role. */
-  launcher(role: RoleName): string;
+  command(role: RoleName): ProductCommand;
+  /** The last of its migrations. */
+  readonly lastMigration: string;
   remove(): void;
 }
 
@@ -34,7 +40,14 @@ export function unpackRelease(release: string): ReleaseBuild {
   for (const name of ['node_modules', 'build']) symlinkSync(join(root, name), join(folder, name));
   return {
     release,
-    launcher: (role) => join(folder, 'bin', `novact-${role}`),
+    command: (role) => ({ command: [join(folder, 'bin', `novact-${role}`)], environment: {} }),
+    lastMigration: lastMigrationIn(join(folder, 'dist')),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
+}
+
+/** `folder` is `src` or `dist`. */
+function lastMigrationIn(folder: string): string {
+  const journal = JSON.parse(readFileSync(join(folder, 'db/migrations/meta/_journal.json'), 'utf8')) as { entries: { tag: string }[] };
+  return journal.entries.at(-1)?.tag ?? '';
 }

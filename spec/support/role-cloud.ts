@@ -1,10 +1,17 @@
 // A cloud of role processes on simulated guests: two hosts with all that a host runs, two APIs behind one address, two schedulers and one
-// objectstore, on a PostgreSQL and a Redis of their own. And clients that use it without pause while something is done to it.
+// objectstore (or what else is wished), on a PostgreSQL and a Redis of their own. And clients that use it without pause while something is done to it.
 import { randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
+import { sql } from 'drizzle-orm';
+import { drizzle } from 'drizzle-orm/postgres-js';
+import type { RoleName } from '../../src/config/options.ts';
+import { connectPostgres, type OpenDatabase } from '../../src/db/connect.ts';
+import type { Db } from '../../src/db/db.ts';
+import * as schema from '../../src/db/schema/all.ts';
+import type { ReleaseBuild } from './kept-release.ts';
 import { createPlainEc2, textsOf, type PlainEc2 } from './plain-ec2.ts';
+import { createPlainS3, type PlainS3 } from './plain-s3.ts';
 import { waitFor } from './patience.ts';
 import { prepareRole, startSharedServices, type RoleProcess, type SharedServices } from './role-process.ts';
 import { freePort } from './free-port.ts';
@@ -14,8 +21,10 @@ export interface RoleCloud {
   readonly services: SharedServices;
   readonly roles: readonly RoleProcess[];
   readonly ec2: PlainEc2;
+  readonly s3: PlainS3;
   readonly imageId: string;
-  readonly database: OpenDatabase;
+  /** With the schema that the roles have made: nothing is brought up to date here. */
+  readonly database: Pick<OpenDatabase, 'db' | 'close'>;
   /** What the roles logged as worse than usual, the newest last. */
   complaints(): Promise<string>;
   /** The lines of all processes' logs that have this text in them. */
@@ -29,43 +38,89 @@ export interface LogLine extends Readonly<Record<string, unknown>> {
   readonly msg: string;
 }
 
-const layout = [
+export interface RoleCloudOptions {
+  /** A role and the host of each process. An API on h1 and an objectstore must be among them. */
+  readonly layout?: readonly (readonly [RoleName, string])[];
+  /** All are of this release. Default: of today. */
+  readonly release?: ReleaseBuild;
+  /** After which a silent host counts as down. Default 10. */
+  readonly serviceDownSeconds?: number;
+}
+
+const layoutDefault = [
   ['network', 'h1'], ['network', 'h2'], ['objectstore', 'h1'], ['compute', 'h1'], ['compute', 'h2'],
   ['scheduler', 'h1'], ['scheduler', 'h2'], ['api', 'h1'], ['api', 'h2'],
 ] as const;
 
-export async function startRoleCloud(name: string): Promise<RoleCloud> {
+export async function startRoleCloud(name: string, options: RoleCloudOptions = {}): Promise<RoleCloud> {
+  const { layout = layoutDefault, release, serviceDownSeconds = 10 } = options;
   const services = await startSharedServices({ name });
   const roles: RoleProcess[] = [];
-  let front: TcpFront | undefined;
-  let database: OpenDatabase | undefined;
+  const fronts: TcpFront[] = [];
+  let database: RoleCloud['database'] | undefined;
   const close = async () => {
     await Promise.all(roles.map((role) => role.kill9()));
-    await front?.close();
+    for (const front of fronts) await front.close();
     await database?.close();
     await services.close();
   };
   try {
-    const s3Port = String(await freePort());
-    const common = { NOVACT_S3_PORT: s3Port, NOVACT_S3_URL: `http://127.0.0.1:${s3Port}`, NOVACT_SERVICE_DOWN_SECONDS: '10' };
-    for (const [role, host] of layout) roles.push(await prepareRole({ role, host, settings: { ...services.host(host), ...common } }));
-    await Promise.all(roles.map((role) => role.start()));
-    front = await startFront(roles.filter(({ role }) => role === 'api').map(({ settings }) => Number(settings['NOVACT_API_PORT'])));
-    database = await openDatabase(services.databaseUrl, { connectionsMax: 2 });
+    const plan = await Promise.all(layout.map(async ([role, host]) => ({ role, host, port: await freePort() })));
+    const front = async (role: RoleName): Promise<string> => {
+      const started = await startFront(plan.filter((one) => one.role === role).map(({ port }) => port));
+      fronts.push(started);
+      return started.url;
+    };
+    const [ec2Url, s3Url] = [await front('api'), await front('objectstore')];
+    for (const { role, host, port } of plan) {
+      const settings = {
+        ...services.host(host), NOVACT_S3_URL: s3Url, NOVACT_SERVICE_DOWN_SECONDS: String(serviceDownSeconds),
+        ...(role === 'api' ? { NOVACT_API_PORT: String(port) } : {}), ...(role === 'objectstore' ? { NOVACT_S3_PORT: String(port) } : {}),
+      };
+      roles.push(await prepareRole({ role, host, settings }));
+    }
+    await Promise.all(roles.map((role) => role.start(release)));
+    database = lookAt(services.databaseUrl);
     const keys = await services.novarc('h1');
-    const ec2 = createPlainEc2({
-      url: front.url, region: keys['AWS_REGION'] ?? '', accessKeyId: keys['AWS_ACCESS_KEY_ID'] ?? '', secretAccessKey: keys['AWS_SECRET_ACCESS_KEY'] ?? '',
-    });
+    const client = { region: keys['AWS_REGION'] ?? '', accessKeyId: keys['AWS_ACCESS_KEY_ID'] ?? '', secretAccessKey: keys['AWS_SECRET_ACCESS_KEY'] ?? '' };
+    const [ec2, s3] = [createPlainEc2({ ...client, url: ec2Url }), createPlainS3({ ...client, url: s3Url })];
     const found = await ec2.call('DescribeImages', { 'Filter.1.Name': 'name', 'Filter.1.Value.1': 'novact-tiny' });
     const imageId = textsOf(found.text, 'imageId')[0] ?? '';
     return {
-      services, roles, ec2, database, imageId, close,
+      services, roles, ec2, s3, database, imageId, close,
       complaints: () => complaintsIn(services.folder), linesWith: (text) => linesWith(services.folder, text),
     };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+function lookAt(url: string): RoleCloud['database'] {
+  const client = connectPostgres(url, 2);
+  return { db: drizzle(client, { schema }) as unknown as Db, close: () => client.end({ timeout: 5 }) };
+}
+
+/** What a cloud without instances must not have. */
+async function leftoversOf({ database }: RoleCloud): Promise<readonly unknown[]> {
+  const rows = (await database.db.execute(sql`
+    select 'operations' as what, count(*)::int as count from operations where state not in ('done', 'failed')
+    union all select 'instances', count(*)::int from instances where state <> 'terminated'
+    union all select 'claims', coalesce(sum(claimed_cores + claimed_memory_mib + claimed_disk_gib), 0)::int from hosts
+    union all select 'addresses', count(*)::int from fixed_addresses where instance_id is not null
+    union all select 'outbox', count(*)::int from outbox`)) as unknown as readonly { what: string; count: number }[];
+  return rows.filter(({ count }) => count > 0);
+}
+
+export const untilNothingIsLeft = (cloud: RoleCloud, timeoutMs: number): Promise<true> => waitFor('nothing is left', { timeoutMs }, async () => {
+  const left = await leftoversOf(cloud);
+  if (left.length === 0) return true as const;
+  throw new Error(JSON.stringify(left));
+});
+
+export async function countInstances({ database }: RoleCloud): Promise<number> {
+  const [row] = (await database.db.execute(sql`select count(*)::int as count from instances`)) as unknown as { count: number }[];
+  return row?.count ?? -1;
 }
 
 /** Lines of the logs in a folder that are worse than usual. */

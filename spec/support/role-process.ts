@@ -12,6 +12,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { createRun } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { freePort } from './free-port.ts';
+import type { ReleaseBuild } from './kept-release.ts';
 import { productCommand, withoutNovact } from './product-command.ts';
 import { startRedis, type RedisServer, type RedisServerOptions } from './redis-server.ts';
 
@@ -27,7 +28,7 @@ export interface RoleOptions {
   readonly wrap?: readonly string[];
   /** More of the environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Default 150 s: two loaded cores start a dozen roles at once. */
+  /** Default 240 s: two loaded cores start a dozen roles at once. */
   readonly readyMsMax?: number;
 }
 
@@ -38,8 +39,11 @@ export interface RoleProcess {
   readonly settings: Readonly<Record<string, string>>;
   /** Undefined when it has ended. */
   pid(): number | undefined;
-  /** Resolves when it says that it is ready; rejects with its output when it ends before. Again after stop or kill9: the same process anew. */
-  start(): Promise<void>;
+  /**
+   * Resolves when it says that it is ready; rejects with its output when it ends before. Again after stop or kill9: the same process anew.
+   * Of an older release, if one is named.
+   */
+  start(release?: ReleaseBuild): Promise<void>;
   /** SIGTERM; resolves with the exit code. After `stopMsMax` (default 60 s) SIGKILL, and `null`. */
   stop(stopMsMax?: number): Promise<number | null>;
   kill9(): Promise<void>;
@@ -94,10 +98,10 @@ class Role implements RoleProcess {
     return this.#child?.pid;
   }
 
-  async start(): Promise<void> {
+  async start(release?: ReleaseBuild): Promise<void> {
     if (this.#child !== undefined) throw new Error(`${this.role}@${this.host} runs already`);
-    const { namespace, wrap = [], env, readyMsMax = 150_000 } = this.#options;
-    const { command: [file, ...args], environment } = productCommand(this.role);
+    const { namespace, wrap = [], env, readyMsMax = 240_000 } = this.#options;
+    const { command: [file, ...args], environment } = release === undefined ? productCommand(this.role) : release.command(this.role);
     const state = this.settings['NOVACT_STATE'] ?? '/';
     mkdirSync(state, { recursive: true, mode: 0o711 });
     const [program, ...rest] = [...(namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]), ...wrap, file, ...args];
