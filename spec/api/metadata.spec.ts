@@ -11,9 +11,11 @@ import { fixedAddresses } from '../../src/db/schema/networks.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import type { Network } from '../../src/db/networks.ts';
 import { addInstance, cloudRows } from '../support/instance-rows.ts';
 
 let database: TestDatabase;
+let networkId = '';
 let server: MetadataServer;
 let port = 0;
 let laterMs = 0;
@@ -67,6 +69,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   const { db } = database;
   const cloud = await cloudRows(db, { cidr: '127.45.0.0/24', gateway });
+  networkId = cloud.network.id;
   const [web, ssh] = [{ id: 'sg-web', name: 'web' }, { id: 'sg-ssh', name: 'an ssh' }];
   for (const group of [web, ssh]) await db.insert(securityGroups).values({ ...group, projectId: cloud.projectId, description: '', createdAt: systemClock.date() });
   await addInstance(db, cloud, {
@@ -75,7 +78,7 @@ beforeAll(async () => {
   });
   await addInstance(db, cloud, { id: 'i-bare', address: bare, mac: '02:16:3e:00:00:02' });
   for (const group of [web, ssh]) await db.insert(instanceSecurityGroups).values({ instanceId: 'i-full', groupId: group.id });
-  server = createMetadataServer({ db, clock, log: silentLog, tokenKey: Buffer.alloc(32, 7), region: 'nova' });
+  server = createMetadataServer({ db, clock, log: silentLog, tokenKey: Buffer.alloc(32, 7), region: 'nova', networkId });
   port = await server.listen(gateway, 0);
 });
 afterAll(async () => {
@@ -87,7 +90,7 @@ describe('a guest that closes its side of the connection as soon as it has asked
   it('is answered all the same, however long the database takes', async () => {
     // Long enough that the end of the guest's side has arrived before the answer is known.
     const slow = createMetadataServer({
-      db: database.db, clock, log: silentLog, tokenKey: Buffer.alloc(32, 7), region: 'nova',
+      db: database.db, clock, log: silentLog, tokenKey: Buffer.alloc(32, 7), region: 'nova', networkId,
       resolve: async (source) => {
         await systemClock.sleep(50);
         return instanceByAddress(database.db, source);
@@ -240,20 +243,22 @@ describe('who asks', () => {
     expect((await ask('/latest/api/token', { from: '127.45.0.9', method: 'PUT', headers })).status).toBe(404);
   });
 
-  it('the same address behind another gateway is another guest', async () => {
+  it('E27: the same address on another network is another guest', async () => {
     const other = await createTestDatabase();
     try {
       const here = await cloudRows(other.db, { cidr: '127.45.0.0/24', gateway });
       const there = await cloudRows(other.db, { cidr: '127.45.0.0/24', gateway: '127.45.1.1', name: 'other' });
       await addInstance(other.db, here, { id: 'i-here', address: full, mac: '02:16:3e:00:00:03' });
       await addInstance(other.db, there, { id: 'i-there', address: full, mac: '02:16:3e:00:00:04' });
-      const both = createMetadataServer({ db: other.db, clock, log: silentLog, tokenKey: Buffer.alloc(32, 7), region: 'nova' });
-      const at = await both.listen('127.45.0.1', 0);
-      expect(await both.listen('127.45.0.1', at)).toBe(at);
-      await both.listen('127.45.1.1', at);
+      const serve = (network: Network) =>
+        createMetadataServer({ db: other.db, clock, log: silentLog, tokenKey: Buffer.alloc(32, 7), region: 'nova', networkId: network.id });
+      const servers = [serve(here.network), serve(there.network)] as const;
+      const at = await servers[0].listen('127.45.0.1', 0);
+      expect(await servers[0].listen('127.45.0.1', at)).toBe(at);
+      await servers[1].listen('127.45.1.1', at);
       expect(await text('/latest/meta-data/instance-id', { to: '127.45.0.1', port: at })).toBe('i-here');
       expect(await text('/latest/meta-data/instance-id', { to: '127.45.1.1', port: at })).toBe('i-there');
-      await both.close();
+      for (const one of servers) await one.close();
     } finally {
       await other.close();
     }
@@ -273,7 +278,7 @@ describe('who asks', () => {
 
 describe('bounds', () => {
   it('a port in use is a mistake of setup, with a remedy', async () => {
-    const second = createMetadataServer({ db: database.db, clock, log: silentLog, tokenKey: Buffer.alloc(32, 7), region: 'nova' });
+    const second = createMetadataServer({ db: database.db, clock, log: silentLog, tokenKey: Buffer.alloc(32, 7), region: 'nova', networkId });
     await expect(second.listen(gateway, port)).rejects.toMatchObject({ name: 'SetupError', message: expect.stringContaining('in use') });
     await expect(second.listen('192.0.2.77', port)).rejects.toMatchObject({ name: 'SetupError', remedy: expect.stringContaining('gateway') });
     await second.close();

@@ -5,7 +5,7 @@ import type { Call } from '../../src/api/ec2/action.ts';
 import { fail } from '../../src/api/ec2/action.ts';
 import { computeActor, computeHandlers } from '../../src/actors/compute/actor.ts';
 import type { ComputeHost } from '../../src/actors/compute/host.ts';
-import { networkSpecOf } from '../../src/actors/network/network-spec.ts';
+import { networksToPlumb } from '../../src/actors/network/network-spec.ts';
 import { startNetworkActors } from '../../src/actors/network/start.ts';
 import { startRelay } from '../../src/actors/operations/relay.ts';
 import type { ActorSystem } from '../../src/actors/runtime/actor.ts';
@@ -15,7 +15,6 @@ import { policies } from '../../src/actors/scheduler/policies/index.ts';
 import type { Principal } from '../../src/auth/principal.ts';
 import type { Db } from '../../src/db/db.ts';
 import { confirmBoot, reportHost, takeEpoch } from '../../src/db/hosts.ts';
-import { listNetworks } from '../../src/db/networks.ts';
 import { createMemoryDisk } from '../../src/drivers/disk/memory.ts';
 import type { FilesDriver } from '../../src/drivers/files/driver.ts';
 import type { MemoryFiles } from '../../src/drivers/files/memory.ts';
@@ -112,7 +111,7 @@ export async function startScheduler(ground: Ground): Promise<void> {
 export async function startNetwork(ground: Ground, machine: SimMachine): Promise<void> {
   const { process } = ground;
   const { db, transport, directory, system } = lay(ground);
-  const networks = (await listNetworks(db)).map((row) => networkSpecOf(row, { host: machine.name, dnsDomain: 'simulation', leaseSeconds: 3_600 }));
+  const networks = networksToPlumb({ db, clock: process.clock }, { host: machine.name, dnsDomain: 'simulation', leaseSeconds: 3_600 });
   const host = {
     name: machine.name, db, clock: process.clock, log: silentLog, system, driver: process.driver(machine.network), networks, metadataPort: 8775,
     reconcileIntervalMs: intervals.networkMs,

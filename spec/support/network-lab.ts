@@ -52,7 +52,7 @@ export const port = (guest: Guest, ingress: readonly IngressRule[] = []): PortSp
   instanceId: guest.instanceId, tap: guest.tap, bridge: labNetwork.bridge, mac: guest.mac, address: guest.address, ingress,
 });
 
-const leaseScript = `#!/bin/sh
+export const leaseScript = `#!/bin/sh
 [ "$1" = bound ] || exit 0
 ip addr flush dev $interface
 ip addr add $ip/$mask dev $interface
@@ -89,7 +89,7 @@ export async function networkLab(name: string): Promise<NetworkLab> {
   await chmod(stateDirectory, 0o755);
   await writeFile(`${stateDirectory}/lease`, leaseScript, { mode: 0o755 });
   const run = await addNamespace(host);
-  const driver = createLinuxNetwork({ run, log: silentLog, clock: systemClock, stateDirectory: `${stateDirectory}/network` });
+  const driver = createLinuxNetwork({ run, machine: root, log: silentLog, clock: systemClock, stateDirectory: `${stateDirectory}/network` });
 
   return {
     driver, run, stateDirectory,

@@ -205,7 +205,7 @@ interface Plumbing {
 }
 
 async function startNetwork({ database: { db }, transport }: World, { name, system }: ComputeHost, { driver, spec }: Plumbing): Promise<void> {
-  const host = { name, db, clock, log, system, driver, networks: [spec], metadataPort: 8775, reconcileIntervalMs: 2_000 };
+  const host = { name, db, clock, log, system, driver, networks: async () => [spec], metadataPort: 8775, reconcileIntervalMs: 2_000 };
   const { handlers } = await startNetworkActors(host);
   await transport.serve({ role: 'network', host: name }, networkProtocol, handlers);
 }

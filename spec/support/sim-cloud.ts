@@ -2,7 +2,7 @@
 // transfers are the named sims and fakes. Several hosts on one medium.
 import { eq } from 'drizzle-orm';
 import type { NetworkMessage } from '../../src/actors/network/actor.ts';
-import { networkSpecOf } from '../../src/actors/network/network-spec.ts';
+import { networksToPlumb } from '../../src/actors/network/network-spec.ts';
 import { startNetworkActors } from '../../src/actors/network/start.ts';
 import { computeActor, computeHandlers, type ComputeMessage } from '../../src/actors/compute/actor.ts';
 import type { ComputeHost, ComputeLimits, HostMoves } from '../../src/actors/compute/host.ts';
@@ -16,7 +16,7 @@ import type { Queryable } from '../../src/db/db.ts';
 import { reportHost, takeEpoch } from '../../src/db/hosts.ts';
 import { instances, images, operations, projects, reservations, users } from '../../src/db/schema/all.ts';
 import { insertOperation } from '../../src/db/operations.ts';
-import { createNetwork, listNetworks } from '../../src/db/networks.ts';
+import { createNetwork } from '../../src/db/networks.ts';
 import type { DiskTransfer } from '../../src/drivers/disk/driver.ts';
 import { createMemoryDisk } from '../../src/drivers/disk/memory.ts';
 import { createMemoryFiles, type MemoryFiles } from '../../src/drivers/files/memory.ts';
@@ -200,7 +200,7 @@ const memoryTransfer = (files: MemoryFiles, filesOf: (address: string) => Memory
 
 async function startNetwork(compute: ComputeHost, driver: FakeNetwork, database: TestDatabase, transport: Transport): Promise<Ref<NetworkMessage>> {
   const { db } = database;
-  const networks = (await listNetworks(db)).map((row) => networkSpecOf(row, { host: compute.name, dnsDomain: 'spec', leaseSeconds: 3_600 }));
+  const networks = networksToPlumb({ db, clock }, { host: compute.name, dnsDomain: 'spec', leaseSeconds: 3_600 });
   const host = { name: compute.name, db, clock, log, system: compute.system, driver, networks, metadataPort: 1, reconcileIntervalMs: 30_000 };
   const { ref, handlers } = await startNetworkActors(host);
   await transport.serve({ role: 'network', host: compute.name }, networkProtocol, handlers);

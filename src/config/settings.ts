@@ -87,3 +87,14 @@ export function endpointsOf(settings: Settings): { readonly ec2: string; readonl
 /** The driver that plumbs networks: sim guests have no interfaces, so they need no bridge. */
 export const networkDriverOf = (settings: Pick<Settings, 'networkDriver' | 'hypervisor'>): 'linux' | 'fake' =>
   settings.networkDriver ?? (settings.hypervisor === 'sim' ? 'fake' : 'linux');
+
+/** How projects get networks of their own; undefined: all projects share one. */
+export function projectNetworksOf(settings: Settings) {
+  const { networkManager: manager, projectRange: cidr, mtu } = settings;
+  if (manager !== 'vlan' && manager !== 'vxlan') return undefined;
+  const [min = 0, max = 0] = (manager === 'vlan' ? settings.vlanRange : settings.vxlanRange).split('-').map(Number);
+  return { manager, cidr, segments: { min, max }, mtu: manager === 'vlan' ? mtu : mtu - vxlanOverhead } as const;
+}
+
+/** What a VXLAN adds to each packet on the network between the hosts. */
+const vxlanOverhead = 50;

@@ -2,7 +2,7 @@
 // row's lock, that the instance is still where the asker thought it was.
 import { eq } from 'drizzle-orm';
 import type { Db, Tx } from './db.ts';
-import { claimAddress, releaseAddress } from './networks.ts';
+import { claimAddress, releaseAddress, sharedNetworkId } from './networks.ts';
 import { instances, type InstanceState } from './schema/instances.ts';
 
 export interface PortOnHost {
@@ -11,13 +11,21 @@ export interface PortOnHost {
   readonly now: Date;
 }
 
-/** `elsewhere`: the instance is not this host's, or is to end, and gets nothing. Undefined: the network is full. */
-export function claimPort(db: Db, claim: PortOnHost & { readonly networkId: string }): Promise<{ address: string } | 'elsewhere' | undefined> {
+export type ClaimedPort = { readonly networkId: string; readonly address: string };
+
+/**
+ * An address on the network of the instance. `elsewhere`: it is not this host's, or is to end, and gets nothing. `noNetwork`: it is to be on the
+ * network that all projects share, and there is none. `full`: no address is free.
+ */
+export function claimPort(db: Db, claim: PortOnHost): Promise<ClaimedPort | 'elsewhere' | 'noNetwork' | 'full'> {
   return db.transaction(async (tx) => {
     const row = await lockPlace(tx, claim.instanceId);
     const isHere = row !== undefined && (row.host === claim.host || row.migratingTo === claim.host);
     if (!isHere || isEnding(row.state)) return 'elsewhere';
-    return claimAddress(tx, claim);
+    const networkId = row.networkId ?? (await sharedNetworkId(tx));
+    if (networkId === undefined) return 'noNetwork';
+    const claimed = await claimAddress(tx, { ...claim, networkId });
+    return claimed === undefined ? 'full' : { ...claimed, networkId };
   });
 }
 
@@ -34,7 +42,7 @@ export function releasePort(db: Db, { instanceId, host, now }: PortOnHost): Prom
 const isEnding = (state: InstanceState): boolean => state === 'shutting-down' || state === 'terminated';
 
 async function lockPlace(tx: Tx, instanceId: string) {
-  const { host, migratingTo, state, wishedAddress } = instances;
-  const [row] = await tx.select({ host, migratingTo, state, wishedAddress }).from(instances).where(eq(instances.id, instanceId)).for('update');
+  const { host, migratingTo, state, networkId, wishedAddress } = instances;
+  const [row] = await tx.select({ host, migratingTo, state, networkId, wishedAddress }).from(instances).where(eq(instances.id, instanceId)).for('update');
   return row;
 }

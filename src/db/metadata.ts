@@ -1,4 +1,4 @@
-// What a guest may learn of itself, by one query: the instance that holds an address on the network with a given gateway.
+// What a guest may learn of itself, by one query: the instance that holds an address on a network.
 import { and, asc, eq, sql } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
 import { floatingAddresses } from './schema/addresses.ts';
@@ -32,8 +32,8 @@ export interface InstanceMetadata {
   readonly securityGroups: readonly { readonly id: string; readonly name: string }[];
 }
 
-/** Addresses may be used again on another network: the gateway that the request came to tells which one is meant. */
-export async function instanceByAddress(db: Queryable, where: { gateway: string; address: string }): Promise<InstanceMetadata | undefined> {
+/** Addresses may be in use on another network too: the one that the request came from is meant. */
+export async function instanceByAddress(db: Queryable, where: { networkId: string; address: string }): Promise<InstanceMetadata | undefined> {
   const groups = sql<unknown>`(
     select coalesce(json_agg(json_build_object('id', ${securityGroups.id}, 'name', ${securityGroups.name}) order by ${securityGroups.name}), '[]'::json)
     from ${instanceSecurityGroups} inner join ${securityGroups} on ${securityGroups.id} = ${instanceSecurityGroups.groupId}
@@ -65,7 +65,7 @@ export async function instanceByAddress(db: Queryable, where: { gateway: string;
     .innerJoin(instances, eq(instances.id, fixedAddresses.instanceId))
     .leftJoin(floatingAddresses, eq(floatingAddresses.instanceId, instances.id))
     .leftJoin(images, eq(images.id, instances.imageId))
-    .where(and(eq(networks.gateway, where.gateway), eq(fixedAddresses.address, where.address)))
+    .where(and(eq(networks.id, where.networkId), eq(fixedAddresses.address, where.address)))
     .limit(1);
   return row === undefined ? undefined : { ...row, securityGroups: parseGroups(row.securityGroups) };
 }

@@ -87,6 +87,11 @@ export async function findSharedNetwork(db: Queryable): Promise<Network | undefi
   return row;
 }
 
+/** The network of all instances that are on none of their project's. */
+export async function sharedNetworkId(db: Queryable): Promise<string | undefined> {
+  return (await findSharedNetwork(db))?.id;
+}
+
 /** Takes the network away, its addresses with it. */
 export async function deleteNetwork(db: Queryable, networkId: string): Promise<void> {
   await db.delete(networks).where(eq(networks.id, networkId));

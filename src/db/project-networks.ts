@@ -117,3 +117,14 @@ export async function peersOfRouters(db: Queryable, of: { host: string; routerId
   }
   return peers;
 }
+
+/** The hosts that have members of the networks of an instance's router; none for one on the shared network. */
+export async function peersOfInstance(db: Queryable, instanceId: string): Promise<string[]> {
+  const own = db.select({ routerId: networks.routerId }).from(fixedAddresses)
+    .innerJoin(networks, eq(networks.id, fixedAddresses.networkId)).where(eq(fixedAddresses.instanceId, instanceId));
+  const rows = await db.selectDistinct({ host: instances.host }).from(instances)
+    .innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instances.id))
+    .innerJoin(networks, eq(networks.id, fixedAddresses.networkId))
+    .where(and(inArray(networks.routerId, own), ne(instances.state, 'terminated')));
+  return rows.flatMap((row) => row.host ?? []);
+}

@@ -1,10 +1,12 @@
 // Virtual private clouds of projects: the default one, made on first use, and what clients are shown of all of them.
 import { and, asc, count, eq, inArray, isNull } from 'drizzle-orm';
+import ipaddr from 'ipaddr.js';
 import { groupBy } from '../lib/group-by.ts';
 import { newId } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
 import { findSharedNetwork } from './networks.ts';
+import { ensureDefaultNetworkOf, type ProjectNetworkPolicy } from './project-networks.ts';
 import { fixedAddresses, networks } from './schema/networks.ts';
 import { dhcpOptions, internetGateways, networkAcls, routeTableAssociations, routeTables, routes, subnets, vpcs } from './schema/vpcs.ts';
 import { ensureDefaultGroup } from './security-groups.ts';
@@ -24,11 +26,19 @@ export interface DefaultVpc {
 
 export const everywhere = '0.0.0.0/0';
 
+export interface WishedVpc {
+  readonly projectId: string;
+  readonly zone: string;
+  readonly now: Date;
+  /** Its network is its own; undefined: the one that all projects share. */
+  readonly projectNetworks?: ProjectNetworkPolicy | undefined;
+}
+
 /**
  * The project's default VPC with its one subnet, a way out, and the default group: made on first use, once, however many ask at the same moment.
- * Undefined while the cloud has no network yet.
+ * Undefined while the cloud has no network yet, or none left for the project.
  */
-export async function ensureDefaultVpc(db: Db, wish: { projectId: string; zone: string; now: Date }): Promise<DefaultVpc | undefined> {
+export async function ensureDefaultVpc(db: Db, wish: WishedVpc): Promise<DefaultVpc | undefined> {
   return (await findDefaultVpc(db, wish.projectId)) ?? db.transaction(async (tx) => {
     await lockProject(tx, wish.projectId);
     return (await findDefaultVpc(tx, wish.projectId)) ?? makeDefaultVpc(tx, wish);
@@ -41,10 +51,11 @@ async function findDefaultVpc(db: Queryable, projectId: string): Promise<Default
   return row;
 }
 
-async function makeDefaultVpc(tx: Tx, { projectId, zone, now }: { projectId: string; zone: string; now: Date }): Promise<DefaultVpc | undefined> {
-  const network = await findSharedNetwork(tx);
+async function makeDefaultVpc(tx: Tx, { projectId, zone, now, projectNetworks }: WishedVpc): Promise<DefaultVpc | undefined> {
+  const network = projectNetworks === undefined ? await findSharedNetwork(tx) : await ensureDefaultNetworkOf(tx, projectId, projectNetworks, now);
   if (network === undefined) return undefined;
-  const vpc: Vpc = { id: newId('vpc'), projectId, cidr: network.cidr, isDefault: true, enableDnsHostnames: true, createdAt: now };
+  const cidr = network.routerId === null ? network.cidr : widened(network.cidr);
+  const vpc: Vpc = { id: network.routerId ?? newId('vpc'), projectId, cidr, isDefault: true, enableDnsHostnames: true, createdAt: now };
   const mainTableId = await insertVpc(tx, vpc);
   const subnet: Subnet = {
     id: newId('subnet'), projectId, vpcId: vpc.id, networkId: network.id, cidr: network.cidr, zone, isDefault: true, mapPublicIpOnLaunch: true, createdAt: now,
@@ -55,6 +66,11 @@ async function makeDefaultVpc(tx: Tx, { projectId, zone, now }: { projectId: str
   await tx.insert(routes).values({ routeTableId: mainTableId, destination: everywhere, gatewayId: gateway.id, createdAt: now });
   await ensureDefaultGroup(tx, projectId, now);
   return { vpc, subnet };
+}
+
+/** Room for more subnets beside the default one, as at AWS. */
+function widened(cidr: string): string {
+  return `${ipaddr.IPv4.networkAddressFromCIDR(cidr.replace(/\/.*/, '/16')).toString()}/16`;
 }
 
 /** A VPC with its main route table, whose id is returned, its network ACL, and the project's DHCP options. */

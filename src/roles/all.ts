@@ -3,7 +3,8 @@ import type { PurgeCloud, RunningCloud, StartCloud } from '../cli/cloud.ts';
 import { endpointsOf } from '../config/settings.ts';
 import { openHypervisor } from './drivers.ts';
 import { layFoundation } from './foundation.ts';
-import { createNetworkDriver, createVpnDriver, networkSpecs } from './network.ts';
+import { networksToPlumb } from '../actors/network/network-spec.ts';
+import { createNetworkDriver, createVpnDriver, plumbingOf } from './network.ts';
 import { createMetrics, createOpsSource } from './ops-source.ts';
 import { builtRoles, requireBuilt } from './names.ts';
 import { startRoles } from './start-roles.ts';
@@ -57,7 +58,7 @@ export const purgeCloud: PurgeCloud = async (settings, options) => {
     const network = createNetworkDriver(foundation);
     options.onProgress('removing VPN servers, bridges, DHCP servers and rules');
     await createVpnDriver(foundation, network).ensureEndpoints([]);
-    await network.removeAll(await networkSpecs(foundation));
+    await network.removeAll(await networksToPlumb(foundation, plumbingOf(settings))());
     await network.close();
   } finally {
     await foundation.close();

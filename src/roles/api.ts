@@ -4,7 +4,7 @@ import { allActions } from '../api/ec2/actions/index.ts';
 import { createEc2Server } from '../api/http/server.ts';
 import type { ObservedRequest } from '../api/http/app.ts';
 import { authenticateEc2 } from '../auth/authenticate.ts';
-import { endpointsOf } from '../config/settings.ts';
+import { endpointsOf, projectNetworksOf } from '../config/settings.ts';
 import { announceShared, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
@@ -18,6 +18,7 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
       db, transport, relay, directory, clock, log, region: settings.region, zone: settings.zone, dnsDomain: settings.dnsDomain,
       endpoint: endpointsOf(settings).ec2, instancesPerProjectMax: settings.instancesPerProjectMax,
       addressesPerProjectMax: settings.addressesPerProjectMax,
+      projectNetworks: projectNetworksOf(settings),
     },
   });
   const server = createEc2Server({ dispatcher, log, clock, observe: options.observe });

@@ -1,24 +1,25 @@
-// Starts the network role of this host: the actors that own its bridges, DHCP and rules, and the metadata service on each gateway.
+// Starts the network role of this host: the actors that own its bridges, DHCP, routers and rules, and the metadata service of each network.
 import { hkdfSync } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { NetworkHost } from '../actors/network/host.ts';
-import { networkSpecOf } from '../actors/network/network-spec.ts';
 import { nextTicket } from '../actors/network/coalesce.ts';
+import { networksToPlumb, type Plumbing } from '../actors/network/network-spec.ts';
 import { startNetworkActors } from '../actors/network/start.ts';
 import { vpnActor } from '../actors/vpn/ensure-vpns.ts';
 import { watchWaking } from '../actors/operations/watch-waking.ts';
 import { createTeller } from '../actors/network/teller.ts';
-import { createMetadataServer } from '../api/metadata/server.ts';
-import { networkDriverOf } from '../config/settings.ts';
+import { networkDriverOf, projectNetworksOf } from '../config/settings.ts';
 import { takeEpoch } from '../db/hosts.ts';
-import { claimHostAddress, createNetwork, listNetworks, sharedNetworkName } from '../db/networks.ts';
-import type { NetworkDriver, NetworkSpec } from '../drivers/network/driver.ts';
+import { createNetwork, sharedNetworkName } from '../db/networks.ts';
+import type { NetworkDriver } from '../drivers/network/driver.ts';
 import { networkDrivers } from '../drivers/network/index.ts';
 import type { VpnDriver } from '../drivers/vpn/driver.ts';
 import { vpnDrivers } from '../drivers/vpn/index.ts';
+import { SetupError } from '../lib/errors.ts';
+import { createRun } from '../lib/exec.ts';
 import { networkProtocol } from '../messages/network.ts';
 import { keep, serviceOf, type Foundation } from './foundation.ts';
-import { startListener } from './listener.ts';
+import { serveMetadata } from './metadata.ts';
 
 const reconcileIntervalMs = 30_000;
 const leaseSeconds = 3_600;
@@ -26,7 +27,7 @@ const leaseSeconds = 3_600;
 export function createNetworkDriver(foundation: Foundation): NetworkDriver {
   const { settings, paths, clock, run } = foundation;
   const log = foundation.log.child({ role: 'network' });
-  const tools = { run, log, clock, stateDirectory: paths.networks };
+  const tools = { run, machine: createRun({ log }), log, clock, stateDirectory: paths.networks };
   return networkDriverOf(settings) === 'fake' ? networkDrivers.fake.create(tools, {}) : networkDrivers.linux.create(tools, {});
 }
 
@@ -36,40 +37,38 @@ export function createVpnDriver({ run, clock, paths }: Foundation, { info }: Net
   return info.plumbs ? vpnDrivers.openvpn.create(tools) : vpnDrivers.fake.create(tools);
 }
 
-/** The networks that the database knows, as this host plumbs them. */
-export async function networkSpecs({ db, settings }: Foundation): Promise<NetworkSpec[]> {
-  const { host, dnsDomain, flatInterface, address } = settings;
-  return (await listNetworks(db)).map((row) => networkSpecOf(row, { host, dnsDomain, leaseSeconds, flatInterface, address }));
+/** How this host plumbs networks, by its settings. */
+export function plumbingOf({ host, dnsDomain, flatInterface, vlanInterface, address, vxlanPort }: Foundation['settings']): Plumbing {
+  return { host, dnsDomain, leaseSeconds, flatInterface, vlanInterface, address, vxlanPort };
 }
 
-/** On a network that joins hosts, this one has an address of its own. */
-async function claimHostAddresses({ db, settings, clock }: Foundation, networks: readonly NetworkSpec[]): Promise<NetworkSpec[]> {
-  return Promise.all(networks.map(async (network) => {
-    if (network.flatInterface === undefined) return network;
-    return { ...network, hostAddress: await claimHostAddress(db, { networkId: network.id, host: settings.host, now: clock.date() }) };
-  }));
+/** The network that all projects share, if the settings want one. Those of projects are made when they are first asked for. */
+export async function ensureSharedNetwork({ db, settings, clock }: Pick<Foundation, 'db' | 'settings' | 'clock'>): Promise<void> {
+  const { networkManager: manager, fixedRange: cidr, bridge, mtu } = settings;
+  if (projectNetworksOf(settings) !== undefined) return;
+  await createNetwork(db, { name: sharedNetworkName, manager, cidr, bridge, mtu }, clock.date());
 }
 
-/** The networks of the cloud, the one of the settings among them. */
-export async function ensureDefaultNetwork(foundation: Foundation): Promise<NetworkSpec[]> {
-  const { networkManager: manager, fixedRange: cidr, bridge, mtu } = foundation.settings;
-  await createNetwork(foundation.db, { name: sharedNetworkName, manager, cidr, bridge, mtu }, foundation.clock.date());
-  return networkSpecs(foundation);
-}
-
-/** Bridge, DHCP and rules are there when this resolves. */
+/** Bridges, DHCP and rules of the networks that this host needs now are there when this resolves. */
 export async function startNetwork(foundation: Foundation, driver: NetworkDriver): Promise<void> {
   const { settings, system, transport, db, clock } = foundation;
   const log = foundation.log.child({ role: 'network' });
-  await driver.probe();
-  const networks = await claimHostAddresses(foundation, await ensureDefaultNetwork(foundation));
+  const { networkManager: manager, metadataPort } = settings;
+  if (manager === 'vlan' && settings.vlanInterface === undefined) {
+    throw new SetupError('the network manager vlan has no interface for its tagged frames', 'Set NOVACT_VLAN_INTERFACE (ip -br link shows all).');
+  }
+  await driver.probe(manager === 'vlan' || manager === 'vxlan' ? manager : undefined);
+  await ensureSharedNetwork(foundation);
   const tellHosts = createTeller({
     clock,
     tell: (name, groupIds) => void transport.tell({ role: 'network', host: name }, networkProtocol, 'refreshFirewall', { groupIds: [...groupIds] })
       .catch((error: unknown) => log.debug({ host: name, err: error }, 'a host was not told of changed groups')),
   });
-  const { metadataPort } = settings;
-  const host: NetworkHost = { name: settings.host, db, clock, log, system, driver, networks, metadataPort, reconcileIntervalMs, tellHosts };
+  const metadata = serveMetadata(foundation, driver, await metadataTokenKey(foundation.paths.masterKey));
+  const host: NetworkHost = {
+    name: settings.host, db, clock, log, system, driver, networks: networksToPlumb(foundation, plumbingOf(settings)), metadataPort, reconcileIntervalMs,
+    tellHosts, ...metadata,
+  };
   const { ref, handlers } = await startNetworkActors(host);
   const epoch = await takeEpoch(db, { host: settings.host, role: 'network' }, clock.date());
   const vpn = startVpn(foundation, driver);
@@ -82,7 +81,6 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
   }));
   const onWoken = () => system.tell(ref, { type: 'ensureAll' });
   watchWaking(system, 'network-waking', { clock, isHeld: () => subscription.isHeld(), onWoken });
-  await startMetadata(foundation, driver, networks);
 }
 
 /** The VPN end points of this host. What is returned says that they may have changed. */
@@ -94,19 +92,6 @@ function startVpn(foundation: Foundation, network: NetworkDriver): () => void {
   const ensure = () => system.tell(ref, { type: 'ensure', ticket: nextTicket() });
   ensure();
   return ensure;
-}
-
-/** One listener per gateway: the address at which a request arrives tells its network. */
-async function startMetadata(foundation: Foundation, driver: NetworkDriver, networks: readonly NetworkSpec[]): Promise<void> {
-  const { settings, paths, system, db, clock } = foundation;
-  const log = foundation.log.child({ role: 'metadata' });
-  for (const network of networks) {
-    const tokenKey = await metadataTokenKey(paths.masterKey);
-    const server = createMetadataServer({ db, clock, log, tokenKey, region: settings.region, dnsDomain: settings.dnsDomain });
-    // Without plumbing there is no gateway to listen on: the service is still there to be asked on this machine.
-    const host = driver.info.plumbs ? network.gateway : settings.bind.replace(/^(0\.0\.0\.0|::)$/, '127.0.0.1');
-    await startListener(system, `metadata-${network.id}`, { server, host, port: settings.metadataPort });
-  }
 }
 
 /** Derived, so that a token holds across restarts, and on every host that has the cloud's key. */

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { computeActor, computeHandlers, type ComputeMessage } from '../actors/compute/actor.ts';
 import type { ComputeHost } from '../actors/compute/host.ts';
 import type { NetworkHost } from '../actors/network/host.ts';
+import { networkSpecOf } from '../actors/network/network-spec.ts';
 import { startNetworkActors } from '../actors/network/start.ts';
 import type { ActorDefinition, Ref } from '../actors/runtime/actor.ts';
 import { reportHosts, takeEpochs, workOfOwners } from '../db/farm-hosts.ts';
@@ -14,12 +15,13 @@ import { createMemoryDisk } from '../drivers/disk/memory.ts';
 import { createMemoryFiles } from '../drivers/files/memory.ts';
 import { createSimHypervisor } from '../drivers/hypervisor/sim.ts';
 import { createFakeImageSource } from '../drivers/image-source/fake.ts';
+import { listNetworks } from '../db/networks.ts';
 import type { NetworkDriver } from '../drivers/network/driver.ts';
 import { createFakeNetwork } from '../drivers/network/fake.ts';
 import { computeProtocol } from '../messages/compute.ts';
 import { networkProtocol } from '../messages/network.ts';
 import { keep, serviceOf, type Foundation } from './foundation.ts';
-import { ensureDefaultNetwork } from './network.ts';
+import { ensureSharedNetwork, plumbingOf } from './network.ts';
 
 export interface SimHostSize {
   readonly cores: number;
@@ -115,7 +117,10 @@ function defineFarmSweeper({ settings, system, db }: Foundation, refs: ReadonlyM
 /** The network roles of all hosts of the farm, each with the networks of the cloud, plumbed in memory. */
 export async function startSimNetworks(foundation: Foundation): Promise<void> {
   const { settings, system, transport, db, clock } = foundation;
-  const networks = await ensureDefaultNetwork(foundation);
+  await ensureSharedNetwork(foundation);
+  // Thousands of hosts need not ask one by one.
+  const shared = (await listNetworks(db)).filter((row) => row.projectId === null).map((row) => networkSpecOf(row, plumbingOf(settings)));
+  const networks = async (): Promise<typeof shared> => shared;
   const names = farmHosts(settings);
   const epochs = await takeEpochs(db, { hosts: names, role: 'network' }, clock.date());
   await inGroups(names, async (name) => {

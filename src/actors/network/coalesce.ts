@@ -6,13 +6,17 @@ export interface EnsureMessage {
   /** From `nextTicket`, taken before the message was sent: a run that began after it has seen what the asker wrote. */
   readonly ticket: number;
   readonly replyTo?: ReplyTo<null>;
+  /** Nobody knows of a change: what is still as it was need not be done again. */
+  readonly isHint?: boolean;
 }
 
 let tickets = 0;
 export const nextTicket = (): number => (tickets += 1);
 
 /** An actor around one `ensure`. Its failure goes to the asker; without one it is logged, and the next round tries again. */
-export function defineEnsurer(kind: string, intervalMs: number, ensure: () => Promise<void>): ActorDefinition<{ servedUpTo: number }, EnsureMessage> {
+export function defineEnsurer(
+  kind: string, intervalMs: number, ensure: (isHint: boolean) => Promise<void>,
+): ActorDefinition<{ servedUpTo: number }, EnsureMessage> {
   return {
     kind,
     mailboxMax: 10_000,
@@ -24,7 +28,7 @@ export function defineEnsurer(kind: string, intervalMs: number, ensure: () => Pr
       if (message.ticket > state.servedUpTo) {
         const upTo = tickets;
         try {
-          await ensure();
+          await ensure(message.isHint === true);
           state.servedUpTo = upTo;
         } catch (error) {
           context.log.error({ err: error }, `${kind} could not be ensured`);

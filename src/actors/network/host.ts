@@ -12,8 +12,12 @@ export interface NetworkHost {
   readonly log: Log;
   readonly system: ActorSystem;
   readonly driver: NetworkDriver;
-  /** The networks of this host. */
-  readonly networks: readonly NetworkSpec[];
+  /** What this host has to plumb now, by the database. */
+  readonly networks: () => Promise<readonly NetworkSpec[]>;
+  /** After a network was ensured: what else it needs on this host (its metadata service). Repeated. */
+  readonly onPlumbed?: (network: NetworkSpec) => Promise<void>;
+  /** Before a network is taken away. */
+  readonly onRemoved?: (networkId: string) => Promise<void>;
   /** Tells the network roles of these hosts that members of these groups came or went. Never fails: a hint, hosts also look by themselves. */
   readonly tellHosts?: (hosts: readonly string[], groupIds: readonly string[]) => void;
   readonly metadataPort: number;

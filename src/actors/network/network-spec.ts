@@ -1,6 +1,10 @@
 // A network's row as one host plumbs it: what carries it to other hosts, and where its router is.
-import type { Network } from '../../db/networks.ts';
+import { createHash } from 'node:crypto';
+import type { Db } from '../../db/db.ts';
+import { claimHostAddress, type Network } from '../../db/networks.ts';
+import { networksOfHost, peersOfRouters } from '../../db/project-networks.ts';
 import type { NetworkSpec, RouterSpec, Segment } from '../../drivers/network/driver.ts';
+import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
 
 /** What the settings of a host say of networks. */
@@ -24,7 +28,7 @@ const vxlanPortDefault = 4789;
 export function networkSpecOf(row: Network, plumbing: Plumbing, peers: readonly string[] = []): NetworkSpec {
   const { id, bridge, cidr, gateway, mtu, projectId } = row;
   const { dnsDomain, leaseSeconds, flatInterface } = plumbing;
-  const common = { id, bridge, cidr, gateway, mtu, dnsDomain, leaseSeconds };
+  const common = { id, bridge, cidr, gateway, mtu, dnsDomain, leaseSeconds, ...(row.manager === 'flat' ? { dhcp: false } : {}) };
   if (projectId === null) return { ...common, flatInterface };
   return { ...common, router: routerOf(row, plumbing), segment: segmentOf(row, plumbing, peers) };
 }
@@ -32,14 +36,30 @@ export function networkSpecOf(row: Network, plumbing: Plumbing, peers: readonly 
 /** Names of namespaces are those of a machine, on which specs have several hosts. */
 function routerOf({ id, routerId }: Network, { host }: Plumbing): RouterSpec {
   if (routerId === null) throw new DriverError('failed', `the network ${id} of a project has no router`);
-  return { id: routerId, namespace: `novact-${host}-${routerId}`, link: `nvt${routerId.replace(/^vpc-/, '').slice(0, 12)}` };
+  const digest = createHash('sha256').update(`${host} ${routerId}`).digest('hex');
+  return {
+    id: routerId, namespace: `novact-${host}-${routerId}`, link: `nvt${routerId.replace(/^vpc-/, '').slice(0, 12)}`,
+    mac: ['02', '16', '3d', digest.slice(0, 2), digest.slice(2, 4), digest.slice(4, 6)].join(':'),
+  };
 }
 
 function segmentOf({ id, manager, segment }: Network, plumbing: Plumbing, peers: readonly string[]): Segment {
   if (segment === null) throw new DriverError('failed', `the network ${id} of a project has no segment`);
   if (manager === 'vxlan') return { kind: 'vxlan', id: segment, port: plumbing.vxlanPort ?? vxlanPortDefault, local: plumbing.address, peers };
-  if (plumbing.vlanInterface === undefined) {
-    throw new DriverError('unsupported', `the network ${id} is VLAN ${segment}, and this host has no interface for it; set vlan_interface`);
-  }
   return { kind: 'vlan', id: segment, interface: plumbing.vlanInterface };
+}
+
+/** What a host has to plumb now. On a network that joins hosts, it claims an address of its own once. */
+export function networksToPlumb({ db, clock }: { db: Db; clock: Clock }, plumbing: Plumbing): () => Promise<NetworkSpec[]> {
+  const own = new Map<string, string | undefined>();
+  return async () => {
+    const rows = await networksOfHost(db, plumbing.host);
+    const peers = await peersOfRouters(db, { host: plumbing.host, routerIds: rows.flatMap((row) => row.routerId ?? []) });
+    return Promise.all(rows.map(async (row) => {
+      const network = networkSpecOf(row, plumbing, peers.get(row.routerId ?? ''));
+      if (network.flatInterface === undefined) return network;
+      if (own.get(network.id) === undefined) own.set(network.id, await claimHostAddress(db, { networkId: network.id, host: plumbing.host, now: clock.date() }));
+      return { ...network, hostAddress: own.get(network.id) };
+    }));
+  };
 }

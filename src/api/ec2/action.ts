@@ -5,6 +5,7 @@ import type * as sts from '@aws-sdk/client-sts';
 import type { Principal } from '../../auth/principal.ts';
 import type { Permission } from '../../auth/roles.ts';
 import type { Db } from '../../db/db.ts';
+import type { ProjectNetworkPolicy } from '../../db/project-networks.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { ApiError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
@@ -49,6 +50,8 @@ export interface Services {
   readonly instancesPerProjectMax: number;
   /** As above, of floating addresses. */
   readonly addressesPerProjectMax: number;
+  /** How projects get networks of their own; undefined: all share one. */
+  readonly projectNetworks?: ProjectNetworkPolicy | undefined;
 }
 
 /** One call of one client. */

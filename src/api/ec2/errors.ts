@@ -79,6 +79,7 @@ export const errorStatus = {
   Unavailable: 503,
   UnknownParameter: 400,
   UnsupportedOperation: 400,
+  VpcLimitExceeded: 400,
   ValidationError: 400,
   CannotDelete: 400,
   InvalidBlockDeviceMapping: 400,

@@ -49,6 +49,8 @@ function interfaceAsked(one: NonNullable<LaunchInput['NetworkInterfaces']>[numbe
 export interface LaunchNetwork {
   /** Null: the default one. */
   readonly subnetId: string | null;
+  /** Of the project; null: the one that all share. */
+  readonly networkId: string | null;
   readonly hasPublicAddress: boolean;
   readonly wish: { readonly networkId: string; readonly address: string } | undefined;
   /** Undefined: the cloud has no network yet. */
@@ -60,13 +62,14 @@ export async function launchNetwork(call: Call, asked: NetworkAsked, countMax: n
   const subnet = await subnetAsked(call, asked.subnetId);
   if (subnet === undefined) {
     if (asked.address !== undefined) fail('InvalidParameterValue', 'An address cannot be chosen before the cloud has a network.');
-    return { subnetId: null, hasPublicAddress: true, wish: undefined, place: undefined };
+    return { subnetId: null, networkId: null, hasPublicAddress: true, wish: undefined, place: undefined };
   }
   if (asked.hasPublicAddress === true && !subnet.isReachable) {
     fail('UnsupportedOperation', 'Addresses of this subnet are not reached from outside; allocate an address and associate it with the instance.');
   }
   return {
     subnetId: subnet.isDefault ? null : subnet.id,
+    networkId: subnet.isReachable ? null : subnet.networkId,
     hasPublicAddress: asked.hasPublicAddress ?? subnet.mapPublicIpOnLaunch,
     wish: asked.address === undefined ? undefined : { networkId: subnet.networkId, address: checkAddress(asked.address, subnet, countMax) },
     place: { subnetId: subnet.id, vpcId: subnet.isDefault ? null : subnet.vpcId },
@@ -75,6 +78,9 @@ export async function launchNetwork(call: Call, asked: NetworkAsked, countMax: n
 
 async function subnetAsked(call: Call, subnetId: string | undefined): Promise<FullSubnet | undefined> {
   const standard = await defaultVpcOf(call);
+  if (standard === undefined && call.projectNetworks !== undefined) {
+    fail('VpcLimitExceeded', 'The maximum number of networks has been reached: none is left for this project.');
+  }
   const id = subnetId === undefined ? standard?.subnet.id : checkedId('subnet', subnetId);
   if (id === undefined) return undefined;
   return (await subnetsOf(call.db, call.principal.projectId)).find((each) => each.id === id) ?? failNotFound('subnet', id);

@@ -7,9 +7,11 @@ import type { Call } from './action.ts';
 /** What concerns networks is the netadmin's, as Nova's security groups are. */
 export const networkChangers = ['netadmin'] as const;
 
-/** Undefined while the cloud has no network yet. */
+/** Undefined while the cloud has no network yet, or none left for the project. */
 export const defaultVpcOf = (call: Call): Promise<DefaultVpc | undefined> =>
-  ensureDefaultVpc(call.db, { projectId: call.principal.projectId, zone: call.zone, now: call.clock.date() });
+  ensureDefaultVpc(call.db, {
+    projectId: call.principal.projectId, zone: call.zone, now: call.clock.date(), projectNetworks: call.projectNetworks,
+  });
 
 export type Tagged<Row> = Row & { readonly tags: readonly TagText[] };
 

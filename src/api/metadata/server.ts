@@ -1,7 +1,7 @@
-// 169.254.169.254 for guests. Who asks is told by the source address of the connection and the gateway it came to, which the host's
-// anti-spoofing rules make the identity of a port; no header is believed. Guests are strangers: everything here is bounded.
+// 169.254.169.254 for the guests of one network. Who asks is told by the source address of the connection, which the host's anti-spoofing rules
+// make the identity of a port; no header is believed. Guests are strangers: everything here is bounded.
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo, Server as SocketServer, Socket } from 'node:net';
 import Koa, { type Context } from 'koa';
 import { LRUCache } from 'lru-cache';
 import type { Db } from '../../db/db.ts';
@@ -12,9 +12,9 @@ import type { Log } from '../../lib/log.ts';
 import { createTokens, ttlSecondsMax, type Tokens } from './tokens.ts';
 import { findNode, metadataTree, renderNode, versions, type TreeContext } from './tree.ts';
 
-/** Where a request came from: the guest's address, and the gateway's that it was sent to. */
+/** Where a request came from. */
 export interface MetadataSource {
-  readonly gateway: string;
+  readonly networkId: string;
   readonly address: string;
 }
 
@@ -24,16 +24,21 @@ export interface MetadataSettings {
   readonly log: Log;
   /** At least 32 secret bytes; the same in all processes that serve one network. */
   readonly tokenKey: Buffer;
+  /** Whose guests are served; the same addresses on another network are somebody else's. */
+  readonly networkId: string;
   readonly region: string;
   /** Default `novalocal`. */
   readonly dnsDomain?: string;
-  /** Which instance asks. Default: the one that holds the address on the network with that gateway, by the database. */
+  /** Which instance asks. Default: the one that holds the address on the network, by the database. */
   readonly resolve?: (source: MetadataSource) => Promise<InstanceMetadata | undefined>;
 }
 
 export interface MetadataServer {
-  /** Also serves on this address from now on. Saying it twice is no error. Returns the port (which matters when it was 0). */
-  listen(host: string, port: number): Promise<number>;
+  /**
+   * Also serves on this address from now on, with a socket that somebody else opens (in another network namespace) if one is given. Saying it twice
+   * is no error. Returns the port (which matters when it was 0).
+   */
+  listen(host: string, port: number, openSocket?: () => Promise<SocketServer>): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -54,13 +59,13 @@ export function createMetadataServer(settings: MetadataSettings): MetadataServer
   const app = new Koa();
   app.silent = true;
   app.on('error', (error: Error) => log.error({ err: error }, 'metadata request failed'));
-  app.use((ctx) => answer(ctx, { resolve, tokens, context }));
+  app.use((ctx) => answer(ctx, { networkId: settings.networkId, resolve, tokens, context }));
   const handle = app.callback();
   const servers = new Map<string, Promise<Server>>();
   return {
-    async listen(host, port) {
+    async listen(host, port, openSocket) {
       const key = `${host} ${port}`;
-      const opening = servers.get(key) ?? open(handle, { host, port });
+      const opening = servers.get(key) ?? open(handle, { host, port, openSocket });
       servers.set(key, opening);
       const server = await opening.catch((error: unknown) => {
         servers.delete(key);
@@ -78,20 +83,29 @@ export function createMetadataServer(settings: MetadataSettings): MetadataServer
   };
 }
 
-function open(handle: Parameters<typeof createServer>[1], at: { host: string; port: number }): Promise<Server> {
+interface Place {
+  readonly host: string;
+  readonly port: number;
+  readonly openSocket: (() => Promise<SocketServer>) | undefined;
+}
+
+async function open(handle: Parameters<typeof createServer>[1], at: Place): Promise<Server> {
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 5_000, maxHeaderSize: 16 * 1024 }, handle);
   // A guest's `nc` says that it has no more to send as soon as it has asked: Node would hang up on it instead of answering. Not in Node's types.
   Object.assign(server, { httpAllowHalfOpen: true });
   server.maxConnections = connectionsMax;
   const connections = new Map<string, number>();
   server.on('connection', (socket) => limitConnections(socket, connections));
+  const socket = await at.openSocket?.().catch((error: unknown) => {
+    throw listenError(error as NodeJS.ErrnoException, at);
+  });
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, at)));
-    server.listen(at.port, at.host, () => resolve(server));
+    server.listen(socket ?? { host: at.host, port: at.port }, () => resolve(server));
   });
 }
 
-function listenError(error: NodeJS.ErrnoException, at: { host: string; port: number }): Error {
+function listenError(error: NodeJS.ErrnoException, at: Place): Error {
   const message = `the metadata service cannot listen on ${at.host}:${at.port}`;
   if (error.code === 'EADDRINUSE') {
     return new SetupError(`${message}: the port is in use`, 'Stop what uses it, or choose another by NOVACT_METADATA_PORT.', { cause: error });
@@ -124,7 +138,7 @@ type Resolve = (source: MetadataSource) => Promise<InstanceMetadata | undefined>
 function cached(resolve: Resolve, clock: Clock): Resolve {
   const answers = new LRUCache<string, { until: number; instance: Promise<InstanceMetadata | undefined> }>({ max: cacheEntriesMax });
   return (source) => {
-    const key = `${source.gateway} ${source.address}`;
+    const key = `${source.networkId} ${source.address}`;
     const known = answers.get(key);
     if (known !== undefined && known.until > clock.now()) return known.instance;
     const entry = { until: clock.now() + cacheMs, instance: resolve(source) };
@@ -138,6 +152,7 @@ function cached(resolve: Resolve, clock: Clock): Resolve {
 }
 
 interface Tools {
+  readonly networkId: string;
   readonly resolve: Resolve;
   readonly tokens: Tokens;
   readonly context: TreeContext;
@@ -146,7 +161,7 @@ interface Tools {
 async function answer(ctx: Context, tools: Tools): Promise<void> {
   ctx.set('Server', 'EC2ws');
   ctx.set('Connection', 'close');
-  const instance = await tools.resolve({ gateway: plainAddress(ctx.socket.localAddress), address: plainAddress(ctx.socket.remoteAddress) });
+  const instance = await tools.resolve({ networkId: tools.networkId, address: plainAddress(ctx.socket.remoteAddress) });
   if (instance === undefined) return fail(ctx, 404);
   const path = pathOf(ctx.path);
   if (path === undefined) return fail(ctx, 400);

@@ -3,7 +3,7 @@
 import type { z } from 'zod';
 
 export interface ManageCommand<Deps, Args = unknown> {
-  /** `host`, `deadletters`, `instance`, `service`. */
+  /** `host`, `deadletters`, `instance`, `network`, `service`. */
   readonly category: string;
   /** `list`, `drain`. */
   readonly verb: string;

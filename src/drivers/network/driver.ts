@@ -9,7 +9,7 @@ export interface NetworkInfo {
 
 /** What carries a project's network from host to host, apart from all others. */
 export type Segment =
-  | { readonly kind: 'vlan'; readonly id: number; readonly interface: string }
+  | { readonly kind: 'vlan'; readonly id: number; readonly interface: string | undefined }
   /** `local` and `peers`: addresses of the hosts that have members. Without a `local` one there are members on this host only. */
   | { readonly kind: 'vxlan'; readonly id: number; readonly port: number; readonly local: string | undefined; readonly peers: readonly string[] };
 
@@ -20,6 +20,8 @@ export interface RouterSpec {
   /** Name of the namespace, and of the host's end of the link to it (at most 15 characters). */
   readonly namespace: string;
   readonly link: string;
+  /** Of this host alone: what it crosses to other hosts with, where the gateways' own, the same on each host, must not be seen. */
+  readonly mac: string;
 }
 
 export interface NetworkSpec {
@@ -32,6 +34,8 @@ export interface NetworkSpec {
   readonly dnsDomain: string;
   readonly mtu: number;
   readonly leaseSeconds: number;
+  /** False: guests are told their addresses otherwise, and no server runs. */
+  readonly dhcp?: boolean | undefined;
   /**
    * The interface by which the bridges of all hosts are joined. The gateway has the same address and the same MAC on each of them and stays
    * local, as do DHCP and metadata: no host is needed by another's guests. Undefined: guests of this host only.
@@ -96,8 +100,8 @@ export interface FirewallSpec {
 /** Errors: DriverError `unsupported` (a kernel part or command is missing; the message names it), `failed`, `timeout`. */
 export interface NetworkDriver {
   readonly info: NetworkInfo;
-  /** Throws `unsupported` with what is missing and the command that mends it. */
-  probe(): Promise<void>;
+  /** Throws `unsupported` with what is missing and the command that mends it; of segments only what is to be used. */
+  probe(segments?: Segment['kind']): Promise<void>;
   /**
    * After: the bridge is up with the gateway's address, forwarding is on, and exactly one DHCP and DNS server serves just these hosts on it, with
    * leases of no others; the names of the neighbours resolve too. An unchanged server is adopted, not restarted. With a `flatInterface`, that is
@@ -113,6 +117,10 @@ export interface NetworkDriver {
   applyFirewall(firewall: FirewallSpec): Promise<void>;
   /** Is the DHCP server of this network alive? Calls back when a server it started or adopted dies. */
   subscribe(listener: (event: { readonly type: 'dhcpDied'; readonly networkId: string }) => void): () => void;
+  /** What was ensured on this host and not removed since, by this process or an earlier one. */
+  plumbed(): Promise<readonly NetworkSpec[]>;
+  /** After: the network's bridge, server and router are gone from this host; guests that were on it have no network. Safe to repeat. */
+  removeNetwork(network: NetworkSpec): Promise<void>;
   /** For `down --purge`: bridges, servers, rules and files of novact are gone. */
   removeAll(networks: readonly NetworkSpec[]): Promise<void>;
   /** Stops watching; servers and rules stay, guests go on. */

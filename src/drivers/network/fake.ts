@@ -4,7 +4,10 @@ import { DriverError } from '../../lib/errors.ts';
 import type { DhcpHost, FirewallSpec, Neighbour, NetworkDriver, NetworkSpec } from './driver.ts';
 import { dnsmasqArguments, dnsmasqFiles, renderDhcpHosts, renderNames } from './linux/dnsmasq.ts';
 import { checkAddress, checkJoined, checkLinkName, checkMac } from './linux/names.ts';
-import { renderFirewall } from './linux/nft.ts';
+import { checkNamespace } from './linux/namespace.ts';
+import { renderFirewall, tableName } from './linux/nft.ts';
+import { renderRouter } from './linux/nft-router.ts';
+import { segmentOf } from './linux/project-links.ts';
 
 export interface FakeServedNetwork {
   readonly network: NetworkSpec;
@@ -27,7 +30,7 @@ export interface FakeNetwork extends NetworkDriver {
   /** The network's DHCP server dies, as if somebody had killed it. */
   killDhcp(networkId: string): void;
   /** The next call of that method fails with this. */
-  failNext(method: 'ensureNetwork' | 'releaseLease' | 'applyFirewall' | 'removeAll', error: Error): void;
+  failNext(method: 'ensureNetwork' | 'releaseLease' | 'applyFirewall' | 'removeNetwork' | 'removeAll', error: Error): void;
 }
 
 type Listener = Parameters<NetworkDriver['subscribe']>[0];
@@ -61,18 +64,21 @@ export function createFakeNetwork(): FakeNetwork {
     },
     async releaseLease(network, host) {
       mayFail('releaseLease');
-      checkLinkName(network.bridge);
-      checkMac(host.mac);
-      released.push(checkAddress(host.address));
+      released.push(checkLease(network, host));
     },
     async applyFirewall(wanted) {
       mayFail('applyFirewall');
-      renderFirewall(wanted, { matchesBridges: true, uplink: undefined });
+      checkFirewall(wanted);
       firewall = wanted;
     },
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    plumbed: async () => [...networks.values()].map((entry) => entry.network),
+    async removeNetwork(network) {
+      mayFail('removeNetwork');
+      networks.delete(network.id);
     },
     async removeAll(removed) {
       mayFail('removeAll');
@@ -83,9 +89,7 @@ export function createFakeNetwork(): FakeNetwork {
       listeners.clear();
     },
     killDhcp(networkId) {
-      const entry = networks.get(networkId);
-      if (entry === undefined) throw new DriverError('notFound', `no network ${networkId}`);
-      networks.set(networkId, { ...entry, dhcpAlive: false });
+      networks.set(networkId, { ...entryOf(networks, networkId), dhcpAlive: false });
       for (const listener of listeners) listener({ type: 'dhcpDied', networkId });
     },
     failNext(method, error) {
@@ -94,8 +98,31 @@ export function createFakeNetwork(): FakeNetwork {
   };
 }
 
+function checkLease(network: NetworkSpec, host: DhcpHost): string {
+  checkLinkName(network.bridge);
+  checkMac(host.mac);
+  return checkAddress(host.address);
+}
+
+function entryOf(networks: ReadonlyMap<string, FakeServedNetwork>, networkId: string): FakeServedNetwork {
+  const entry = networks.get(networkId);
+  if (entry === undefined) throw new DriverError('notFound', `no network ${networkId}`);
+  return entry;
+}
+
+function checkFirewall(wanted: FirewallSpec): void {
+  renderFirewall(wanted, { matchesBridges: true, uplink: undefined });
+  for (const network of wanted.networks) {
+    if (network.router !== undefined) renderRouter({ networks: [network], metadataPort: wanted.metadataPort }, tableName);
+  }
+}
+
 function checkWish(network: NetworkSpec, hosts: readonly DhcpHost[], neighbours: readonly Neighbour[]): void {
   checkJoined(network);
+  if (network.router !== undefined) {
+    checkNamespace(network.router.namespace);
+    segmentOf(network);
+  }
   dnsmasqArguments(network, dnsmasqFiles('/', network.bridge));
   renderDhcpHosts(hosts);
   renderNames([...hosts, ...neighbours]);

@@ -10,6 +10,8 @@ import { createLinuxNetwork } from './linux/linux.ts';
 /** What every driver is given, beside its own options. */
 export interface NetworkTools {
   readonly run: Run;
+  /** Commands of the machine, where the host lives in a network namespace of it. */
+  readonly machine: Run;
   readonly log: Log;
   readonly clock: Clock;
   readonly stateDirectory: string;

@@ -5,9 +5,10 @@ import type { ManageDeps } from './deps.ts';
 import { floatingCommands } from './floating.ts';
 import { hostCommands } from './hosts.ts';
 import { instanceCommands } from './instances.ts';
+import { networkCommands } from './networks.ts';
 import { serviceCommands } from './services.ts';
 import { vpnCommands } from './vpns.ts';
 
 export const manageCommands: readonly ManageCommand<ManageDeps>[] = [
-  ...hostCommands, ...serviceCommands, ...instanceCommands, ...floatingCommands, ...deadLetterCommands, ...vpnCommands,
+  ...hostCommands, ...serviceCommands, ...instanceCommands, ...networkCommands, ...floatingCommands, ...deadLetterCommands, ...vpnCommands,
 ];

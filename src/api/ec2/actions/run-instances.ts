@@ -31,6 +31,7 @@ export const runInstances = action({
     'InvalidBlockDeviceMapping', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidIPAddress.InUse', 'InvalidKeyPair.NotFound',
     'InvalidNetworkInterfaceID.NotFound', 'InvalidParameter', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSubnetID.NotFound',
     'InvalidSubnetId.Malformed', 'InvalidUserData.Malformed', 'MissingParameter', 'TagLimitExceeded', 'UnsupportedOperation',
+    'VpcLimitExceeded',
   ],
   async handle(call, input) {
     const { projectId, userId } = call.principal;
@@ -45,9 +46,9 @@ export const runInstances = action({
     const tags = launchTags(input);
     const { zone, host } = await placementOf(call, input.Placement?.AvailabilityZone);
     const asked = networkAsked(input);
-    const { place, wish, subnetId, hasPublicAddress } = await launchNetwork(call, asked, counts.countMax);
+    const { place, wish, subnetId, hasPublicAddress, networkId } = await launchNetwork(call, asked, counts.countMax);
     const wishedAddress = wish?.address ?? null;
-    const instance = { ...(await instanceOf(call, input, reservation)), zone, subnetId, hasPublicAddress, wishedAddress };
+    const instance = { ...(await instanceOf(call, input, reservation)), zone, subnetId, networkId, hasPublicAddress, wishedAddress };
     const groupIds = await groupIdsOf(call, asked.groups, place);
     const result = await launchInstances(call.db, {
       reservation,
@@ -84,7 +85,7 @@ async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunIn
 }
 
 /** Without where it is to be. */
-type Unplaced = Omit<NewInstance, 'zone' | 'subnetId' | 'hasPublicAddress' | 'wishedAddress'>;
+type Unplaced = Omit<NewInstance, 'zone' | 'subnetId' | 'networkId' | 'hasPublicAddress' | 'wishedAddress'>;
 
 /** The row that all instances of the launch have in common. */
 async function instanceOf(call: Call, input: LaunchInput, reservation: { id: string; createdAt: Date }): Promise<Unplaced> {

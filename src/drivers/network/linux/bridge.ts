@@ -1,9 +1,9 @@
-// One bridge a network, with the gateway's address. A bridge is known as novact's by the alias of its link; one that has another, or
-// none, is left alone, whatever its name.
+// One bridge a network, with the gateway's address where the host is the gateway. A bridge is known as novact's by the alias of its link; one
+// that has another, or none, is left alone, whatever its name.
 import { DriverError } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { NetworkSpec } from '../driver.ts';
-import { bridgeMac } from './macs.ts';
+import { bridgeMac, switchMac } from './macs.ts';
 import { checkAddress, checkInteger, checkLinkName, parseIPv4Cidr } from './names.ts';
 import { readSwitch, writeSwitch } from './uplink.ts';
 
@@ -16,10 +16,21 @@ export interface Link {
   readonly link_type?: string;
   /** The bridge that it is part of. */
   readonly master?: string;
-  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: { readonly nf_call_iptables?: number; readonly forward_delay?: number } };
+  /** Of a VLAN: what carries it. */
+  readonly link?: string;
+  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: LinkData };
   readonly addr_info?: readonly {
     readonly family: string; readonly local: string; readonly prefixlen: number; readonly scope?: string; readonly metric?: number;
   }[];
+}
+
+/** Of bridges, of VLANs (`id`), of VXLANs. */
+interface LinkData {
+  readonly nf_call_iptables?: number;
+  readonly forward_delay?: number;
+  readonly id?: number;
+  readonly port?: number;
+  readonly local?: string;
 }
 
 const aliasPrefix = 'novact ';
@@ -37,14 +48,16 @@ export async function ensureBridge(run: Run, network: NetworkSpec): Promise<{ cr
   const mtu = checkInteger(network.mtu, { kind: 'an MTU', min: 576, max: 65_535 });
   const found = await readLink(run, name);
   if (found !== undefined) checkOwn(name, found);
-  const mac = bridgeMac(network.id);
+  const isGateway = network.router === undefined;
+  const mac = isGateway ? bridgeMac(network.id) : switchMac(network.id);
   if (found === undefined) await run('ip', ['link', 'add', 'name', name, 'address', mac, 'mtu', String(mtu), 'type', 'bridge', ...bridgeOptions]);
   const alias = `${aliasPrefix}${network.id}`;
   if (found?.ifalias !== alias) await run('ip', ['link', 'set', 'dev', name, 'alias', alias]);
   if (found !== undefined) await mendLink(run, name, { found, mac, mtu });
   await quietIPv6(run, name);
   const own = network.hostAddress === undefined ? [] : [{ local: checkAddress(network.hostAddress), prefixlen: 32 }];
-  await ensureOnlyAddresses(run, name, { found, wanted: [{ local: checkAddress(network.gateway), prefixlen: prefix }, ...own] });
+  const wanted = isGateway ? [{ local: checkAddress(network.gateway), prefixlen: prefix }, ...own] : [];
+  await ensureOnlyAddresses(run, name, { found, wanted });
   if (!found?.flags.includes('UP')) await run('ip', ['link', 'set', 'dev', name, 'up']);
   return { created: found === undefined };
 }
@@ -75,8 +88,8 @@ async function mendLink(run: Run, name: string, wanted: { found: Link; mac: stri
 const quietSwitches = [['accept_ra', '0'], ['disable_ipv6', '1']] as const;
 
 /** Guests have no IPv6 yet; the host must not answer them by a link-local address that no rule thinks of. */
-async function quietIPv6(run: Run, bridge: string): Promise<void> {
-  const folder = `/proc/sys/net/ipv6/conf/${bridge}`;
+export async function quietIPv6(run: Run, link: string): Promise<void> {
+  const folder = `/proc/sys/net/ipv6/conf/${link}`;
   const values = await Promise.all(quietSwitches.map(([name]) => readSwitch(run, `${folder}/${name}`)));
   for (const [index, [name, value]] of quietSwitches.entries()) {
     if (values[index] !== undefined && values[index] !== value) await writeSwitch(run, `${folder}/${name}`, value);
@@ -89,7 +102,7 @@ interface Held {
 }
 
 /** In this order: the kernel and dnsmasq take the first for the gateway. */
-async function ensureOnlyAddresses(run: Run, name: string, { found, wanted }: { found: Link | undefined; wanted: readonly Held[] }): Promise<void> {
+export async function ensureOnlyAddresses(run: Run, name: string, { found, wanted }: { found: Link | undefined; wanted: readonly Held[] }): Promise<void> {
   const text = (entry: Held): string => `${entry.local}/${entry.prefixlen}`;
   const held = (found?.addr_info ?? []).filter((entry) => entry.family === 'inet').map(text);
   const texts = wanted.map(text);

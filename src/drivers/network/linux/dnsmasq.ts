@@ -1,6 +1,6 @@
 // One dnsmasq a network: DHCP with fixed leases and the names of the guests. It is a daemon of its own, so that guests keep their leases
 // while novact restarts; whoever comes next finds it in /proc by the path of its pid file and adopts it.
-import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../../lib/clock.ts';
 import { DriverError } from '../../../lib/errors.ts';
@@ -14,6 +14,8 @@ export interface DnsmasqFiles {
   readonly directory: string;
   /** Which interface was made part of the bridge by us. */
   readonly fabric: string;
+  /** The network as it was plumbed. */
+  readonly network: string;
   readonly hosts: string;
   readonly names: string;
   readonly leases: string;
@@ -23,7 +25,10 @@ export interface DnsmasqFiles {
 export function dnsmasqFiles(stateDirectory: string, bridge: string): DnsmasqFiles {
   const directory = join(stateDirectory, checkLinkName(bridge));
   const file = (name: string): string => join(directory, name);
-  return { directory, fabric: file('flat-interface'), hosts: file('dhcp-hosts'), names: file('names'), leases: file('leases'), pid: file('dnsmasq.pid') };
+  return {
+    directory, fabric: file('flat-interface'), network: file('network.json'), hosts: file('dhcp-hosts'), names: file('names'), leases: file('leases'),
+    pid: file('dnsmasq.pid'),
+  };
 }
 
 /** The whole command line; a running server with another one is started anew. */
@@ -119,9 +124,9 @@ async function startServer(server: { args: readonly string[]; files: DnsmasqFile
   return pid;
 }
 
-export async function stopServers(files: DnsmasqFiles, clock: Clock): Promise<void> {
+/** After: no server runs, of any start of novact. */
+export async function endServers(files: DnsmasqFiles, clock: Clock): Promise<void> {
   for (const server of await findServers(files)) await endProcess(server, clock);
-  await rm(files.directory, { recursive: true, force: true });
 }
 
 /** dnsmasq gives up root and then reads its files again and again: every folder above them must let others pass. */
@@ -134,7 +139,7 @@ async function checkReachable(directory: string): Promise<void> {
 }
 
 /** Whole or not at all; returns whether anything changed. */
-async function replaceFile(path: string, content: string): Promise<boolean> {
+export async function replaceFile(path: string, content: string): Promise<boolean> {
   const old = await access(path).then(() => readFile(path, 'utf8'), () => undefined);
   if (old === content) return false;
   await writeFile(`${path}.new`, content, { mode: 0o644 });

@@ -1,23 +1,27 @@
 // The network of a Linux host: a bridge and a dnsmasq for each network, and novact's own nftables tables for all of them. Every method
 // looks at what is there and changes only what differs; calls about one network, and about the firewall, go one after another.
 import { createHash } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import type { Clock, Timer } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { Log } from '../../../lib/log.ts';
-import type { DhcpHost, FirewallSpec, Neighbour, NetworkDriver, NetworkSpec } from '../driver.ts';
-import { ensureBridge, removeBridge } from './bridge.ts';
-import { dnsmasqFiles, ensureServer, serverLives, staleLeases, stopServers, type DnsmasqFiles, type Lease } from './dnsmasq.ts';
-import { ensureFabric } from './fabric.ts';
+import type { FirewallSpec, NetworkDriver, NetworkSpec, Segment } from '../driver.ts';
+import { serverLives } from './dnsmasq.ts';
 import { endConnections, floatingChange, floatingInForce } from './floating.ts';
-import { checkAddress, checkJoined, checkLinkName, checkMac } from './names.ts';
+import { createNamespaces } from './namespace.ts';
 import { renderFirewall, renderRemoval, tableName } from './nft.ts';
-import { ensureBridgedFiltering, ensureForwarding, foreignDropNotices, matchesBridges, restoreForwarding } from './uplink.ts';
+import { plumbedNetworks } from './plumbed.ts';
+import { createPlumber, type Watched } from './plumber.ts';
+import { createRouters } from './routers.ts';
+import { probeVlan, probeVxlan } from './segment.ts';
+import { ensureBridgedFiltering, foreignDropNotices, matchesBridges, restoreForwarding } from './uplink.ts';
 
 export interface LinuxNetworkSettings {
   /** Bound to a network namespace where the host lives in one. */
   readonly run: Run;
+  /** Of the machine, outside of that namespace: for the routers, which have their own. Default: `run`. */
+  readonly machine?: Run;
   readonly log: Log;
   readonly clock: Clock;
   /** A folder of this driver's own: made when it is missing, removed by `removeAll`. */
@@ -33,14 +37,9 @@ export interface LinuxNetwork extends NetworkDriver {
   foreignDropNotices(): Promise<readonly string[]>;
 }
 
-interface Watched {
-  readonly networkId: string;
-  readonly pid: number;
-  readonly files: DnsmasqFiles;
-}
-
 const packages: Readonly<Record<string, string>> = {
-  ip: 'iproute2', nft: 'nftables', dnsmasq: 'dnsmasq-base', dhcp_release: 'dnsmasq-utils', arping: 'iputils-arping',
+  ip: 'iproute2', bridge: 'iproute2', nft: 'nftables', dnsmasq: 'dnsmasq-base', dhcp_release: 'dnsmasq-utils', arping: 'iputils-arping',
+  nsenter: 'util-linux', perl: 'perl-base',
 };
 
 export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork {
@@ -49,38 +48,16 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
   const inTurn = createTurns();
   const watch = createWatch({ clock, log, everyMs: settings.watchMs ?? 300 });
   const firewall = createFirewall(settings);
+  const namespaces = createNamespaces({ machine: settings.machine ?? run, clock, log });
+  const routers = createRouters({ run, namespaces, log });
 
-  async function ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[], neighbours: readonly Neighbour[]): Promise<void> {
-    checkJoined(network);
-    const files = dnsmasqFiles(directory, network.bridge);
-    await mkdir(directory, { recursive: true, mode: 0o755 });
-    await Promise.all([ensureBridgedFiltering(run), ensureForwarding(run, directory)]);
-    const { created } = await ensureBridge(run, network);
-    await ensureFabric(run, network, files.fabric);
-    // Watching stops for the moment in which a server that is replaced has ended.
-    const watched = watch.pause(files.pid);
-    const pid = await ensureServer({ network, hosts, neighbours, files, anew: created }, { run, clock }).catch((error: unknown) => {
-      if (watched !== undefined) watch.add(watched);
-      throw error;
-    });
-    watch.add({ networkId: network.id, pid, files });
-    // A server that was dead when a lease was to end still has it, and would refuse the address to its next owner.
-    for (const lease of await staleLeases(files, hosts)) await releaseLease(network, lease);
-  }
-
-  async function releaseLease(network: NetworkSpec, host: Lease): Promise<void> {
-    const address = checkAddress(host.address);
-    await run('dhcp_release', [checkLinkName(network.bridge), address, checkMac(host.mac)], { okCodes: [0, 1] });
-    await forgetConnections(run, address, log);
-  }
+  const plumber = createPlumber({ run, log, clock, directory, namespaces, routers, watch });
+  /** Networks of one router share its namespace. */
+  const turnOf = ({ bridge, router }: NetworkSpec): string => router?.namespace ?? bridge;
 
   async function removeAll(networks: readonly NetworkSpec[]): Promise<void> {
-    for (const network of networks) {
-      const files = dnsmasqFiles(directory, network.bridge);
-      watch.pause(files.pid);
-      await stopServers(files, clock);
-      await removeBridge(run, network.bridge);
-    }
+    const known = new Map([...networks, ...(await plumbedNetworks(directory))].map((network) => [network.bridge, network]));
+    for (const network of known.values()) await plumber.remove(network);
     await firewall.remove();
     await restoreForwarding(run, directory);
     await rm(directory, { recursive: true, force: true });
@@ -88,10 +65,15 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
 
   return {
     info: { name: 'linux', plumbs: true },
-    probe: () => probe(run),
-    ensureNetwork: (network, hosts, neighbours = []) => inTurn(network.bridge, () => ensureNetwork(network, hosts, neighbours)),
-    releaseLease: (network, host) => inTurn(network.bridge, () => releaseLease(network, host)),
-    applyFirewall: (wanted) => inTurn('firewall ', () => firewall.apply(wanted)),
+    probe: (segments) => probe(run, segments),
+    ensureNetwork: (network, hosts, neighbours = []) => inTurn(turnOf(network), () => plumber.ensure(network, hosts, neighbours)),
+    releaseLease: (network, host) => inTurn(turnOf(network), () => plumber.releaseLease(network, host)),
+    applyFirewall: (wanted) => inTurn('firewall ', async () => {
+      await firewall.apply(ofHost(wanted));
+      for (const router of routers.changed(wanted)) await inTurn(router.namespace, () => routers.applyRules(router));
+    }),
+    plumbed: () => plumbedNetworks(directory),
+    removeNetwork: (network) => inTurn(turnOf(network), () => plumber.remove(network)),
     subscribe: watch.subscribe,
     removeAll: (networks) => inTurn('firewall ', () => removeAll(networks)),
     async close() {
@@ -101,7 +83,7 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
   };
 }
 
-async function probe(run: Run): Promise<void> {
+async function probe(run: Run, segments: Segment['kind'] | undefined): Promise<void> {
   for (const [command, from] of Object.entries(packages)) {
     const { code } = await run('sh', ['-c', `command -v ${command}`], { okCodes: [0, 1, 127] });
     if (code !== 0) throw new DriverError('unsupported', `${command} is not installed; try: apt-get install ${from}`);
@@ -112,15 +94,14 @@ async function probe(run: Run): Promise<void> {
   await run('nft', ['list', 'tables']).catch((error: unknown) => {
     throw new DriverError('unsupported', `nftables does not work here: ${messageOf(error)}; try: modprobe nf_tables`, { cause: error });
   });
+  if (segments === 'vlan') await probeVlan(run);
+  if (segments === 'vxlan') await probeVxlan(run);
 }
 
-/** A new owner of an address must not inherit the open connections of the last one. Not vital, so a host without conntrack will do. */
-async function forgetConnections(run: Run, address: string, log: Log): Promise<void> {
-  for (const direction of ['--orig-src', '--orig-dst', '--reply-src']) {
-    await run('conntrack', ['-D', direction, address], { okCodes: [0, 1] }).catch((error: unknown) => {
-      log.debug({ address, error: messageOf(error) }, 'connections of a freed address were not cut');
-    });
-  }
+/** Floating addresses of guests behind a router are not the host's own. */
+function ofHost(wanted: FirewallSpec): FirewallSpec {
+  const routed = new Set(wanted.networks.flatMap(({ bridge, router }) => (router === undefined ? [] : [bridge])));
+  return { ...wanted, floating: (wanted.floating ?? []).filter(({ bridge }) => !routed.has(bridge)) };
 }
 
 /** The live tables as nft prints them, without counters: tells whether somebody else changed or flushed them. */

@@ -4,6 +4,7 @@ import { DriverError } from '../../../lib/errors.ts';
 import { addressNumber } from '../../../lib/ipv4.ts';
 import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../driver.ts';
 import { floatingRules, type FloatingRules } from './nft-floating.ts';
+import { forwardRouted, fromRouted, inputFromRouters, routedNetworks, routedRules, sourceOfRouters, toRouted, zoneRules, type Routed } from './nft-routed.ts';
 import { arpToGuests, fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross, toHostFromGuests } from './nft-fabric.ts';
 import { checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
 
@@ -60,19 +61,23 @@ type Checked = Pick<FirewallSpec, 'networks' | 'ports' | 'metadataPort'> & { rea
 function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink: string | undefined): string {
   const { chains, chainOf } = ingressChains(ports);
   const guests = ports.map((port) => `"${port.bridge}" . ${port.address} : goto ${chainOf.get(port.tap) ?? 'closed'}`);
-  const inside = collapseCidrs(networks.map((network) => parseIPv4Cidr(network.cidr))).map(cidrText);
+  // Those without a router of their own: their gateway is this host.
+  const shared = networks.filter((network) => network.router === undefined);
+  const routed = routedNetworks(networks);
+  const inside = collapseCidrs(shared.map((network) => parseIPv4Cidr(network.cidr))).map(cidrText);
   const joined = joinedNetworks(networks);
   const leaves = uplink === undefined ? 'oifname != @bridges' : `oifname "${checkLinkName(uplink)}"`;
   return table('inet', [
     set('bridges', 'type ifname', networks.map((network) => `"${network.bridge}"`)),
-    set('gateways', 'type ifname . ipv4_addr', networks.map((network) => `"${network.bridge}" . ${network.gateway}`)),
+    set('gateways', 'type ifname . ipv4_addr', shared.map((network) => `"${network.bridge}" . ${network.gateway}`)),
     map('guests', 'type ifname . ipv4_addr : verdict', guests),
     ...floating.maps.map(({ name, type, elements }) => map(name, type, elements)),
     chain('closed', ['drop']),
     ...chains.map(({ name, rules }) => chain(name, [...rules, 'drop'])),
+    ...(routed.length === 0 ? [] : [chain('zones', zoneRules(routed))]),
     chain('prerouting', [
       'type nat hook prerouting priority dstnat; policy accept;',
-      ...networks.map((network) => `iifname "${network.bridge}" ip daddr 169.254.169.254 tcp dport 80 dnat ip to ${network.gateway}:${metadataPort}`),
+      ...shared.map((network) => `iifname "${network.bridge}" ip daddr 169.254.169.254 tcp dport 80 dnat ip to ${network.gateway}:${metadataPort}`),
       ...floating.destination,
     ]),
     chain('destination', ['type nat hook output priority -100; policy accept;', ...floating.destination]),
@@ -82,8 +87,9 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
       ...floating.source,
       ...sourceAcross(joined),
       ...(inside.length === 0 ? [] : [`ip saddr ${anyOf(inside)} ip daddr != ${anyOf(inside)} ${leaves} masquerade`]),
+      ...sourceOfRouters(routed, leaves),
     ]),
-    chain('input', inputRules(metadataPort)),
+    chain('input', inputRules(metadataPort, routed)),
     chain('forward', [
       'type filter hook forward priority filter; policy accept;',
       'iifname != @bridges oifname != @bridges accept',
@@ -91,6 +97,7 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
       'ct state invalid drop',
       'oifname . ip daddr vmap @guests',
       ...forwardAcross(joined),
+      ...forwardRouted(routed),
       'oifname @bridges drop',
     ]),
     chain('output', [
@@ -106,8 +113,9 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
 }
 
 /** What guests may reach of the host itself: DHCP, DNS and metadata at their own gateway, and its echo. */
-const inputRules = (metadataPort: number): string[] => [
+const inputRules = (metadataPort: number, routed: readonly Routed[]): string[] => [
   'type filter hook input priority filter; policy accept;',
+  ...inputFromRouters(routed),
   'iifname != @bridges accept',
   'ct state established,related accept',
   'ct state invalid drop',
@@ -191,22 +199,25 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
   const joined = joinedNetworks(networks);
   const fabric = fabricRules(joined, byAddress);
   const hasFabric = fabric.chains.length > 0;
+  const routed = routedNetworks(networks);
+  const segments = routedRules(routed, byAddress);
   return table('bridge', [
     set('taps', 'type ifname', ports.map((port) => `"${port.tap}"`)),
     set('macs', 'type ifname . ether_addr', ports.map((port) => `"${port.tap}" . ${port.mac}`)),
     set('addresses', 'type ifname . ipv4_addr', byAddress.map((port) => `"${port.tap}" . ${port.address}`)),
-    ...fabric.sets.map(({ name, type, elements }) => set(name, type, elements)),
-    ...fabric.chains.map(({ name, rules }) => chain(name, rules)),
+    ...[...fabric.sets, ...segments.sets].map(({ name, type, elements }) => set(name, type, elements)),
+    ...[...fabric.chains, ...segments.chains].map(({ name, rules }) => chain(name, rules)),
     chain('prerouting', [
       'type filter hook prerouting priority -200; policy accept;',
       ...(hasFabric ? ['iifname @fabrics goto from_fabric'] : []),
+      ...fromRouted(routed),
       'iifname @taps goto from_guest',
       matches ? `meta ibrname ${bridges} goto from_guest` : 'iifname "nv*" goto from_guest',
     ]),
     chain('from_guest', [
       'iifname . ether saddr != @macs drop',
       'ether type arp goto arp_from_guest',
-      ...(hasFabric ? ['ether type 0x8035 accept'] : []),
+      ...(hasFabric || routed.length > 0 ? ['ether type 0x8035 accept'] : []),
       'ether type != ip drop',
       'ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept',
       'iifname . ip saddr != @addresses drop',
@@ -222,6 +233,7 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
     chain('postrouting', [
       'type filter hook postrouting priority -200; policy accept;',
       ...(hasFabric ? ['oifname @fabrics goto to_fabric'] : []),
+      ...toRouted(routed),
       'oifname @taps goto to_guest',
       matches ? `meta obrname ${bridges} drop` : 'oifname "nv*" drop',
     ]),

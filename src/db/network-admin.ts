@@ -1,0 +1,54 @@
+// Networks as their operators see them: what is used of each, and taking one away that nobody uses.
+import { and, asc, eq, isNotNull, ne, or, sql } from 'drizzle-orm';
+import type { Db, Queryable } from './db.ts';
+import type { Network } from './networks.ts';
+import { projects } from './schema/identity.ts';
+import { instances } from './schema/instances.ts';
+import { fixedAddresses, networks } from './schema/networks.ts';
+
+export interface NetworkUse {
+  readonly network: Network;
+  /** Undefined: it is shared by all. */
+  readonly project: string | undefined;
+  readonly addresses: number;
+  /** Held by instances or hosts. */
+  readonly claimed: number;
+  readonly reserved: number;
+}
+
+/** The shared one first. */
+export async function usesOfNetworks(db: Queryable): Promise<NetworkUse[]> {
+  const rows = await db.select({
+    network: networks,
+    project: projects.name,
+    addresses: sql<number>`count(${fixedAddresses.address})::int`,
+    claimed: sql<number>`count(${fixedAddresses.instanceId})::int`,
+    reserved: sql<number>`(count(*) filter (where ${fixedAddresses.reserved}))::int`,
+  }).from(networks)
+    .leftJoin(projects, eq(projects.id, networks.projectId))
+    .leftJoin(fixedAddresses, eq(fixedAddresses.networkId, networks.id))
+    .groupBy(networks.id, projects.name).orderBy(sql`${networks.projectId} is not null`, asc(networks.createdAt), asc(networks.id));
+  return rows.map((row) => ({ ...row, project: row.project ?? undefined }));
+}
+
+/** By name or by id. */
+export async function findProjectId(db: Queryable, project: string): Promise<string | undefined> {
+  const [row] = await db.select({ id: projects.id }).from(projects).where(or(eq(projects.name, project), eq(projects.id, project))).limit(1);
+  return row?.id;
+}
+
+/** Takes a network of a project away that no instance is on. Undefined: it is gone; otherwise why it stays. */
+export function deleteUnusedNetwork(db: Db, networkId: string): Promise<{ refusal: string } | undefined> {
+  return db.transaction(async (tx) => {
+    // A launch that names the network holds its row: whoever comes first is seen by the other.
+    const [network] = await tx.select().from(networks).where(eq(networks.id, networkId)).for('update');
+    if (network === undefined) return { refusal: `there is no network ${networkId}` };
+    if (network.projectId === null) return { refusal: `${networkId} is the network that all projects share` };
+    const inUse = and(eq(fixedAddresses.networkId, networkId), isNotNull(fixedAddresses.instanceId));
+    const members = and(eq(instances.networkId, networkId), ne(instances.state, 'terminated'));
+    const [held, living] = [await tx.$count(fixedAddresses, inUse), await tx.$count(instances, members)];
+    if (held + living > 0) return { refusal: `${Math.max(held, living)} instances are on ${networkId}` };
+    await tx.delete(networks).where(eq(networks.id, networkId));
+    return undefined;
+  });
+}

@@ -1,0 +1,51 @@
+// The rules inside the namespace of a project's router: which of its own services guests reach, what is led to the metadata service, and what
+// goes to the outside. Who may speak with whom is not decided here: every frame passes the bridge, where the rules of the host are.
+import { DriverError } from '../../../lib/errors.ts';
+import type { NetworkSpec } from '../driver.ts';
+import { checkAddress, checkInteger, checkLinkName } from './names.ts';
+import { uplinkName } from './project-links.ts';
+
+export interface RouterRules {
+  /** All networks of the router on this host. */
+  readonly networks: readonly NetworkSpec[];
+  readonly metadataPort: number;
+}
+
+/** The whole table, replaced in one transaction. Pure. */
+export function renderRouter({ networks, metadataPort }: RouterRules, tableName: string): string {
+  checkInteger(metadataPort, { kind: 'a port', min: 1, max: 65_535 });
+  const legs = networks.map(({ bridge, gateway }) => ({ leg: checkLinkName(bridge), gateway: checkAddress(gateway) }))
+    .toSorted((a, b) => (a.leg < b.leg ? -1 : 1));
+  if (legs.length === 0) throw new DriverError('failed', 'a router without networks');
+  const names = `{ ${legs.map(({ leg }) => `"${leg}"`).join(', ')} }`;
+  const gateways = `{ ${legs.map(({ leg, gateway }) => `"${leg}" . ${gateway}`).join(', ')} }`;
+  return `table inet ${tableName}
+delete table inet ${tableName}
+table inet ${tableName} {
+${chain('prerouting', [
+    'type nat hook prerouting priority dstnat; policy accept;',
+    ...legs.map(({ leg, gateway }) => `iifname "${leg}" ip daddr 169.254.169.254 tcp dport 80 dnat ip to ${gateway}:${metadataPort}`),
+  ])}${chain('postrouting', [
+    'type nat hook postrouting priority srcnat; policy accept;',
+    `oifname "${uplinkName}" masquerade`,
+  ])}${chain('input', [
+    'type filter hook input priority filter; policy drop;',
+    'iifname "lo" accept',
+    'ct state established,related accept',
+    'udp sport 68 udp dport 67 accept',
+    `iifname . ip daddr != ${gateways} drop`,
+    'meta l4proto { tcp, udp } th dport 53 accept',
+    `tcp dport ${metadataPort} accept`,
+    'icmp type echo-request accept',
+  ])}${chain('forward', [
+    'type filter hook forward priority filter; policy drop;',
+    'ct state established,related accept',
+    // Between networks of one router an answer may come by the router of another host: connections are not asked for.
+    `iifname ${names} oifname ${names} accept`,
+    `iifname ${names} oifname "${uplinkName}" accept`,
+    'ct status dnat accept',
+  ])}}
+`;
+}
+
+const chain = (name: string, rules: readonly string[]): string => `  chain ${name} {\n${rules.map((rule) => `    ${rule}\n`).join('')}  }\n`;
