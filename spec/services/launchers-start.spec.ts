@@ -38,10 +38,6 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'a launcher' : 
     expect(text).toContain(`Usage: novact-${role}`);
   });
 
-  it('of a role that is not built says so and does not pretend', () => {
-    expect(run('volume', [], services.host('h1'))).toMatchObject({ code: 2, text: expect.stringContaining('not built yet') });
-  });
-
   it('needs a PostgreSQL and a Redis, and says which is missing', () => {
     const { NOVACT_REDIS_URL: _, ...without } = services.host('h1');
     expect(run('scheduler', [], without)).toMatchObject({ code: 2, text: expect.stringMatching(/to mend it: Set NOVACT_REDIS_URL=/) });

@@ -16,6 +16,7 @@ import { createSealer } from '../../src/lib/sealed.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
 import { createLocalDirectory } from '../../src/transport/local-directory.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
+import { volumeQuotas } from '../support/ec2-world.ts';
 import { requestOf } from '../support/auth-fixture.ts';
 import { waitUntil } from '../support/patience.ts';
 import { startPostgres, type PostgresServer } from '../support/postgres-server.ts';
@@ -39,7 +40,7 @@ describe('D5 while PostgreSQL is away', () => {
       timeoutMs: 3_000,
       services: {
         db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, directory: createLocalDirectory({ clock }), clock, log,
-        region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
+        region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...volumeQuotas,
       },
     });
   });
@@ -70,7 +71,7 @@ describe('D5 while PostgreSQL is away', () => {
       actions: allActions, authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect), timeoutMs: 3_000,
       services: {
         db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, directory: createLocalDirectory({ clock }), clock, log,
-        region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
+        region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...volumeQuotas,
       },
     });
     await server.stop();
@@ -97,7 +98,8 @@ describe('D5 while PostgreSQL is away', () => {
     const system = createActorSystem({ name: 'outage', clock, log, onFatal: (error) => { throw error; } });
     const told: string[] = [];
     await transport.serve({ role: 'scheduler' }, schedulerProtocol, {
-      placeInstance: ({ instanceId }) => void told.push(instanceId), performOperation: () => undefined, operationEnded: () => undefined,
+      placeInstance: ({ instanceId }) => void told.push(instanceId),
+      placeVolume: () => undefined, performOperation: () => undefined, operationEnded: () => undefined,
     });
     await insertOperation(database.db, {
       kind: 'instance.run', resourceId: 'i-outage', projectId: 'p', userId: 'u', requestId: 'r', owner: 'scheduler', deadline: new Date(),

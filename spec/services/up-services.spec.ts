@@ -61,7 +61,7 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'novact up --se
     expect(await up()).toMatch(/private PostgreSQL \(created\)[^]*private Redis \(started\)/);
     const { processes, isReady } = statusOf();
     expect(isReady).toBe(true);
-    expect(processes.map(({ role }) => role)).toEqual(['api', 'compute', 'network', 'objectstore', 'scheduler']);
+    expect(processes.map(({ role }) => role)).toEqual(['api', 'compute', 'network', 'objectstore', 'scheduler', 'volume']);
     expect(new Set(processes.map(({ pid }) => pid)).size).toBe(5);
     expect(novact('try')).toMatchObject({ code: 0, text: expect.stringContaining('it works') });
     expect(novact('manage', 'host', 'list')).toMatchObject({ code: 0, text: expect.stringContaining('sim') });

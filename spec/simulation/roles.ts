@@ -19,6 +19,7 @@ import { createMemoryDisk } from '../../src/drivers/disk/memory.ts';
 import type { FilesDriver } from '../../src/drivers/files/driver.ts';
 import type { MemoryFiles } from '../../src/drivers/files/memory.ts';
 import { createSimHypervisor, type SimWorld } from '../../src/drivers/hypervisor/sim.ts';
+import { createVolumeConnector } from '../../src/drivers/volume/connector.ts';
 import { createFakeImageSource } from '../../src/drivers/image-source/fake.ts';
 import type { FakeNetwork } from '../../src/drivers/network/fake.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -29,6 +30,8 @@ import type { Directory } from '../../src/transport/directory.ts';
 import { createLocalDirectory, type DirectoryBoard } from '../../src/transport/local-directory.ts';
 import { createLocalTransport, type LocalMedium } from '../../src/transport/local.ts';
 import type { Relay, Transport } from '../../src/transport/transport.ts';
+import { volumeQuotas } from '../support/ec2-world.ts';
+import { specAccess } from '../support/attachment-access.ts';
 import type { SimDatabase } from '../support/sim-database.ts';
 import type { VirtualTime } from '../support/sim-time.ts';
 import type { SimProcess } from './process.ts';
@@ -143,6 +146,7 @@ export async function startCompute(ground: Ground, machine: SimMachine): Promise
     name, cloudId, db, clock, log: silentLog, system, transport, relay, hypervisor, files,
     disk: process.driver(createMemoryDisk(machine.files.put)),
     imageSource: process.driver(createFakeImageSource({ clock, put: machine.files.put, delayMs: 2_000 })),
+    volumes: { connector: createVolumeConnector(), access: specAccess },
     owner: { name: `compute@${name}`, epoch },
     paths: { instances: instancesFolder, images: '/images' },
     limits: {
@@ -167,7 +171,7 @@ export async function startApi(ground: Ground, principal: Principal): Promise<Ca
   return async (name, input, requestId) => {
     const call: Call = {
       db, transport, relay, directory, clock, log: silentLog, region: 'nova', zone: 'nova', dnsDomain: 'simulation', endpoint: 'http://127.0.0.1:8773',
-      instancesPerProjectMax: 20, addressesPerProjectMax: 10, requestId, principal, version: '2016-11-15', fail,
+      instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...volumeQuotas, requestId, principal, version: '2016-11-15', fail,
     };
     const action = actions.get(name);
     if (action === undefined) throw new Error(`no action ${name}`);

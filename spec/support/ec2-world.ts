@@ -10,6 +10,7 @@ import { AuthManager } from '../../src/auth/manager.ts';
 import type { Principal } from '../../src/auth/principal.ts';
 import type { Db } from '../../src/db/db.ts';
 import { reportHost } from '../../src/db/hosts.ts';
+import { reportVolumeHost } from '../../src/db/volume-hosts.ts';
 import { seedInstanceTypes } from '../../src/db/instance-types.ts';
 import { createNetwork, sharedNetworkName } from '../../src/db/networks.ts';
 import { authDrivers } from '../../src/drivers/auth/index.ts';
@@ -48,6 +49,8 @@ export interface Ec2World {
 export const makeSharedNetwork = (db: Db, now: Date) =>
   createNetwork(db, { name: sharedNetworkName, manager: 'flat-dhcp', cidr: '10.45.0.0/24', bridge: 'br-novact', mtu: 1500 }, now);
 
+export const volumeQuotas = { volumesPerProjectMax: 20, gigabytesPerProjectMax: 1_000, snapshotsPerProjectMax: 20 } as const;
+
 const annProject = '111122223333';
 const bobProject = '444455556666';
 
@@ -70,13 +73,14 @@ export async function createEc2World(options: { clock?: Clock; actions?: readonl
   await seedInstanceTypes(db);
   await reportHost(db, { name: 'host1', zone: 'nova', hypervisor: 'sim', cores: 8, memoryMiB: 16_384, diskGiB: 200, bootId: 'boot-1' }, clock.date());
   await makeSharedNetwork(db, clock.date());
+  await reportVolumeHost(db, { name: 'host1', zone: 'nova', driver: 'fake', isRemote: true, movesLive: true, sizeGiB: 10_000 }, clock.date());
   const directory = createLocalDirectory({ clock });
   let current: Principal = ann;
   const dispatcherFor = (authenticate: Authenticate) => createDispatcher({
     actions: options.actions ?? allActions,
     services: {
       db, transport, relay: { kick: () => undefined, accepts: () => true }, directory, clock, log: silentLog, region: 'nova', zone: 'nova',
-      dnsDomain: 'novact.internal', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
+      dnsDomain: 'novact.internal', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...volumeQuotas,
     },
     authenticate,
   });

@@ -8,6 +8,7 @@ import { newId } from '../../src/lib/ids.ts';
 import { computeProtocol } from '../../src/messages/compute.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
 import { objectstoreProtocol } from '../../src/messages/objectstore.ts';
+import { volumeProtocol } from '../../src/messages/volume.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
 import { createEc2World, makeSharedNetwork, type Ec2World } from './ec2-world.ts';
 
@@ -72,15 +73,17 @@ export async function createEc2Lab(options: Parameters<typeof createEc2World>[0]
   };
   const { transport } = world;
   await transport.serve({ role: 'scheduler' }, schedulerProtocol, {
-    placeInstance: note('scheduler', 'placeInstance'), performOperation: note('scheduler', 'performOperation'),
+    placeInstance: note('scheduler', 'placeInstance'), placeVolume: note('scheduler', 'placeVolume'), performOperation: note('scheduler', 'performOperation'),
     operationEnded: note('scheduler', 'operationEnded'),
   });
   await transport.serve({ role: 'objectstore' }, objectstoreProtocol, { performOperation: note('objectstore', 'performOperation') });
   const unasked = () => Promise.reject(new Error('nobody asks this'));
-  const unaskedMoves = { prepareIncoming: unasked, receiveIncoming: unasked, forgetIncoming: unasked, incomingState: unasked };
+  const unaskedMoves = { prepareIncoming: unasked, receiveIncoming: unasked, forgetIncoming: unasked, incomingState: unasked, volumeGrew: unasked };
   const readConsole = options.console ?? (() => Promise.reject(new Error('this host has no consoles')));
   await transport.serve({ role: 'compute', host: 'host1' }, computeProtocol,
     { performOperation: note('compute@host1', 'performOperation'), readConsole, ...unaskedMoves });
+  await transport.serve({ role: 'volume', host: 'host1' }, volumeProtocol,
+    { performOperation: note('volume@host1', 'performOperation'), settleExports: unasked });
   await transport.serve({ role: 'network', host: 'host1' }, networkProtocol,
     { ensurePort: unasked, removePort: unasked, leavePort: unasked, refreshFirewall: note('network@host1', 'refreshFirewall') });
 

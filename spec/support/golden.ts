@@ -1,6 +1,8 @@
 // Golden files of EC2 actions: the requests of one story, each in a comment, and the answer to each. Ids, keys and fingerprints, which
 // are new every time, are written in a form that is always the same; a request may name an id in that form.
-import { fixedAddresses, images } from '../../src/db/schema/all.ts';
+import { and, eq } from 'drizzle-orm';
+import type { Db } from '../../src/db/db.ts';
+import { fixedAddresses, images, instances, snapshots, volumeAttachments, volumes } from '../../src/db/schema/all.ts';
 import { createFloating } from '../../src/db/address-pools.ts';
 import type { Principal } from '../../src/auth/principal.ts';
 import { fixtureNow, standingClock } from './auth-fixture.ts';
@@ -51,11 +53,28 @@ async function playStory(world: Ec2World, who: Principal, queries: readonly stri
   const ids = new LastingIds();
   let text = '';
   for (const query of queries) {
-    const answer = await world.call(ids.real(query), who);
+    const real = ids.real(query);
+    if (real.includes('Action=AttachVolume')) await startInstances(world.db, who.projectId);
+    const answer = await world.call(real, who);
+    await keepVolumes(world.db, who.projectId);
     const body = ids.lasting(answer.body).replaceAll(who.projectId, '111122223333').replaceAll(who.userId, 'AIDAEXAMPLE').replaceAll(who.userName, 'ann');
     text += `<!-- ${query.replaceAll('--', '%2D%2D')} -->\n<!-- ${answer.status} -->\n${indent(body)}\n\n`;
   }
   return text;
+}
+
+/** What volume hosts do between two requests. */
+async function keepVolumes(db: Db, projectId: string): Promise<void> {
+  await db.update(volumes).set({ state: 'available', host: 'host1', stateDeadline: null })
+    .where(and(eq(volumes.projectId, projectId), eq(volumes.state, 'creating')));
+  await db.update(snapshots).set({ state: 'completed', completedAt: new Date(fixtureNow) })
+    .where(and(eq(snapshots.projectId, projectId), eq(snapshots.state, 'pending')));
+  await db.update(volumeAttachments).set({ state: 'attached' }).where(eq(volumeAttachments.state, 'attaching'));
+}
+
+/** What the scheduler and the compute host do, for a story whose volumes are to be attached. */
+async function startInstances(db: Db, projectId: string): Promise<void> {
+  await db.update(instances).set({ state: 'running', host: 'host1' }).where(and(eq(instances.projectId, projectId), eq(instances.state, 'pending')));
 }
 
 /** The requests of a golden file, in order. */

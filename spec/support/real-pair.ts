@@ -18,6 +18,7 @@ import { isGoingOver } from '../../src/db/migrate-work.ts';
 import { claimHostAddress, createNetwork, type Network } from '../../src/db/networks.ts';
 import { enrol } from '../../src/db/owners.ts';
 import { createQemuImg } from '../../src/drivers/disk/qemu-img.ts';
+import { createVolumeConnector } from '../../src/drivers/volume/connector.ts';
 import { createTransferServer } from '../../src/drivers/disk/transfer-server.ts';
 import { createDiskTransfer } from '../../src/drivers/disk/transfer.ts';
 import { createLocalFiles } from '../../src/drivers/files/local.ts';
@@ -32,6 +33,7 @@ import { computeProtocol } from '../../src/messages/compute.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
 import type { Transport } from '../../src/transport/transport.ts';
+import { specAccess } from './attachment-access.ts';
 import { makeCertificates } from './certificates.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { imageWithKey } from './guest-host.ts';
@@ -153,6 +155,7 @@ async function startHost(world: World, name: string, machine: TestHost, address:
   const owner = { name: `compute@${name}`, epoch: await enrol(db, `compute@${name}`, clock.date()) };
   const compute: ComputeHost = {
     name, cloudId, db, clock, log, system, transport, relay, hypervisor, files, owner, paths, disk: createQemuImg({ run: root, log, clock }),
+    volumes: { connector: createVolumeConnector(), access: specAccess },
     imageSource: {
       info: { name: 'copy' },
       fetch: async ({ id }, path) => copyFile(Object.values(images).find((image) => image.id === id)?.path ?? '', path),

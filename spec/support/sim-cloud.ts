@@ -8,12 +8,15 @@ import { computeActor, computeHandlers, type ComputeMessage } from '../../src/ac
 import type { ComputeHost, ComputeLimits, HostMoves } from '../../src/actors/compute/host.ts';
 import { watchWaking } from '../../src/actors/operations/watch-waking.ts';
 import { startRelay } from '../../src/actors/operations/relay.ts';
+import { volumeActor, volumeHandlers, type VolumeMessage } from '../../src/actors/volume/actor.ts';
+import type { VolumeHost, VolumeLimits } from '../../src/actors/volume/host.ts';
 import type { Ref } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { schedulerActor, schedulerHandlers } from '../../src/actors/scheduler/actor.ts';
 import { policies } from '../../src/actors/scheduler/policies/index.ts';
 import type { Queryable } from '../../src/db/db.ts';
 import { reportHost, takeEpoch } from '../../src/db/hosts.ts';
+import { reportVolumeHost } from '../../src/db/volume-hosts.ts';
 import { instances, images, operations, projects, reservations, users } from '../../src/db/schema/all.ts';
 import { insertOperation } from '../../src/db/operations.ts';
 import { createNetwork } from '../../src/db/networks.ts';
@@ -24,6 +27,8 @@ import type { HypervisorDriver } from '../../src/drivers/hypervisor/driver.ts';
 import { createSimHypervisor, SimWorld, type SimOptions } from '../../src/drivers/hypervisor/sim.ts';
 import { createFakeImageSource, type FakeImageSource } from '../../src/drivers/image-source/fake.ts';
 import { createFakeNetwork, type FakeNetwork } from '../../src/drivers/network/fake.ts';
+import { createVolumeConnector } from '../../src/drivers/volume/connector.ts';
+import { createFakeVolumes, FakeVolumeWorld } from '../../src/drivers/volume/fake.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { DriverError } from '../../src/lib/errors.ts';
 import { newId, newMac, newProjectId } from '../../src/lib/ids.ts';
@@ -31,9 +36,11 @@ import { silentLog } from '../../src/lib/log.ts';
 import { computeProtocol } from '../../src/messages/compute.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
+import { volumeProtocol } from '../../src/messages/volume.ts';
 import { createDirectoryBoard, createLocalDirectory, type DirectoryBoard, type LocalDirectory } from '../../src/transport/local-directory.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
 import type { Relay, Transport } from '../../src/transport/transport.ts';
+import { specAccess } from './attachment-access.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
 export interface SimHost {
@@ -43,6 +50,9 @@ export interface SimHost {
   readonly files: MemoryFiles;
   readonly network: FakeNetwork;
   readonly imageSource: FakeImageSource;
+  /** What its volume driver has. */
+  readonly volumes: FakeVolumeWorld;
+  readonly volume: VolumeHost;
   /** Paused, the host falls silent, though it acts on. */
   readonly directory: LocalDirectory;
   /** What it saw at its last look. */
@@ -54,6 +64,8 @@ export interface SimCloud {
   readonly board: DirectoryBoard;
   readonly database: TestDatabase;
   readonly transport: Transport;
+  /** Of the process that clients talk to: kicked after a commit. */
+  readonly relay: Relay;
   readonly hosts: readonly SimHost[];
   readonly projectId: string;
   readonly imageId: string;
@@ -76,6 +88,9 @@ export interface SimCloudOptions {
   readonly cidr?: string;
   /** Default: a minute. Leases last half as long. */
   readonly serviceDownMs?: number;
+  /** Room for volumes on each host; default 1 TiB. */
+  readonly volumesGiB?: number;
+  readonly volumeLimits?: Partial<VolumeLimits>;
 }
 
 const log = silentLog;
@@ -110,7 +125,7 @@ export async function createSimCloud(options: SimCloudOptions = {}): Promise<Sim
     return launched;
   };
   return {
-    database, transport, hosts, board, projectId, imageId, launch,
+    database, transport, relay, hosts, board, projectId, imageId, launch,
     async wish(instanceId, kind, state, input = {}) {
       await db.transaction(async (tx) => {
         if (state !== undefined) await tx.update(instances).set({ state, stateChangedAt: clock.date() }).where(eq(instances.id, instanceId));
@@ -158,6 +173,7 @@ async function createHost(name: string, { database, transport, options, stops, m
   const epoch = await takeEpoch(db, { host: name, role: 'compute' }, clock.date());
   const compute: ComputeHost = {
     name, cloudId, db, clock, log, system, transport, relay, hypervisor, files, imageSource, disk: createMemoryDisk(files.put),
+    volumes: { connector: createVolumeConnector(), access: specAccess },
     owner: { name: `compute@${name}`, epoch },
     paths: { instances: '/instances', images: '/images' },
     limits: {
@@ -170,6 +186,9 @@ async function createHost(name: string, { database, transport, options, stops, m
     },
   };
   const networkRef = await startNetwork(compute, network, database, transport);
+  const volumes = new FakeVolumeWorld();
+  const volume = await layVolumes(compute, volumes, options);
+  if (options.start !== false) await startVolumes(volume);
   const computeRef = options.start === false ? undefined : await startCompute(compute, transport);
   const leaseMs = (options.serviceDownMs ?? 60_000) / 2;
   const directory = createLocalDirectory({ clock, board, leaseMs, renewMs: leaseMs / 4 });
@@ -178,6 +197,8 @@ async function createHost(name: string, { database, transport, options, stops, m
     system.tell(networkRef, { type: 'ensureAll' });
     if (computeRef !== undefined) system.tell(computeRef, { type: 'hypervisorChanged' });
   };
+  const volumeAnnouncement = { role: 'volume', host: name, process: name, epoch: volume.owner.epoch, version: '' } as const;
+  await directory.announce(volumeAnnouncement);
   let knowsItIsHeard = true;
   watchWaking(system, 'waking', { clock, isHeld: () => (knowsItIsHeard = announcement.held()), onWoken, intervalMs: 20 });
   stops.push(() => directory.close());
@@ -185,7 +206,20 @@ async function createHost(name: string, { database, transport, options, stops, m
     await system.stop(5_000);
     await hypervisor.close();
   });
-  return { name, compute, world, files, network, imageSource, directory, knowsItIsHeard: () => knowsItIsHeard };
+  return { name, compute, world, files, network, imageSource, volumes, volume, directory, knowsItIsHeard: () => knowsItIsHeard };
+}
+
+async function layVolumes({ name, db, system, transport, relay }: ComputeHost, world: FakeVolumeWorld, options: SimCloudOptions): Promise<VolumeHost> {
+  await reportVolumeHost(db, { name, zone: 'nova', driver: 'fake', isRemote: true, movesLive: true, sizeGiB: options.volumesGiB ?? 1_024 }, clock.date());
+  const owner = { name: `volume@${name}`, epoch: await takeEpoch(db, { host: name, role: 'volume' }, clock.date()) };
+  const limits = { reconcileIntervalMs: 30_000, sweepIntervalMs: 30_000, deletedKeptMs: 3_600_000, placementsMax: 3, ...options.volumeLimits };
+  return { name, db, clock, log, system, transport, relay, driver: createFakeVolumes(world), owner, access: specAccess, limits };
+}
+
+export async function startVolumes(host: VolumeHost): Promise<Ref<VolumeMessage>> {
+  const ref = host.system.spawn(volumeActor, 'volume', host);
+  await host.transport.serve({ role: 'volume', host: host.name }, volumeProtocol, volumeHandlers(host, ref));
+  return ref;
 }
 
 /** Copies an entry from the other host's memory files. */

@@ -9,7 +9,6 @@ import { systemClock } from '../lib/clock.ts';
 import { SetupError } from '../lib/errors.ts';
 import { createRun } from '../lib/exec.ts';
 import { silentLog } from '../lib/log.ts';
-import { requireBuilt } from '../roles/names.ts';
 import type { HostRoles, PurgeCloud, StartCloud, WriteRedisUsers } from './cloud.ts';
 import { purge, stopRunning } from './down.ts';
 import { examineHost } from './host-checks.ts';
@@ -121,13 +120,12 @@ const roleTexts: Readonly<Record<RoleName, string>> = {
   scheduler: 'chooses hosts for guests, and watches over hosts: several may run',
   compute: 'runs the guests of this host',
   network: 'the bridges, addresses and rules of this host',
-  volume: 'not built yet',
+  volume: 'the volumes and snapshots of this host',
   objectstore: 'the S3 API, and the images',
 };
 
 function runsRole(made: Command, context: ProgramContext, role: RoleName): Command {
   return takesSettings(made, `run the role ${role} in the foreground: ${roleTexts[role]}`, 'all').action(async (flags: Flags) => {
-    requireBuilt(role);
     const loaded = load(flags, context, role);
     const { startCloud } = await context.root();
     context.setExitCode(await up({ loaded, output: context.output, startCloud, role, ended: context.ended() }));
@@ -231,7 +229,7 @@ export function overrideExits(program: Command): void {
 
 function addRedisUsers(program: Command, context: ProgramContext): void {
   program.command('redis-users').description('make a Redis user for each role of each host: users.acl for Redis, novact-ROLE.env for each host')
-    .argument('<host=roles...>', 'h1=api,scheduler,objectstore,compute,network h2=compute,network; `all` is novact up')
+    .argument('<host=roles...>', 'h1=api,scheduler,objectstore,compute,network,volume h2=compute,network,volume; `all` is novact up')
     .requiredOption('--url <url>', 'of Redis, without user and password: rediss://10.0.0.1:6379')
     .requiredOption('--directory <folder>', 'where the files are written; passwords that are there already are kept')
     .helpOption('-h, --help', 'print this help').addHelpText('after', exitCodeHelp)

@@ -9,7 +9,6 @@ import { systemClock } from '../lib/clock.ts';
 import { SetupError } from '../lib/errors.ts';
 import { createRun } from '../lib/exec.ts';
 import { createLog, type Log } from '../lib/log.ts';
-import { builtRoles } from '../roles/names.ts';
 import { openChosenDatabase } from './database.ts';
 import { checkHost } from './host-checks.ts';
 import { exitCodes, type Output } from './output.ts';
@@ -28,9 +27,9 @@ export interface ServicesOptions {
 /** Longer than the drain of a role. */
 const stopMsMax = 50_000;
 /** Ten for each role, and some for whoever looks. */
-const connectionsMax = 80;
+const connectionsMax = 90;
 /** Ended backwards: first who takes new requests. */
-const order: readonly RoleName[] = ['network', 'compute', 'scheduler', 'objectstore', 'api'];
+const order: readonly RoleName[] = ['network', 'volume', 'compute', 'scheduler', 'objectstore', 'api'];
 
 /** Returns the exit code when everything has stopped. */
 export async function upServices({ loaded, output, ended }: ServicesOptions): Promise<number> {
@@ -84,9 +83,8 @@ async function start(loaded: LoadedSettings, { output, closers, onFatal }: Conte
   say(`mailboxes: ${redis.label}`);
   const supervisor = createSupervisor({ clock: systemClock, log, stopMsMax, onEvent: (name, text) => say(`${name} ${text}`) });
   closers.push(() => supervisor.stop());
-  const roles = order.filter((role) => builtRoles.includes(role));
-  say(`roles: ${roles.map((role) => `novact-${role}`).join(', ')}`);
-  await supervisor.start(roles.map((role) => programOf(loaded, role, { databaseUrl: database.url, redisUrl: redis.url })));
+  say(`roles: ${order.map((role) => `novact-${role}`).join(', ')}`);
+  await supervisor.start(order.map((role) => programOf(loaded, role, { databaseUrl: database.url, redisUrl: redis.url })));
 }
 
 async function openRedis(

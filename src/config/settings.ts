@@ -28,6 +28,12 @@ export interface StatePaths {
   readonly networks: string;
   /** Keys and sockets of VPN servers. */
   readonly vpn: string;
+  /** Of the local volume driver, unless another folder is named. */
+  readonly volumes: string;
+  /** What is exported of them. */
+  readonly volumeExports: string;
+  /** Volumes of the fake driver. */
+  readonly fakeVolumes: string;
   /** Whether a probe guest booted under KVM, so that it need not be tried at every start. */
   readonly kvmProbe: string;
   /** What the last `up` was started with: `down --purge` removes what that made, whatever its flags were. */
@@ -52,6 +58,9 @@ export function statePaths(settings: Pick<Settings, 'state'> & Partial<Pick<Sett
     sim: at('sim'),
     networks: at('networks'),
     vpn: at('vpn'),
+    volumes: at('volumes'),
+    volumeExports: at('volume-exports'),
+    fakeVolumes: at('fake-volumes.json'),
     kvmProbe: at('kvm-probe.json'),
     lastSettings: at('settings.json'),
     log: at('novact.log'),
@@ -98,3 +107,7 @@ export function projectNetworksOf(settings: Settings) {
 
 /** What a VXLAN adds to each packet on the network between the hosts. */
 const vxlanOverhead = 50;
+
+/** The driver that keeps volumes: sim guests read nothing of them. */
+export const volumeDriverOf = (settings: Pick<Settings, 'volumeDriver' | 'hypervisor'>): 'local' | 'fake' =>
+  settings.volumeDriver ?? (settings.hypervisor === 'sim' ? 'fake' : 'local');

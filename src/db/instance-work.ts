@@ -1,8 +1,9 @@
 // What owners do to an instance's row while they work on it. Every change is guarded by state, host and fence, so that who lost the
 // instance changes nothing.
 import { and, eq, inArray, isNotNull, isNull, lt, notExists, notInArray, or, type SQL } from 'drizzle-orm';
-import { derivedId } from '../lib/ids.ts';
+import { derivedId, newRequestId } from '../lib/ids.ts';
 import { freeFloatingOf } from './addresses.ts';
+import { releaseVolumesOf } from './attachments.ts';
 import { releaseRoom, type Claim } from './hosts.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { hosts } from './schema/hosts.ts';
@@ -16,6 +17,7 @@ export type Image = typeof images.$inferSelect;
 
 export const instanceKinds = [
   'instance.run', 'instance.start', 'instance.stop', 'instance.reboot', 'instance.terminate', 'instance.migrate', 'instance.leave',
+  'instance.attachVolume', 'instance.detachVolume',
 ] as const;
 export type InstanceOperationKind = (typeof instanceKinds)[number];
 
@@ -83,8 +85,8 @@ async function settleWhere(
 }
 
 /**
- * Ends an instance: state `terminated`, room given back, public address free of it, other operations of it failed. Its own operation is finished by
- * the caller.
+ * Ends an instance: state `terminated`, room given back, volumes released, public address free of it, other operations of it failed. Its own operation is
+ * finished by the caller.
  */
 export async function endInstance(tx: Tx, instance: Instance, reason: { code: string; message: string } | undefined, now: Date): Promise<void> {
   const [locked] = await tx.select().from(instances).where(eq(instances.id, instance.id)).for('update');
@@ -104,6 +106,7 @@ export async function endInstance(tx: Tx, instance: Instance, reason: { code: st
   // An address by wish outlives the tries on hosts, but not the instance.
   if (locked.wishedAddress !== null) await releaseAddress(tx, instance.id, now);
   await freeFloatingOf(tx, instance.id);
+  await releaseVolumesOf(tx, { instanceId: instance.id, requestId: newRequestId() }, now);
 }
 
 /**

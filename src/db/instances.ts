@@ -7,6 +7,8 @@ import { floatingAddresses } from './schema/addresses.ts';
 import { images } from './schema/images.ts';
 import { instances, instanceSecurityGroups, reservations, securityGroups } from './schema/instances.ts';
 import { fixedAddresses } from './schema/networks.ts';
+import { volumeAttachments } from './schema/volumes.ts';
+import type { Attachment } from './attachments.ts';
 import type { Reservation } from './reservations.ts';
 import { holdGroups } from './security-groups.ts';
 import { tagsOf, type TagText } from './tags.ts';
@@ -30,6 +32,8 @@ export interface FullInstance extends InstanceRow {
   readonly tags: readonly TagText[];
   /** Undefined before the project has a VPC, and of instances that have ended. */
   readonly place: SubnetPlace | undefined;
+  /** Volumes, by device. */
+  readonly volumes: readonly Attachment[];
 }
 
 export interface InstanceChoice {
@@ -58,6 +62,9 @@ export async function loadInstances(db: Queryable, projectId: string, choice: In
     .innerJoin(instances, eq(instances.id, floatingAddresses.instanceId)).where(chosen);
   const tags = await tagsOf(db, projectId, rows.map((row) => row.instance.id));
   const placeOf = await subnetPlaces(db, projectId);
+  const attached = await db.select({ attachment: volumeAttachments }).from(volumeAttachments)
+    .innerJoin(instances, eq(instances.id, volumeAttachments.instanceId)).where(chosen).orderBy(asc(volumeAttachments.device));
+  const volumesOf = groupBy(attached.map(({ attachment }) => attachment), ({ instanceId }) => instanceId);
   const groups = groupBy(members, (member) => member.instanceId);
   const addressOf = new Map(addresses.map((row) => [row.instanceId, row.address]));
   const floatingOf = new Map(floating.map((row) => [row.instanceId, row]));
@@ -70,6 +77,7 @@ export async function loadInstances(db: Queryable, projectId: string, choice: In
     virtualizationType: virtualizationType ?? undefined,
     tags: tags.get(instance.id) ?? [],
     place: instance.state === 'terminated' ? undefined : placeOf(instance.subnetId),
+    volumes: volumesOf.get(instance.id) ?? [],
   }));
 }
 

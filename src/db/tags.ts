@@ -1,11 +1,12 @@
 // Tags, and which resources a project can hang them on. A tag belongs to a project: two projects may tag one public image apart.
-import { and, asc, eq, inArray, ne, or, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, ne, notInArray, or, sql } from 'drizzle-orm';
 import { derivedId } from '../lib/ids.ts';
 import type { Queryable, Tx } from './db.ts';
 import { floatingAddresses } from './schema/addresses.ts';
 import { keyPairs } from './schema/identity.ts';
 import { images } from './schema/images.ts';
 import { instances, securityGroups, tags } from './schema/instances.ts';
+import { snapshots, volumes } from './schema/volumes.ts';
 import { dhcpOptions, internetGateways, networkAcls, routeTables, subnets, vpcs } from './schema/vpcs.ts';
 
 export type TagRow = typeof tags.$inferSelect;
@@ -90,6 +91,11 @@ export async function visibleResources(db: Queryable, projectId: string, ids: re
     db.select({ id: securityGroups.id }).from(securityGroups).where(and(eq(securityGroups.projectId, projectId), inArray(securityGroups.id, wanted))),
     db.select({ id: sql<string>`${floatingAddresses.allocationId}` }).from(floatingAddresses)
       .where(and(eq(floatingAddresses.projectId, projectId), inArray(floatingAddresses.allocationId, wanted))),
+    db.select({ id: volumes.id }).from(volumes)
+      .where(and(eq(volumes.projectId, projectId), inArray(volumes.id, wanted), ne(volumes.state, 'deleted'))),
+    db.select({ id: snapshots.id }).from(snapshots).where(and(
+      inArray(snapshots.id, wanted), notInArray(snapshots.state, ['deleting', 'deleted']), or(eq(snapshots.projectId, projectId), eq(snapshots.isPublic, true)),
+    )),
     db.select({ id: keyPairs.id }).from(keyPairs).where(and(eq(keyPairs.projectId, projectId), inArray(keyPairs.id, wanted))),
     ...[vpcs, subnets, internetGateways, routeTables, networkAcls, dhcpOptions].map((table) =>
       db.select({ id: table.id }).from(table).where(and(eq(table.projectId, projectId), inArray(table.id, wanted)))),

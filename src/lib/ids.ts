@@ -2,7 +2,7 @@
 import { createHash, randomBytes, randomFillSync, randomInt, randomUUID } from 'node:crypto';
 
 export type IdPrefix =
-  | 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'net' | 'op'
+  | 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'vat' | 'net' | 'op'
   | 'vpc' | 'subnet' | 'igw' | 'rtb' | 'rtbassoc' | 'acl' | 'dopt' | 'eipalloc' | 'eipassoc' | 'vpn';
 
 /** `i-0123456789abcdef0`: the prefix and 17 hexadecimal digits, as AWS's long ids. */
@@ -32,6 +32,13 @@ export const tapName = (instanceId: string): string => `nv${instanceId.replace(/
 
 /** An id that follows from another one, for what has no row of its own: the interface of `i-0123…` is `eni-0123…`, and its attachment `eni-attach-0123…`. */
 export const derivedId = (prefix: 'i' | 'eni' | 'eni-attach' | 'aclassoc' | 'vpc-cidr-assoc', of: string): string => `${prefix}-${of.replace(/^.*-/, '')}`;
+
+/** The iSCSI name of a compute host: lower-case letters, digits, dots and dashes; what else a host's name has is written in hexadecimal. */
+export const initiatorName = (host: string): string =>
+  `iqn.2011-02.org.novact:${host.replaceAll(/[^a-z0-9.-]/g, (character) => `:${character.charCodeAt(0).toString(16)}`)}`;
+
+/** The serial of a volume's disk, as the guest sees it: at most 20 characters, as on AWS. */
+export const volumeSerial = (volumeId: string): string => volumeId.replace('-', '').slice(0, 20);
 
 /** The UUID of an instance's domain. It begins with `ec2`, by which cloud-init recognises the Ec2 data source without being told. */
 export function domainUuid(instanceId: string): string {

@@ -8,6 +8,7 @@ import { objectstoreProtocol } from './objectstore.ts';
 import { operationEnded } from './operation-ended.ts';
 import type { BodyOf, MessageTable, Protocol, TellVerb } from './protocol.ts';
 import { schedulerProtocol } from './scheduler.ts';
+import { volumeProtocol } from './volume.ts';
 
 /** An envelope on its way into the outbox. */
 export interface SealedEnvelope {
@@ -42,8 +43,11 @@ function tell<Table extends MessageTable, Verb extends TellVerb<Table>>(protocol
 /** `<role> <kind of thing>` → what the role is told. */
 const messages: Readonly<Record<string, (work: AnnouncedWork) => Message>> = {
   'scheduler instance': ({ id, resourceId }) => tell(schedulerProtocol, 'placeInstance', { instanceId: resourceId, operationId: id }),
+  'scheduler volume': ({ id, resourceId }) => tell(schedulerProtocol, 'placeVolume', { volumeId: resourceId, operationId: id }),
   'scheduler host': ({ id, resourceId }) => tell(schedulerProtocol, 'performOperation', { hostName: resourceId, operationId: id }),
   'compute instance': ({ id, resourceId }) => tell(computeProtocol, 'performOperation', { instanceId: resourceId, operationId: id }),
+  'volume volume': ({ id, resourceId }) => tell(volumeProtocol, 'performOperation', { resourceId, operationId: id }),
+  'volume snapshot': ({ id, resourceId }) => tell(volumeProtocol, 'performOperation', { resourceId, operationId: id }),
   'objectstore image': ({ id, resourceId }) => tell(objectstoreProtocol, 'performOperation', { imageId: resourceId, operationId: id }),
 };
 

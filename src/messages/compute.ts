@@ -8,6 +8,11 @@ export const computeProtocol = protocol('compute', {
       + 'performs them in order; saying it twice, or never, changes nothing.',
     body: z.object({ instanceId: z.string(), operationId: z.string() }),
   },
+  volumeGrew: {
+    doc: 'A volume that an instance of this host has is larger now: the guest is shown its size. Idempotent; nothing to do for one that does not run.',
+    body: z.object({ instanceId: z.string(), volumeId: z.string() }),
+    reply: z.object({}),
+  },
   readConsole: {
     doc: 'The last 64 KiB of what the guest wrote to its serial console, base64. Reads only.',
     body: z.object({ instanceId: z.string() }),

@@ -3,12 +3,14 @@ import { computeProtocol } from './compute.ts';
 import { networkProtocol } from './network.ts';
 import { objectstoreProtocol } from './objectstore.ts';
 import { schedulerProtocol } from './scheduler.ts';
+import { volumeProtocol } from './volume.ts';
 
 export const protocols = {
   compute: computeProtocol,
   network: networkProtocol,
   objectstore: objectstoreProtocol,
   scheduler: schedulerProtocol,
+  volume: volumeProtocol,
 } as const;
 
 export type Protocols = typeof protocols;

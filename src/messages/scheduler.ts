@@ -9,6 +9,11 @@ export const schedulerProtocol = protocol('scheduler', {
       + 'host, so that repeating it is harmless.',
     body: z.object({ instanceId: z.string(), operationId: z.string() }),
   },
+  placeVolume: {
+    doc: 'A volume waits for a host that keeps it. The claim of its room is one statement, in a transaction guarded by the volume being without '
+      + 'a host, so that repeating it is harmless.',
+    body: z.object({ volumeId: z.string(), operationId: z.string() }),
+  },
   performOperation: {
     doc: 'A host is to be drained or evacuated. Its operation is looked at and brought a step further; repeating that is harmless.',
     body: z.object({ hostName: z.string(), operationId: z.string() }),

@@ -1,21 +1,21 @@
 // The composition root: every role in one process, or one of them, on the same foundation. Same code and same messages either way.
 import type { PurgeCloud, RunningCloud, StartCloud } from '../cli/cloud.ts';
+import { roleNames } from '../config/options.ts';
 import { endpointsOf } from '../config/settings.ts';
 import { openHypervisor } from './drivers.ts';
-import { layFoundation } from './foundation.ts';
+import { layFoundation, type Foundation } from './foundation.ts';
 import { networksToPlumb } from '../actors/network/network-spec.ts';
 import { createNetworkDriver, createVpnDriver, plumbingOf } from './network.ts';
 import { createMetrics, createOpsSource } from './ops-source.ts';
-import { builtRoles, requireBuilt } from './names.ts';
 import { startRoles } from './start-roles.ts';
+import { openVolumes } from './volume.ts';
 
 export { manageCommands } from './manage/index.ts';
 export { writeRedisUsers } from './redis-users.ts';
 
 /** Resolves when everything answers. Rejects with a SetupError or DriverError that says what is missing; then nothing of this process remains. */
 export const startCloud: StartCloud = async (settings, options) => {
-  const roles = options.role === undefined ? builtRoles : [options.role];
-  roles.forEach(requireBuilt);
+  const roles = options.role === undefined ? roleNames : [options.role];
   const foundation = await layFoundation(settings, options);
   const closers: (() => Promise<void>)[] = [];
   const stop = async () => {
@@ -40,7 +40,7 @@ export const startCloud: StartCloud = async (settings, options) => {
   }
 };
 
-/** Guests, bridges, rules and leases of this cloud are gone from this host. Its state folder is the caller's to remove. */
+/** Guests, volumes, bridges, rules and leases of this cloud are gone from this host. Its state folder is the caller's to remove. */
 export const purgeCloud: PurgeCloud = async (settings, options) => {
   // What is purged is this host's: it needs the database, and nobody's mailboxes.
   const alone = { ...settings, redisUrl: undefined };
@@ -55,6 +55,8 @@ export const purgeCloud: PurgeCloud = async (settings, options) => {
     } finally {
       await hypervisor.close();
     }
+    options.onProgress('removing volumes and their exports');
+    await purgeVolumes(foundation);
     const network = createNetworkDriver(foundation);
     options.onProgress('removing VPN servers, bridges, DHCP servers and rules');
     await createVpnDriver(foundation, network).ensureEndpoints([]);
@@ -64,3 +66,12 @@ export const purgeCloud: PurgeCloud = async (settings, options) => {
     await foundation.close();
   }
 };
+
+async function purgeVolumes(foundation: Foundation): Promise<void> {
+  const volumes = openVolumes(foundation);
+  try {
+    await volumes.removeAll();
+  } finally {
+    await volumes.close();
+  }
+}

@@ -19,6 +19,8 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
       endpoint: endpointsOf(settings).ec2, instancesPerProjectMax: settings.instancesPerProjectMax,
       addressesPerProjectMax: settings.addressesPerProjectMax,
       projectNetworks: projectNetworksOf(settings),
+      volumesPerProjectMax: settings.volumesPerProjectMax, gigabytesPerProjectMax: settings.gigabytesPerProjectMax,
+      snapshotsPerProjectMax: settings.snapshotsPerProjectMax,
     },
   });
   const server = createEc2Server({ dispatcher, log, clock, observe: options.observe });

@@ -12,10 +12,12 @@ import { createLocalFiles } from '../drivers/files/local.ts';
 import type { HypervisorDriver } from '../drivers/hypervisor/driver.ts';
 import { createHttpImageSource } from '../drivers/image-source/http.ts';
 import type { ImageSource } from '../drivers/image-source/driver.ts';
+import { createVolumeConnector } from '../drivers/volume/connector.ts';
 import { computeProtocol } from '../messages/compute.ts';
 import { endpointsOf } from '../config/settings.ts';
 import { bootId, keep, serviceOf, type Foundation } from './foundation.ts';
 import type { SystemKey } from './founding.ts';
+import { attachmentAccess } from './attachment-access.ts';
 import { startMoves } from './moves.ts';
 
 const limits = {
@@ -47,6 +49,7 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
     hypervisor: drivers.hypervisor,
     disk: drivers.disk,
     imageSource: imageSource(foundation, drivers.systemKey),
+    volumes: { connector: createVolumeConnector(), access: await attachmentAccess(foundation) },
     owner: { name: `compute@${settings.host}`, epoch },
     paths: { instances: paths.instances, images: paths.images },
     limits: { ...limits, imageCacheBytesMax: settings.imageCacheGiB * 2 ** 30 },

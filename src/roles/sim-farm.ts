@@ -4,7 +4,7 @@
 // is therefore a machine that was restarted whenever it starts.
 import { randomUUID } from 'node:crypto';
 import { computeActor, computeHandlers, type ComputeMessage } from '../actors/compute/actor.ts';
-import type { ComputeHost } from '../actors/compute/host.ts';
+import type { AttachmentAccess, ComputeHost } from '../actors/compute/host.ts';
 import type { NetworkHost } from '../actors/network/host.ts';
 import { networkSpecOf } from '../actors/network/network-spec.ts';
 import { startNetworkActors } from '../actors/network/start.ts';
@@ -18,8 +18,10 @@ import { createFakeImageSource } from '../drivers/image-source/fake.ts';
 import { listNetworks } from '../db/networks.ts';
 import type { NetworkDriver } from '../drivers/network/driver.ts';
 import { createFakeNetwork } from '../drivers/network/fake.ts';
+import { createVolumeConnector } from '../drivers/volume/connector.ts';
 import { computeProtocol } from '../messages/compute.ts';
 import { networkProtocol } from '../messages/network.ts';
+import { attachmentAccess } from './attachment-access.ts';
 import { keep, serviceOf, type Foundation } from './foundation.ts';
 import { ensureSharedNetwork, plumbingOf } from './network.ts';
 
@@ -64,10 +66,11 @@ export async function startSimComputes(foundation: Foundation, options: SimFarmO
   const size = options.size ?? sizeDefault;
   const known = await reportHosts(db, names.map((name) => ({ name, zone: settings.zone, hypervisor: 'sim', ...size, bootId })), clock.date());
   const epochs = await takeEpochs(db, { hosts: names, role: 'compute' }, clock.date());
+  const access = await attachmentAccess(foundation);
   const refs = new Map<string, Ref<ComputeMessage>>();
   await inGroups(names, async (name) => {
     const epoch = epochs.get(name) ?? 0;
-    const host = computeHost(foundation, { name, epoch, hosts: names.length, options });
+    const host = computeHost(foundation, { name, epoch, hosts: names.length, options, access });
     const hostRestarted = known.get(name) === bootId ? undefined : () => confirmBoot(db, name, bootId);
     const ref = system.spawn(computeActor, `compute-${name}`, { host, hostRestarted });
     refs.set(host.owner.name, ref);
@@ -78,7 +81,8 @@ export async function startSimComputes(foundation: Foundation, options: SimFarmO
 }
 
 function computeHost(
-  { system, transport, relay, db, clock, cloudId, log }: Foundation, farm: { name: string; epoch: number; hosts: number; options: SimFarmOptions },
+  { system, transport, relay, db, clock, cloudId, log }: Foundation,
+  farm: { name: string; epoch: number; hosts: number; options: SimFarmOptions; access: AttachmentAccess },
 ): ComputeHost {
   const { name, epoch, options } = farm;
   const files = createMemoryFiles({ clock });
@@ -88,6 +92,7 @@ function computeHost(
     hypervisor: createSimHypervisor({ clock, ...(options.bootDelayMs === undefined ? {} : { bootDelayMs: options.bootDelayMs }) }),
     disk: createMemoryDisk(files.put),
     imageSource: createFakeImageSource({ clock, put: files.put, delayMs: 0 }),
+    volumes: { connector: createVolumeConnector(), access: farm.access },
     owner: { name: `compute@${name}`, epoch },
     paths: { instances: '/instances', images: '/images' },
     limits: { ...limits, reconcileIntervalMs: paceOf(farm.hosts) },

@@ -11,10 +11,10 @@ import type { Foundation } from './foundation.ts';
 import { createNetworkDriver, startNetwork } from './network.ts';
 import { startObjectstore } from './objectstore.ts';
 import type { Metrics } from './ops-source.ts';
-import { requireBuilt } from './names.ts';
 import { startScheduler } from './scheduler.ts';
 import { isFarm, startSimComputes, startSimNetworks } from './sim-farm.ts';
 import { ensureTinyImage } from './tiny-image.ts';
+import { openVolumes, startVolume } from './volume.ts';
 
 export interface RoleOptions {
   /** Of the drivers; run backwards when the roles have ended. */
@@ -37,7 +37,7 @@ interface Stage extends RoleOptions {
 const starters: Readonly<Record<RoleName, (stage: Stage) => Promise<StartedRoles | void>>> = {
   network: openNetwork,
   objectstore: openObjectstore,
-  volume: async () => requireBuilt('volume'),
+  volume: openVolume,
   compute: openCompute,
   scheduler: ({ foundation }) => startScheduler(foundation),
   api: openApi,
@@ -62,6 +62,13 @@ async function openNetwork({ foundation, closers, onProgress }: Stage): Promise<
   closers.push(() => driver.close());
   onProgress(`network: ${networkDriverOf(settings) === 'fake' ? 'not plumbed (fake)' : `${settings.bridge} with ${settings.fixedRange}`}`);
   await startNetwork(foundation, driver);
+}
+
+async function openVolume({ foundation, closers, onProgress }: Stage): Promise<void> {
+  const driver = openVolumes(foundation);
+  closers.push(() => driver.close());
+  await startVolume(foundation, driver);
+  onProgress(`volumes: ${driver.info.name}`);
 }
 
 async function openObjectstore({ foundation, founding, onProgress }: Stage): Promise<void> {

@@ -6,8 +6,10 @@ import type { DiskDriver, DiskTransfer } from '../../drivers/disk/driver.ts';
 import type { FilesDriver } from '../../drivers/files/driver.ts';
 import type { HypervisorDriver } from '../../drivers/hypervisor/driver.ts';
 import type { ImageSource } from '../../drivers/image-source/driver.ts';
+import type { VolumeConnector } from '../../drivers/volume/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
+import type { Secret } from '../../lib/secret.ts';
 import type { Relay, Transport } from '../../transport/transport.ts';
 import type { Owner } from '../operations/perform-operation.ts';
 import type { ActorSystem } from '../runtime/actor.ts';
@@ -26,12 +28,26 @@ export interface ComputeHost {
   readonly disk: DiskDriver;
   readonly files: FilesDriver;
   readonly imageSource: ImageSource;
+  readonly volumes: HostVolumes;
   /** `compute@<name>` in its present start. */
   readonly owner: Owner;
   readonly paths: ComputePaths;
   readonly limits: ComputeLimits;
   /** How instances come and go between hosts; absent: this host is alone. */
   readonly moves?: HostMoves;
+}
+
+/** How this host reaches volumes. */
+export interface HostVolumes {
+  readonly connector: VolumeConnector;
+  readonly access: AttachmentAccess;
+}
+
+/** What both sides of an attachment derive, so that it is never sent. */
+export interface AttachmentAccess {
+  /** By which a compute host connects: its iSCSI name. */
+  readonly initiatorName: (host: string) => string;
+  readonly secretOf: (attachmentId: string) => Secret;
 }
 
 export interface HostMoves {

@@ -3,9 +3,11 @@
 import { imagesOf, loadInstance, type Instance } from '../../db/instance-work.ts';
 import type { DomainState } from '../../drivers/hypervisor/driver.ts';
 import { DriverError, messageOf } from '../../lib/errors.ts';
+import { newRequestId } from '../../lib/ids.ts';
 import type { ActorDefinition, ReplyTo } from '../runtime/actor.ts';
 import { machineImage, overlayOf, prepareImages } from './flows/run-instance.ts';
 import { cachedImage, instanceDirectory, rootDisk, type ComputeHost, type HostMoves } from './host.ts';
+import { connectVolumes } from './volumes.ts';
 
 export interface IncomingPlace {
   readonly address: string;
@@ -56,13 +58,23 @@ async function prepare(
   const directory = instanceDirectory(host, instanceId);
   if (!moves.instancesShared) {
     await beginFolder(host, instanceId, wish.operationId);
-    if (wish.live && info.bootsKernels) await host.disk.ensureOverlay(overlayOf(host, instance, await machineImage(host, instance), machine));
+    if (wish.live && info.bootsKernels && machine !== null) {
+      await host.disk.ensureOverlay(overlayOf(host, instance, await machineImage(host, instance), machine));
+    }
     if (wish.from !== null) await fetchConsole(host, moves, { instanceId, operationId: wish.operationId, from: wish.from });
   }
+  if (wish.live) await prepareVolumes(host, instance);
   return {
     address: moves.address, migrationUri: moves.migrationUri, directory, images: host.paths.images, hypervisor: info.kind, bootsKernels: info.bootsKernels,
     liveMigrationNotice: info.liveMigration ? null : (info.liveMigrationNotice ?? 'its hypervisor cannot'),
   };
+}
+
+/** Served to both hosts, as long as the instance is on its way. */
+async function prepareVolumes(host: ComputeHost, instance: Instance): Promise<void> {
+  const never = new AbortController().signal;
+  const disks = await connectVolumes({ host, instance, requestId: newRequestId(), signal: never, hurry: never });
+  if (disks.length > 0) await host.hypervisor.migrator?.prepareIncoming(disks);
 }
 
 /** Throws when the instance is not on its way to this host: a message may be late. */
@@ -107,7 +119,7 @@ async function receive(
   const directory = instanceDirectory(host, instanceId);
   const path = rootDisk(directory);
   if (!(await host.files.exists(markOf(directory, wish.operationId)))) throw new DriverError('failed', `${instanceId}: no folder was made for this move`);
-  if (await host.files.exists(path)) return {};
+  if (instance.bootsFromVolume || (await host.files.exists(path))) return {};
   const [image] = await imagesOf(host.db, [instance.imageId]);
   if (image === undefined) throw new DriverError('notFound', `the image ${instance.imageId} does not exist any more`);
   const arriving = `${path}.arriving`;

@@ -3,6 +3,8 @@ import { endInstance, leaveHost, loadInstance, settle, type Instance, type Insta
 import { finishOperation, restartOperation, type Operation } from '../../db/operations.ts';
 import type { Flow } from '../../lib/flow.ts';
 import { performOperation, type Ending } from '../operations/perform-operation.ts';
+import { afterFailedAttach, attachVolume } from './flows/attach-volume.ts';
+import { afterFailedDetach, detachVolume } from './flows/detach-volume.ts';
 import type { InstanceContext } from './flows/instance-context.ts';
 import { leaveHost as leaveHostFlow } from './flows/leave-host.ts';
 import { migrateInstance } from './flows/migrate-instance.ts';
@@ -21,6 +23,8 @@ export const instanceFlows: Readonly<Record<InstanceOperationKind, Flow<Instance
   'instance.terminate': terminateInstance,
   'instance.migrate': migrateInstance,
   'instance.leave': leaveHostFlow,
+  'instance.attachVolume': attachVolume,
+  'instance.detachVolume': detachVolume,
 };
 
 export interface PerformDeps {
@@ -66,6 +70,12 @@ async function afterFailure(host: ComputeHost, instance: Instance, operation: Op
       return afterFailedTermination(host, instance, operation, error);
     case 'instance.migrate':
       return afterFailedMove(host, instance, error);
+    case 'instance.attachVolume':
+      await afterFailedAttach({ host, ...operation }, error);
+      return false;
+    case 'instance.detachVolume':
+      await afterFailedDetach({ host, ...operation }, error);
+      return false;
     case 'instance.reboot':
     case 'instance.leave':
       return false;

@@ -1,6 +1,7 @@
-// The scheduler's tree: a placer that settles instances in batches, a worker for drains and evacuations, a watcher of hosts, and the sweeper.
+// The scheduler's tree: a placer that settles instances in batches, one for volumes, a worker for drains and evacuations, a watcher of hosts, and the sweeper.
 import { hostWork } from '../../db/host-work.ts';
 import { unplacedIds } from '../../db/placement.ts';
+import { unplacedVolumeIds } from '../../db/volume-hosts.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Delivery } from '../../transport/transport.ts';
 import type { ActorContext, ActorDefinition, ActorSystem, Ref } from '../runtime/actor.ts';
@@ -8,10 +9,12 @@ import type { Handlers } from '../../messages/protocol.ts';
 import type { schedulerProtocol } from '../../messages/scheduler.ts';
 import { advanceHostWork } from './host-work.ts';
 import { settleUnplaced, type SchedulerDeps } from './place-instances.ts';
+import { endOverdueStates, settleUnplacedVolume } from './place-volumes.ts';
 import { hostWatcher } from './watch-hosts.ts';
 
 export type SchedulerMessage =
   | { readonly type: 'place'; readonly instanceId: string }
+  | { readonly type: 'placeVolume'; readonly volumeId: string }
   /** A drain or an evacuation has something to do. */
   | { readonly type: 'hostWork'; readonly operationId: string }
   | { readonly type: 'sweep' };
@@ -27,12 +30,14 @@ export interface SchedulerArgs {
 /** What the mailbox of the schedulers is served with. */
 export const schedulerHandlers = (system: ActorSystem, ref: Ref<SchedulerMessage>): Handlers<(typeof schedulerProtocol)['table'], Delivery> => ({
   placeInstance: ({ instanceId }) => system.tell(ref, { type: 'place', instanceId }),
+  placeVolume: ({ volumeId }) => system.tell(ref, { type: 'placeVolume', volumeId }),
   performOperation: ({ operationId }) => system.tell(ref, { type: 'hostWork', operationId }),
   operationEnded: ({ actor }) => system.tell(ref, { type: 'hostWork', operationId: actor }),
 });
 
 interface State extends SchedulerArgs {
   readonly placer: Ref<PlacerMessage>;
+  readonly volumePlacer: Ref<VolumePlacerMessage>;
   readonly hostWorker: Ref<HostWorkMessage>;
 }
 
@@ -43,6 +48,17 @@ const hostWorker: ActorDefinition<SchedulerDeps, HostWorkMessage, SchedulerDeps>
   mailboxMax: 10_000,
   init: (_context, deps) => deps,
   handle: (deps, { operationId }) => advanceHostWork(deps, operationId),
+  // The sweeper asks again.
+  onError: () => 'resume',
+};
+
+type VolumePlacerMessage = { readonly type: 'placeVolume'; readonly volumeId: string } | { readonly type: 'endOverdue' };
+
+const volumePlacer: ActorDefinition<SchedulerDeps, VolumePlacerMessage, SchedulerDeps> = {
+  kind: 'volume-placer',
+  mailboxMax: 20_000,
+  init: (_context, deps) => deps,
+  handle: (deps, message) => (message.type === 'placeVolume' ? settleUnplacedVolume(deps, message.volumeId) : endOverdueStates(deps)),
   // The sweeper asks again.
   onError: () => 'resume',
 };
@@ -108,13 +124,21 @@ export const schedulerActor: ActorDefinition<State, SchedulerMessage, SchedulerA
     context.after(0, { type: 'sweep' });
     context.every(args.sweepIntervalMs, { type: 'sweep' });
     context.spawn(hostWatcher, 'watcher', { ...args.deps, serviceDownMs: args.serviceDownMs });
-    return { ...args, placer: context.spawn(placer, 'placer', args.deps), hostWorker: context.spawn(hostWorker, 'hosts', args.deps) };
+    return {
+      ...args,
+      placer: context.spawn(placer, 'placer', args.deps),
+      volumePlacer: context.spawn(volumePlacer, 'volumes', args.deps),
+      hostWorker: context.spawn(hostWorker, 'hosts', args.deps),
+    };
   },
   async handle(state, message) {
     if (message.type === 'place') return state.system.tell(state.placer, message);
+    if (message.type === 'placeVolume') return state.system.tell(state.volumePlacer, message);
     if (message.type === 'hostWork') return state.system.tell(state.hostWorker, message);
     for (const operationId of await hostWork(state.deps.db)) state.system.tell(state.hostWorker, { type: 'hostWork', operationId });
     for (const instanceId of await unplacedIds(state.deps.db, sweptMax)) state.system.tell(state.placer, { type: 'place', instanceId });
+    for (const volumeId of await unplacedVolumeIds(state.deps.db, sweptMax)) state.system.tell(state.volumePlacer, { type: 'placeVolume', volumeId });
+    state.system.tell(state.volumePlacer, { type: 'endOverdue' });
   },
   onError: () => 'resume',
   onChildFailed: () => 'restart',

@@ -142,10 +142,10 @@ function tell(deps: SchedulerDeps, placements: readonly Planned[]): void {
 
 const heardSets = new WeakMap<readonly ServiceRecord[], ReadonlySet<string>>();
 
-/** The hosts whose compute role holds its lease. Undefined: the directory does not answer, and the database alone knows who is up. */
-export async function heardHosts(deps: SchedulerDeps): Promise<ReadonlySet<string> | undefined> {
+/** The hosts whose role holds its lease. Undefined: the directory does not answer, and the database alone knows who is up. */
+export async function heardHosts(deps: SchedulerDeps, role: 'compute' | 'volume' = 'compute'): Promise<ReadonlySet<string> | undefined> {
   try {
-    const services = await deps.directory.services('compute');
+    const services = await deps.directory.services(role);
     const known = heardSets.get(services) ?? new Set(services.map(({ host }) => host));
     heardSets.set(services, known);
     return known;

@@ -46,12 +46,15 @@ export interface Services {
   readonly dnsDomain: string;
   /** Base of the endpoints as clients reach them: `http://127.0.0.1:8773`. */
   readonly endpoint: string;
-  /** The quota of a project. */
+  /** The quotas of a project. */
   readonly instancesPerProjectMax: number;
   /** As above, of floating addresses. */
   readonly addressesPerProjectMax: number;
   /** How projects get networks of their own; undefined: all share one. */
   readonly projectNetworks?: ProjectNetworkPolicy | undefined;
+  readonly volumesPerProjectMax: number;
+  readonly gigabytesPerProjectMax: number;
+  readonly snapshotsPerProjectMax: number;
 }
 
 /** One call of one client. */

@@ -10,11 +10,18 @@ const groupIds = (instance: FullInstance): string[] => instance.groups.map((grou
 const groupNames = (instance: FullInstance): string[] => instance.groups.map((group) => group.name);
 const nothing = () => undefined;
 
+const deviceFilters: Filters<FullInstance> = {
+  'block-device-mapping.attach-time': (instance) => instance.volumes.map(({ attachedAt }) => attachedAt),
+  'block-device-mapping.delete-on-termination': (instance) => instance.volumes.map(({ deleteOnTermination }) => deleteOnTermination),
+  'block-device-mapping.device-name': (instance) => instance.volumes.map(({ device }) => device),
+  'block-device-mapping.status': (instance) => instance.volumes.map(({ state }) => state),
+  'block-device-mapping.volume-id': (instance) => instance.volumes.map(({ volumeId }) => volumeId),
+};
+
 export const instanceFilters = (dnsDomain: string): Filters<FullInstance> => ({
   architecture: (instance) => instance.architecture,
   'availability-zone': (instance) => instance.zone,
-  'block-device-mapping.device-name': nothing,
-  'block-device-mapping.volume-id': nothing,
+  ...deviceFilters,
   'client-token': (instance) => instance.reservation.clientToken,
   'dns-name': publicName,
   'group-id': groupIds,

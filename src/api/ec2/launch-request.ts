@@ -38,7 +38,7 @@ export function checkClientToken(token: string | undefined): string | null {
 }
 
 /** Names what is asked for, whatever order the parameters came in. */
-export function requestDigest(input: LaunchInput): string {
+export function requestDigest(input: { readonly ClientToken?: string | undefined; readonly DryRun?: boolean | undefined }): string {
   const { ClientToken: _token, DryRun: _dryRun, ...rest } = input;
   return createHash('sha256').update(canonicalText(rest)).digest('hex');
 }

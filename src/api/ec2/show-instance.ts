@@ -5,6 +5,7 @@ import { groupBy } from '../../lib/group-by.ts';
 import { privateName, publicName, reachableAddress } from './instance-names.ts';
 import { showState, showStateReason, transitionReason } from './instance-states.ts';
 import { showInterfaces } from './show-interface.ts';
+import { showDevice } from './show-volume.ts';
 import { architectureOf } from './show-image.ts';
 
 interface Shown {
@@ -41,7 +42,8 @@ export function showInstance(instance: FullInstance, dnsDomain: string): ec2.Ins
     Architecture: architectureOf(instance.architecture),
     RootDeviceType: 'ebs',
     RootDeviceName: instance.rootDeviceName,
-    BlockDeviceMappings: [],
+    // The root disk is among them only where it is a volume: docs/decisions/0011-volumes.md.
+    BlockDeviceMappings: instance.volumes.map(showDevice),
     VirtualizationType: instance.virtualizationType === 'paravirtual' ? 'paravirtual' : 'hvm',
     ClientToken: instance.reservation.clientToken ?? '',
     Tags: [...instance.tags],

@@ -9,3 +9,4 @@ export * from './objects.ts';
 export * from './operations.ts';
 export * from './vpcs.ts';
 export * from './vpns.ts';
+export * from './volumes.ts';

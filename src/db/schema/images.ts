@@ -1,7 +1,18 @@
 // Machine, kernel and ramdisk images. Content is a blob of the objectstore's own, independent of the object it came from.
-import { bigint, boolean, index, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { bigint, boolean, index, jsonb, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
 import { projects } from './identity.ts';
+
+/** A disk that instances of an image are launched with, beside its own content. */
+export interface ImageDevice {
+  /** `/dev/sdf`; the root device's of an image that is a snapshot. */
+  readonly device: string;
+  /** Absent: an empty volume. */
+  readonly snapshotId?: string;
+  readonly sizeGiB: number;
+  readonly type: string;
+  readonly deleteOnTermination: boolean;
+}
 
 export type ImageState = 'pending' | 'available' | 'failed' | 'deregistered';
 
@@ -30,6 +41,8 @@ export const images = pgTable(
     virtualSizeBytes: bigint('virtual_size_bytes', { mode: 'number' }),
     sha256: text('sha256'),
     blobId: text('blob_id'),
+    /** Volumes of its instances. With the root device among them, instances boot from that volume, and the image has no content of its own. */
+    devices: jsonb('devices').$type<ImageDevice[]>().notNull().default([]),
     createdAt: instant('created_at').notNull(),
     stateChangedAt: instant('state_changed_at').notNull(),
   },

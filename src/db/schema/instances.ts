@@ -51,6 +51,8 @@ export const instances = pgTable(
     rootGiB: integer('root_gib').notNull(),
     architecture: text('architecture').notNull(),
     rootDeviceName: text('root_device_name').notNull(),
+    /** Its root disk is the volume attached at its root device, and not a disk of its own. */
+    bootsFromVolume: boolean('boots_from_volume').notNull().default(false),
     keyName: text('key_name'),
     /** One OpenSSH line, copied at launch: deleting the key pair does not change running guests. */
     publicKey: text('public_key'),

@@ -7,8 +7,9 @@ import { hostCommands } from './hosts.ts';
 import { instanceCommands } from './instances.ts';
 import { networkCommands } from './networks.ts';
 import { serviceCommands } from './services.ts';
+import { volumeCommands } from './volumes.ts';
 import { vpnCommands } from './vpns.ts';
 
 export const manageCommands: readonly ManageCommand<ManageDeps>[] = [
-  ...hostCommands, ...serviceCommands, ...instanceCommands, ...networkCommands, ...floatingCommands, ...deadLetterCommands, ...vpnCommands,
+  ...hostCommands, ...serviceCommands, ...instanceCommands, ...volumeCommands, ...networkCommands, ...floatingCommands, ...deadLetterCommands, ...vpnCommands,
 ];

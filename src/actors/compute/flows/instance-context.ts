@@ -39,11 +39,17 @@ export async function removePort(context: InstanceContext): Promise<void> {
 }
 
 /** Asks the network role of this host until it answers. What it refuses is not asked again. */
-function askNetwork<T>({ host, requestId, signal, hurry }: InstanceContext, ask: (to: Address, options: SendOptions) => Promise<T>): Promise<T> {
+function askNetwork<T>(context: InstanceContext, ask: (to: Address, options: SendOptions) => Promise<T>): Promise<T> {
+  const { host, requestId } = context;
+  return askUntilHeard(context, (timeoutMs) => ask({ role: 'network', host: host.name }, { timeoutMs, requestId }));
+}
+
+/** Asks for what ensures a state, until there is an answer. */
+export function askUntilHeard<T>(
+  { host, signal, hurry }: Pick<InstanceContext, 'host' | 'signal' | 'hurry'>, ask: (timeoutMs: number) => Promise<T>,
+): Promise<T> {
   const { timeoutMs, ...tries } = portTries;
-  return retry(() => ask({ role: 'network', host: host.name }, { timeoutMs, requestId }), {
-    clock: host.clock, signal, ...tries, mayRetry: (error) => !signal.aborted && !hurry.aborted && isUnheard(error),
-  });
+  return retry(() => ask(timeoutMs), { clock: host.clock, signal, ...tries, mayRetry: (error) => !signal.aborted && !hurry.aborted && isUnheard(error) });
 }
 
 const isUnheard = (error: unknown): boolean =>

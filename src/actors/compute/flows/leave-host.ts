@@ -4,12 +4,13 @@ import { loadInstance } from '../../../db/instance-work.ts';
 import type { Flow } from '../../../lib/flow.ts';
 import { instanceDirectory } from '../host.ts';
 import type { InstanceContext } from './instance-context.ts';
+import { removeDomain } from './run-instance.ts';
 import { leavePort } from './move-target.ts';
 
 export const leaveHost: Flow<InstanceContext> = {
   name: 'instance.leave',
   steps: [
-    { name: 'domain', do: unlessBack(({ host, instance }) => host.hypervisor.ensureAbsent(instance.id)) },
+    { name: 'domain', do: unlessBack(removeDomain) },
     { name: 'port', do: unlessBack((context) => leavePort(context, context.host.name)) },
     { name: 'files', do: unlessBack(removeFiles) },
   ],

@@ -6,6 +6,7 @@
 //   move     cold: the disk is copied; live: memory and disk go over       − if it went over after all, the row follows
 //   switch   one transaction: it lives there; this host is to clean up     (the last step: it is done or it is not)
 import { claimTarget, pauseForMove, releaseTarget, switchHost, targetsOf, type MigrationClaim } from '../../../db/migrate-work.ts';
+import { volumesThatStay } from '../../../db/volume-hosts.ts';
 import { loadInstance, settle } from '../../../db/instance-work.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import { FlowInterrupted, type Flow, type StepOutputs } from '../../../lib/flow.ts';
@@ -39,6 +40,8 @@ const claimOf = (outputs: StepOutputs): MigrationClaim => outputs['claim'] as Mi
 async function claim(context: InstanceContext): Promise<MigrationClaim> {
   const { host, instance } = context;
   const moves = movesOf(context);
+  const stays = await volumesThatStay(host.db, { instanceId: instance.id, live: isLive(context) });
+  if (stays !== undefined) throw new DriverError('unsupported', stays);
   const target = context.input['target'] as string | undefined;
   const up = new Set(await host.transport.hosts('compute'));
   const hypervisor = isLive(context) ? host.hypervisor.info.kind : undefined;
@@ -135,7 +138,10 @@ async function moveLive(context: InstanceContext, outputs: StepOutputs, moves: H
   const startedAt = host.clock.now();
   const migrating = host.hypervisor.migrator?.migrate({
     instanceId: instance.id, uri: place.migrationUri, address: place.address, disksShared: moves.instancesShared, timeoutMs: moves.moveMs,
-    paths: [[instanceDirectory(host, instance.id), place.directory], [host.paths.images, place.images]],
+    paths: [
+      [instanceDirectory(host, instance.id), place.directory], [host.paths.images, place.images],
+      [host.volumes.access.initiatorName(host.name), host.volumes.access.initiatorName(target)],
+    ],
     onProgress: (progress) => host.log.debug({ instance: instance.id, ...progress }, 'on its way'),
   }, context.hurry);
   try {

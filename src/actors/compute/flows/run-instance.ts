@@ -1,19 +1,24 @@
 // instance.run: from a placed row to a running guest.
 //   image   fetch machine, kernel and ramdisk images into the cache       (the cache keeps them)
+//   volumes those it is launched with are made                             (they are the instance's, wherever it runs)
 //   port    claim the address; bridge, DHCP and rules on this host        − all of it gone, the address free
 //   disk    the instance's folder with its root disk or tree              − the folder gone
 //   domain  define the domain                                             − no domain
 //   start   start it                                                      − stopped
 //   report  the row says running                                          − pending again
+import { confirmAttachments } from '../../../db/attachments.ts';
 import { imagesOf, loadInstance, settle, type Image, type Instance } from '../../../db/instance-work.ts';
-import type { DomainSpec } from '../../../drivers/hypervisor/driver.ts';
+import type { DomainDisk, DomainSpec } from '../../../drivers/hypervisor/driver.ts';
 import type { Flow, StepOutputs } from '../../../lib/flow.ts';
 import { domainUuid } from '../../../lib/ids.ts';
 import { instanceDirectory, rootDisk, rootTree, type ComputeHost } from '../host.ts';
+import { connectVolumes, disconnectVolumes } from '../volumes.ts';
 import { ensurePort, removePort, type InstanceContext, type Port } from './instance-context.ts';
+import { makeVolumes } from './make-volumes.ts';
 
 export interface Prepared {
-  readonly machine: string;
+  /** Null for one that boots from a volume. */
+  readonly machine: string | null;
   readonly kernel: string | null;
   readonly ramdisk: string | null;
 }
@@ -22,9 +27,10 @@ export const runInstance: Flow<InstanceContext> = {
   name: 'instance.run',
   steps: [
     { name: 'image', do: prepareImages },
+    { name: 'volumes', do: (context) => makeVolumes(context) },
     { name: 'port', do: (context) => ensurePort(context), undo: removePort },
     { name: 'disk', do: prepareDisk, undo: removeDisk },
-    { name: 'domain', do: (context, outputs) => defineDomain(context, outputs), undo: ({ host, instance }) => host.hypervisor.ensureAbsent(instance.id) },
+    { name: 'domain', do: (context, outputs) => defineDomain(context, outputs), undo: (context) => removeDomain(context) },
     {
       name: 'start',
       do: ({ host, instance }) => host.hypervisor.ensureRunning(instance.id),
@@ -37,7 +43,7 @@ export const runInstance: Flow<InstanceContext> = {
 export async function prepareImages(context: Pick<InstanceContext, 'host' | 'instance' | 'fetchImage'>): Promise<Prepared> {
   const { instance, fetchImage } = context;
   const [machine, kernel, ramdisk] = await Promise.all([
-    fetchImage(instance.imageId),
+    instance.bootsFromVolume ? null : fetchImage(instance.imageId),
     instance.kernelId === null || !context.host.hypervisor.info.bootsKernels ? null : fetchImage(instance.kernelId),
     instance.ramdiskId === null || !context.host.hypervisor.info.bootsKernels ? null : fetchImage(instance.ramdiskId),
   ]);
@@ -48,8 +54,9 @@ async function prepareDisk(context: InstanceContext, outputs: StepOutputs): Prom
   const { host, instance } = context;
   const { machine } = outputs['image'] as Prepared;
   const directory = instanceDirectory(host, instance.id);
-  const image = await machineImage(host, instance);
   await host.files.ensureDirectory(directory);
+  if (machine === null) return;
+  const image = await machineImage(host, instance);
   if (!host.hypervisor.info.bootsKernels) return host.disk.ensureTree({ path: machine, format: image.format ?? 'raw', directory: rootTree(directory) });
   await host.disk.ensureOverlay(overlayOf(host, instance, image, machine));
 }
@@ -72,11 +79,26 @@ async function removeDisk({ host, instance }: InstanceContext): Promise<void> {
   await host.files.removeTree(instanceDirectory(host, instance.id));
 }
 
-export async function defineDomain({ host, instance }: InstanceContext, outputs: StepOutputs): Promise<void> {
-  await host.hypervisor.ensureDefined(domainSpec(host, instance, outputs['port'] as Port, outputs['image'] as Prepared));
+/** With all volumes that it is to have, each served to this host. */
+export async function defineDomain(context: InstanceContext, outputs: StepOutputs): Promise<void> {
+  const { host, instance } = context;
+  const volumes = await connectVolumes(context);
+  await host.hypervisor.ensureDefined(domainSpec(host, instance, { port: outputs['port'] as Port, images: outputs['image'] as Prepared, volumes }));
 }
 
-function domainSpec(host: ComputeHost, instance: Instance, port: Port, images: Prepared): DomainSpec {
+/** Not the connections of volumes that another host has it with by now: they are per host. */
+export async function removeDomain({ host, instance }: Pick<InstanceContext, 'host' | 'instance'>): Promise<void> {
+  await host.hypervisor.ensureAbsent(instance.id);
+  await disconnectVolumes(host, instance.id);
+}
+
+interface Parts {
+  readonly port: Port;
+  readonly images: Prepared;
+  readonly volumes: readonly DomainDisk[];
+}
+
+function domainSpec(host: ComputeHost, instance: Instance, { port, images, volumes }: Parts): DomainSpec {
   const directory = instanceDirectory(host, instance.id);
   const { bootsKernels } = host.hypervisor.info;
   return {
@@ -85,7 +107,7 @@ function domainSpec(host: ComputeHost, instance: Instance, port: Port, images: P
     uuid: domainUuid(instance.id),
     memoryMiB: instance.memoryMiB,
     cores: instance.cores,
-    disks: bootsKernels ? [{ source: { type: 'file', path: rootDisk(directory), format: 'qcow2' }, target: 'vda', serial: 'root' }] : [],
+    disks: bootsKernels ? [...rootDisks(instance, directory), ...volumes] : [],
     kernelPath: images.kernel ?? undefined,
     ramdiskPath: images.ramdisk ?? undefined,
     kernelArguments: images.kernel === null ? undefined : kernelArguments(host),
@@ -93,6 +115,11 @@ function domainSpec(host: ComputeHost, instance: Instance, port: Port, images: P
     nic: { mac: port.mac, bridge: port.bridge, tap: port.tap },
     directory,
   };
+}
+
+/** None where the root disk is one of its volumes. */
+function rootDisks({ bootsFromVolume }: Instance, directory: string): DomainDisk[] {
+  return bootsFromVolume ? [] : [{ source: { type: 'file', path: rootDisk(directory), format: 'qcow2' }, target: 'vda', serial: 'root' }];
 }
 
 /** Under emulation, mitigations only cost time: the guest's CPU has none of the faults. Xen's guests have other names for their disks and console. */
@@ -107,6 +134,7 @@ async function reportRunning({ host, instance }: InstanceContext): Promise<void>
     state: 'running', reasonCode: null, reason: null, hypervisor: host.hypervisor.info.kind,
   }, host.clock.date());
   if (!settled) throw new Error('the instance is no longer this host\'s, or is to end');
+  await confirmAttachments(host.db, instance.id);
 }
 
 export async function unreport({ host, instance }: InstanceContext): Promise<void> {

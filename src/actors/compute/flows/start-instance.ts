@@ -1,6 +1,7 @@
 // instance.start: a stopped instance runs again, on its own disk, with the address it had. Also what brings guests back after the
 // machine was restarted.
 //   image, port, domain, start, report: as in instance.run; what fails leaves the instance stopped, its disk untouched.
+import { confirmAttachments } from '../../../db/attachments.ts';
 import { settle } from '../../../db/instance-work.ts';
 import type { Flow } from '../../../lib/flow.ts';
 import { ensurePort, type InstanceContext } from './instance-context.ts';
@@ -29,4 +30,5 @@ async function reportStarted({ host, instance, input }: InstanceContext): Promis
     ...(input['moved'] === true ? {} : { launchedAt: now }),
   }, now);
   if (!settled) throw new Error('the instance is no longer this host\'s, or is to end');
+  await confirmAttachments(host.db, instance.id);
 }

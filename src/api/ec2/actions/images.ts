@@ -185,6 +185,7 @@ function emptyRow(call: Call, type: ImageRow['type']): Omit<ImageRow,
     virtualSizeBytes: null,
     sha256: null,
     blobId: null,
+    devices: [],
     createdAt: now,
     stateChangedAt: now,
   };

@@ -14,9 +14,11 @@ import { refusedActions } from './refused.ts';
 import { regionActions } from './regions.ts';
 import { routeTableActions } from './route-tables.ts';
 import { securityGroupActions } from './security-groups.ts';
+import { snapshotActions } from './snapshots.ts';
 import { stsActions } from './sts.ts';
 import { subnetActions } from './subnets.ts';
 import { tagActions } from './tags.ts';
+import { volumeActions } from './volumes.ts';
 import { vpcActions } from './vpcs.ts';
 
 export const allActions: readonly AnyAction[] = [
@@ -30,6 +32,8 @@ export const allActions: readonly AnyAction[] = [
   ...keyPairActions,
   ...addressActions,
   ...securityGroupActions,
+  ...volumeActions,
+  ...snapshotActions,
   ...vpcActions,
   ...subnetActions,
   ...internetGatewayActions,

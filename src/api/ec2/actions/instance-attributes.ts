@@ -1,10 +1,12 @@
 // Single attributes of an instance, as Terraform and old clients read and change them one at a time.
 import { changeInstance, findInstance, loadInstances, type AttributeChange, type FullInstance, type InstanceRow } from '../../../db/instances.ts';
-import { action, fail, type InputOf, type OutputOf } from '../action.ts';
+import { changeAttachment } from '../../../db/attach-volume.ts';
+import { action, fail, type Call, type InputOf, type OutputOf } from '../action.ts';
 import { checkForm, doesNotExist } from '../describe.ts';
 import { changeGroups } from '../instance-groups.ts';
 import { instanceForm } from '../instance-filters.ts';
 import { checkShutdownBehavior, checkUserData } from '../launch-request.ts';
+import { showDevice } from '../show-volume.ts';
 
 type Described = OutputOf<'DescribeInstanceAttribute'>;
 
@@ -14,7 +16,7 @@ const failNotFound = (id: string): never => fail('InvalidInstanceID.NotFound', d
 
 /** What each attribute is; absent from an answer is an attribute that has no value. */
 const described: Readonly<Record<string, (instance: FullInstance) => Described>> = {
-  blockDeviceMapping: () => ({ BlockDeviceMappings: [] }),
+  blockDeviceMapping: (instance) => ({ BlockDeviceMappings: instance.volumes.map(showDevice) }),
   disableApiStop: () => ({ DisableApiStop: { Value: false } }),
   disableApiTermination: (instance) => ({ DisableApiTermination: { Value: instance.disableApiTermination } }),
   ebsOptimized: () => ({ EbsOptimized: { Value: false } }),
@@ -50,10 +52,12 @@ const describeAttribute = action({
 
 const modifyAttribute = action({
   name: 'ModifyInstanceAttribute',
-  doc: 'Changes an attribute of an instance: protection from termination, what its own shutdown means, its groups, and, while it is stopped, its user data.',
+  doc: 'Changes an attribute of an instance: protection from termination, what its own shutdown means, its groups, whether volumes go with it, and, '
+    + 'while it is stopped, its user data.',
   roles: ['projectmanager', 'sysadmin'],
   errors: [
-    'IncorrectInstanceState', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound',
+    'IncorrectInstanceState', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidInstanceAttributeValue', 'InvalidInstanceID.Malformed',
+    'InvalidInstanceID.NotFound',
       'InvalidParameterCombination',
     'InvalidParameterValue', 'InvalidUserData.Malformed', 'MissingParameter', 'UnsupportedOperation',
   ],
@@ -61,6 +65,10 @@ const modifyAttribute = action({
     const id = input.InstanceId ?? '';
     checkForm(id, instanceForm);
     const which = { projectId: call.principal.projectId, id };
+    if ((input.BlockDeviceMappings?.length ?? 0) > 0) {
+      await changeDevices(call, id, input.BlockDeviceMappings ?? []);
+      return {};
+    }
     const wanted = attributesOf(input);
     const asked = Object.keys(wanted);
     if (asked.length === 0 && (input.Groups?.length ?? 0) === 0) return call.fail('MissingParameter', 'No attributes specified.');
@@ -98,7 +106,6 @@ function attributesOf(input: InputOf<'ModifyInstanceAttribute'>): Record<string,
     sourceDestCheck: input.SourceDestCheck?.Value,
     sriovNetSupport: input.SriovNetSupport?.Value,
     userData: userData === undefined ? undefined : Buffer.from(userData.Value ?? []).toString('base64'),
-    blockDeviceMapping: (input.BlockDeviceMappings?.length ?? 0) > 0 ? 'given' : undefined,
   };
   const wanted: Record<string, string> = {};
   for (const [name, value] of Object.entries(structured)) if (value !== undefined) wanted[name] = String(value);
@@ -140,4 +147,22 @@ function refuse(name: string, value: string, row: InstanceRow): Record<string, n
   if (current[name] === value) return {};
   if (name === 'instanceType' || name === 'kernel' || name === 'ramdisk') checkStopped(row);
   return fail('UnsupportedOperation', `The attribute ${name} of an instance cannot be changed.`);
+}
+
+/** Whether volumes go with the instance: the one thing of a mapping that can be changed. */
+async function changeDevices(call: Call, instanceId: string, mappings: NonNullable<InputOf<'ModifyInstanceAttribute'>['BlockDeviceMappings']>): Promise<void> {
+  const { projectId } = call.principal;
+  const row = await findInstance(call.db, projectId, instanceId);
+  if (row === undefined) return failNotFound(instanceId);
+  const changes = mappings.map(({ DeviceName: device = '', Ebs, NoDevice, VirtualName }) => {
+    if (NoDevice !== undefined || VirtualName !== undefined) {
+      return fail('UnsupportedOperation', 'Volumes are attached and detached by AttachVolume and DetachVolume.');
+    }
+    const deleteOnTermination = Ebs?.DeleteOnTermination;
+    if (deleteOnTermination === undefined) return fail('MissingParameter', 'The request must contain the parameter Ebs.DeleteOnTermination');
+    return { projectId, instanceId, device, deleteOnTermination };
+  });
+  for (const change of changes) {
+    if (!(await changeAttachment(call.db, change))) fail('InvalidInstanceAttributeValue', `No device is currently mapped at ${change.device.slice(0, 60)}`);
+  }
 }

@@ -1,0 +1,54 @@
+// How the volumes of an instance come to its guest: their hosts are asked to serve them to this one, and what they answer becomes disks.
+import { volumesOfInstance, type AttachedVolume } from '../../db/attachments.ts';
+import { loadVolume } from '../../db/volume-work.ts';
+import type { DomainDisk } from '../../drivers/hypervisor/driver.ts';
+import type { Connection } from '../../drivers/volume/driver.ts';
+import { DriverError } from '../../lib/errors.ts';
+import { volumeSerial } from '../../lib/ids.ts';
+import { volumeProtocol } from '../../messages/volume.ts';
+import { askUntilHeard, type InstanceContext } from './flows/instance-context.ts';
+import type { ComputeHost } from './host.ts';
+
+type Asking = Pick<InstanceContext, 'host' | 'instance' | 'requestId' | 'signal' | 'hurry'>;
+
+/** The disks of all volumes that the instance is to have, in the order of its devices. Each is served to this host when this resolves. */
+export async function connectVolumes(context: Asking): Promise<DomainDisk[]> {
+  const attached = await volumesOfInstance(context.host.db, context.instance.id);
+  return Promise.all(attached.map((one) => connectVolume(context, one)));
+}
+
+/** Idempotent: its host ensures what the database says. */
+export async function connectVolume(context: Asking, { attachment, volume }: AttachedVolume): Promise<DomainDisk> {
+  const { host, requestId } = context;
+  if (volume.host === null) throw new DriverError('notFound', `${volume.id} is on no host`);
+  const to = { role: 'volume', host: volume.host } as const;
+  const served = await askUntilHeard(context, (timeoutMs) =>
+    host.transport.ask(to, volumeProtocol, 'settleExports', { volumeId: volume.id }, { timeoutMs, requestId }));
+  if (served.connection === null || served.attachmentId !== attachment.id) throw new DriverError('notFound', `${volume.id} is not attached any more`);
+  const { connector, access } = host.volumes;
+  const source = await connector.ensureConnected(served.connection, {
+    initiatorName: access.initiatorName(host.name), secret: access.secretOf(attachment.id),
+  });
+  return { source, target: attachment.target, serial: volumeSerial(volume.id) };
+}
+
+/** After: this host has nothing more of it. For when no guest has the disk. */
+export async function disconnectVolume(host: ComputeHost, connection: Connection | null): Promise<void> {
+  if (connection !== null) await host.volumes.connector.ensureDisconnected(connection);
+}
+
+export async function disconnectVolumes(host: ComputeHost, instanceId: string): Promise<void> {
+  for (const { attachment } of await volumesOfInstance(host.db, instanceId)) await disconnectVolume(host, attachment.connection);
+}
+
+/** The guest is shown that a volume has grown. One that does not run, or does not have it, sees it in its time. */
+export async function growVolume(host: ComputeHost, grown: { instanceId: string; volumeId: string }): Promise<Record<string, never>> {
+  const volume = await loadVolume(host.db, grown.volumeId);
+  if (volume === undefined) return {};
+  try {
+    await host.hypervisor.resizeDisk(grown.instanceId, volumeSerial(volume.id), volume.sizeGiB * 2 ** 30);
+  } catch (error) {
+    if (!(error instanceof DriverError) || error.kind !== 'notFound') throw error;
+  }
+  return {};
+}
