@@ -117,7 +117,10 @@ export const options = {
   dnsDomain: option('DNS domain of the guests.', name, { default: () => 'novact.internal' }),
   scheduler: choice('How a host is chosen: simple (the least loaded) or chance.', ['chance', 'simple'], 'simple'),
   authDriver: choice('Where users and projects are kept: db.', ['db'], 'db'),
-  volumeDriver: option('How volumes are kept and served (docs/reference/drivers.md). Unset: local, with the hypervisor sim fake.', z.enum(['local', 'fake'])),
+  volumeDriver: option(
+    'How volumes are kept and served (docs/reference/drivers.md): local, iscsi, nbd or fake. Unset: local, with the hypervisor sim fake.',
+    z.enum(['local', 'iscsi', 'nbd', 'fake']),
+  ),
   volumeFolder: option('Folder of volumes and snapshots. Unset: volumes in the state folder.', path),
   volumeAllocation: choice('Room of a volume: taken when it is made (thick), or as a guest writes (thin).', ['thick', 'thin'], 'thick'),
   volumeReservedGiB: option('Room of the volumes\' store kept back from them.', whole(0, 1_048_576), { default: () => 2 }),

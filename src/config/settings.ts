@@ -109,5 +109,5 @@ export function projectNetworksOf(settings: Settings) {
 const vxlanOverhead = 50;
 
 /** The driver that keeps volumes: sim guests read nothing of them. */
-export const volumeDriverOf = (settings: Pick<Settings, 'volumeDriver' | 'hypervisor'>): 'local' | 'fake' =>
+export const volumeDriverOf = (settings: Pick<Settings, 'volumeDriver' | 'hypervisor'>): NonNullable<Settings['volumeDriver']> =>
   settings.volumeDriver ?? (settings.hypervisor === 'sim' ? 'fake' : 'local');
