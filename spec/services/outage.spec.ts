@@ -40,7 +40,8 @@ describe('D5 while PostgreSQL is away', () => {
       timeoutMs: 3_000,
       services: {
         db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, directory: createLocalDirectory({ clock }), clock, log,
-        region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...volumeQuotas,
+        region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
+        ...volumeQuotas,
       },
     });
   });
@@ -71,7 +72,8 @@ describe('D5 while PostgreSQL is away', () => {
       actions: allActions, authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect), timeoutMs: 3_000,
       services: {
         db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, directory: createLocalDirectory({ clock }), clock, log,
-        region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...volumeQuotas,
+        region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
+        ...volumeQuotas,
       },
     });
     await server.stop();

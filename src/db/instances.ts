@@ -64,7 +64,7 @@ export async function loadInstances(db: Queryable, projectId: string, choice: In
   const placeOf = await subnetPlaces(db, projectId);
   const attached = await db.select({ attachment: volumeAttachments }).from(volumeAttachments)
     .innerJoin(instances, eq(instances.id, volumeAttachments.instanceId)).where(chosen).orderBy(asc(volumeAttachments.device));
-  const volumesOf = groupBy(attached.map(({ attachment }) => attachment), ({ instanceId }) => instanceId);
+  const volumesOf = groupBy(attached.map(({ attachment }) => attachment), (one) => one.instanceId);
   const groups = groupBy(members, (member) => member.instanceId);
   const addressOf = new Map(addresses.map((row) => [row.instanceId, row.address]));
   const floatingOf = new Map(floating.map((row) => [row.instanceId, row]));
