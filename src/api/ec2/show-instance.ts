@@ -42,7 +42,7 @@ export function showInstance(instance: FullInstance, dnsDomain: string): ec2.Ins
     Architecture: architectureOf(instance.architecture),
     RootDeviceType: 'ebs',
     RootDeviceName: instance.rootDeviceName,
-    // The root disk is among them only where it is a volume: docs/decisions/0014-volumes.md.
+    // The root disk is among them only where it is a volume: docs/decisions/0013-volumes.md.
     BlockDeviceMappings: instance.volumes.map(showDevice),
     VirtualizationType: instance.virtualizationType === 'paravirtual' ? 'paravirtual' : 'hvm',
     ClientToken: instance.reservation.clientToken ?? '',
