@@ -1,7 +1,8 @@
-// Volumes over NBD: an nbdkit for each attachment. It is the fastest over a network, and knows who connects by the address only: for networks where
-// nobody can pretend one. While a server is gone a guest gets errors (this libvirt has no word for QEMU's waiting), so that nothing restarts one
-// that has a guest.
-import { access, mkdir, rm } from 'node:fs/promises';
+// Volumes over NBD: an nbdkit for each attachment. It is the fastest over a network, and knows nothing of who connects: rules of the firewall, a table for each
+// attachment, let in certain addresses, for networks where nobody can pretend one. While a server is gone a guest gets errors (this libvirt has
+// no word for QEMU's waiting), so that nothing restarts one that has a guest.
+import { access, mkdir, readFile, rm } from 'node:fs/promises';
+import { isIP, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
@@ -29,10 +30,12 @@ const pollMs = 20;
 const forkMs = 3_000;
 const portsTriedMax = 50;
 
+const tableOf = (attachmentId: string): string => `inet novact_nbd_${attachmentId.replaceAll('-', '_')}`;
+
 export const createNbdExporter = (options: NbdOptions): VolumeExporter => new NbdExporter(options);
 
 class NbdExporter implements VolumeExporter {
-  readonly info: ExporterInfo = { name: 'nbd', remote: true, resizeOnline: false, liveMigration: false, authenticates: false, holds: true };
+  readonly info: ExporterInfo = { name: 'nbd', remote: true, resizeOnline: false, liveMigration: true, authenticates: false, holds: true };
   readonly #options: NbdOptions;
   readonly #servers: ExportServers;
   #onDeath: (attachmentId: string) => void = () => undefined;
@@ -55,10 +58,12 @@ class NbdExporter implements VolumeExporter {
     const mark = this.#mark(attachmentId);
     const known = past.own?.connection.protocol === 'nbd' ? past.own.connection : undefined;
     const running = await this.#servers.find(mark);
-    const isRight = known !== undefined && past.own?.sizeBytes === device.sizeBytes &&
-      running?.args.slice(1).join('\0') === this.#arguments(spec, device, known.port).join('\0');
-    // One that was held when novact died stands still.
-    if (isRight && running !== undefined) signalProcess(running.pid, 'SIGCONT');
+    const isRight = known !== undefined && running !== undefined && past.own?.sizeBytes === device.sizeBytes;
+    if (isRight) {
+      await this.#letIn(spec, known.port);
+      // One that was held when novact died stands still.
+      signalProcess(running.pid, 'SIGCONT');
+    }
     const port = isRight ? known.port : await this.#startAnew(spec, device, { known: known?.port, others: past.others });
     this.#servers.watch(mark, () => this.#onDeath(attachmentId));
     return { protocol: 'nbd', address, port, exportName: volumeId };
@@ -66,6 +71,8 @@ class NbdExporter implements VolumeExporter {
 
   async end(attachmentId: string): Promise<void> {
     await this.#servers.end(this.#mark(attachmentId));
+    const table = tableOf(attachmentId);
+    await this.#options.run('nft', ['-f', '-'], { input: `table ${table} {\n}\ndelete table ${table}\n` });
     await rm(this.#folder(attachmentId), { recursive: true, force: true });
   }
 
@@ -93,13 +100,18 @@ class NbdExporter implements VolumeExporter {
     return join(this.#folder(attachmentId), 'pid');
   }
 
-  #arguments({ attachmentId, initiators }: ExportSpec, { path }: VolumeDevice, port: number): string[] {
+  /** After: these may connect to that port, and others are refused. In one step: there is no moment without rules. */
+  async #letIn({ attachmentId, initiators }: ExportSpec, port: number): Promise<void> {
     const addresses = initiators.map(({ name, address }) => {
       if (address === undefined) throw new DriverError('unsupported', `NBD knows who connects by the address only, and that of ${name} is not known`);
+      if (isIP(address) === 0) throw new DriverError('failed', `${JSON.stringify(address)} is not an address`);
       return address;
     });
-    const listening = ['-i', this.#options.address, '-p', String(port)];
-    return ['-f', '-P', this.#mark(attachmentId), ...listening, '--filter=ip', 'file', path, `allow=${addresses.join(',')}`, 'deny=all'];
+    const family = isIPv6(this.#options.address) ? 'ip6' : 'ip';
+    const others = `${family} daddr ${this.#options.address} tcp dport ${port} ${family} saddr != { ${addresses.join(', ')} } reject with tcp reset`;
+    const table = tableOf(attachmentId);
+    const chain = `chain input {\n type filter hook input priority -10\n policy accept\n ${others}\n}`;
+    await this.#options.run('nft', ['-f', '-'], { input: `table ${table} {\n}\ndelete table ${table}\ntable ${table} {\n${chain}\n}\n` });
   }
 
   async #startAnew(spec: ExportSpec, device: VolumeDevice, ports: { known: number | undefined; others: readonly Connection[] }): Promise<number> {
@@ -109,18 +121,23 @@ class NbdExporter implements VolumeExporter {
     throw new DriverError('failed', `nbdkit cannot serve ${spec.volumeId} at ${this.#options.address}, port ${ports.known ?? this.#options.firstPort}`);
   }
 
-  /** False when it ended, as it does when the port is taken. It writes its pid file when it listens. */
+  /** False when the port is taken: then it ends. It writes its pid file when it listens. */
   async #start(spec: ExportSpec, device: VolumeDevice, port: number): Promise<boolean> {
     const { clock } = this.#options;
     const [folder, mark] = [this.#folder(spec.attachmentId), this.#mark(spec.attachmentId)];
     await this.#servers.end(mark);
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await rm(mark, { force: true });
-    await this.#servers.start({ command: 'nbdkit', args: this.#arguments(spec, device, port), logPath: join(folder, 'log') });
+    for (const old of [mark, join(folder, 'log')]) await rm(old, { force: true });
+    await this.#letIn(spec, port);
+    const listening = ['-i', this.#options.address, '-p', String(port)];
+    await this.#servers.start({ command: 'nbdkit', args: ['-f', '-P', mark, ...listening, 'file', device.path], logPath: join(folder, 'log') });
     const startedAt = clock.now();
     while (clock.now() - startedAt < readyMs) {
       if (await access(mark).then(() => true, () => false)) return true;
-      if (clock.now() - startedAt > forkMs && !(await this.isServed(spec.attachmentId))) return false;
+      const said = await readFile(join(folder, 'log'), 'utf8').catch(() => '');
+      if (said.includes('Address already in use')) return false;
+      const isOver = clock.now() - startedAt > forkMs && !(await this.isServed(spec.attachmentId));
+      if (isOver) throw new DriverError('failed', `nbdkit for ${spec.attachmentId} ended: ${said.trim().split('\n').at(-1) ?? ''}`, { output: said });
       await clock.sleep(pollMs);
     }
     throw new DriverError('timeout', `nbdkit for ${spec.attachmentId} does not listen after ${readyMs} ms`);
