@@ -35,7 +35,7 @@ const tableOf = (attachmentId: string): string => `inet novact_nbd_${attachmentI
 export const createNbdExporter = (options: NbdOptions): VolumeExporter => new NbdExporter(options);
 
 class NbdExporter implements VolumeExporter {
-  readonly info: ExporterInfo = { name: 'nbd', remote: true, resizeOnline: false, liveMigration: true, authenticates: false, holds: true };
+  readonly info: ExporterInfo = { name: 'nbd', remote: true, resizeOnline: false, liveMigration: false, authenticates: false, holds: true };
   readonly #options: NbdOptions;
   readonly #servers: ExportServers;
   #onDeath: (attachmentId: string) => void = () => undefined;

@@ -9,7 +9,7 @@ import { parseMetadata } from '../../../../src/drivers/hypervisor/libvirt/consol
 import { probeProgram, probeRamdisk, probeText } from '../../../../src/drivers/hypervisor/libvirt/probe-guest.ts';
 import { toStatus } from '../../../../src/drivers/hypervisor/libvirt/libvirt.ts';
 import { parseLibvirtUri } from '../../../../src/drivers/hypervisor/libvirt/uri.ts';
-import { secretUuid } from '../../../../src/drivers/hypervisor/libvirt/disk-xml.ts';
+import { qemuDiskXml, secretUuid } from '../../../../src/drivers/hypervisor/libvirt/disk-xml.ts';
 import { escapeXml } from '../../../../src/drivers/hypervisor/libvirt/escape-xml.ts';
 import { domainXml } from '../../../../src/drivers/hypervisor/libvirt/xml.ts';
 import { domainUuid } from '../../../../src/lib/ids.ts';
@@ -86,6 +86,12 @@ describe('domain XML', () => {
     expect(domainXml(networked, 'qemu')).toContain(`<secret type='iscsi' uuid='${secretUuid('iqn.2011-02.org.novact:a')}'/>`);
     expect(domainXml(networked, 'qemu')).not.toContain('s3cret');
     expect(() => domainXml(networked, 'xen')).toThrow(expect.objectContaining({ kind: 'unsupported' }));
+  });
+
+  it('says raw of every volume, so that nothing a guest writes into one is taken for a format with other files in it', () => {
+    const disks = networked.disks.filter(({ serial }) => serial !== 'root').map(qemuDiskXml);
+    expect(disks).toHaveLength(4);
+    for (const disk of disks) expect(disk).toMatch(/<driver name='qemu' type='raw' /);
   });
 
   it('escapes what XML would read', () => {
