@@ -169,7 +169,7 @@ describe('rules', () => {
     expect(at(await permissions(id), 0, 'ipRanges', 'item')).toHaveLength(100);
   });
 
-  it('are listed one by one and revoked by id; those of egress cannot be changed', async () => {
+  it('are listed one by one and revoked by id', async () => {
     const { id } = await group();
     await authorize({ GroupId: id, ...ssh, CidrIp: '10.0.0.0/8' });
     const rules = items(await lab.ask('DescribeSecurityGroupRules', { 'Filter.1.Name': 'group-id', 'Filter.1.Value.1': id }), 'securityGroupRuleSet');
@@ -180,7 +180,56 @@ describe('rules', () => {
       { GroupId: id, 'SecurityGroupRuleId.1': 'sgr-00000000' })).toBe('InvalidSecurityGroupRuleId.NotFound');
     await lab.ask('RevokeSecurityGroupIngress', { GroupId: id, 'SecurityGroupRuleId.1': String(ingress?.['securityGroupRuleId']) });
     expect(await permissions(id)).toEqual([]);
-    expect(await lab.codeOf('RevokeSecurityGroupEgress',
-      { GroupId: id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.IpRanges.1.CidrIp': '0.0.0.0/0' })).toBe('UnsupportedOperation');
+  });
+
+  it('N17: of egress are as real as those of ingress: the one for all is revoked, others come instead, and hosts are told what their guests may send', async () => {
+    const [web, db] = [await group(), await group()];
+    const egress = async () => items(await see(web.id), 'ipPermissionsEgress');
+    const all = { GroupId: web.id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.IpRanges.1.CidrIp': '0.0.0.0/0' };
+    expect(await lab.codeOf('AuthorizeSecurityGroupEgress', all)).toBe('InvalidPermission.Duplicate');
+    await lab.told();
+    await lab.ask('RevokeSecurityGroupEgress', all);
+    expect(await lab.codeOf('RevokeSecurityGroupEgress', all)).toBe('InvalidPermission.NotFound');
+    expect(await egress()).toEqual([]);
+    const made = await lab.ask('AuthorizeSecurityGroupEgress', { GroupId: web.id, 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 5432,
+      'IpPermissions.1.ToPort': 5432, 'IpPermissions.1.Groups.1.GroupId': db.id });
+    expect(items(made, 'securityGroupRuleSet')).toMatchObject([{ isEgress: 'true', referencedGroupInfo: { groupId: db.id } }]);
+    expect(await egress()).toMatchObject([{ ipProtocol: 'tcp', fromPort: '5432', groups: { item: [{ groupId: db.id }] } }]);
+    expect(await permissions(web.id)).toEqual([]);
+    expect(await lab.codeOf('DeleteSecurityGroup', { GroupId: db.id })).toBe('InvalidGroup.InUse');
+    const id = String(at(items(made, 'securityGroupRuleSet'), 0, 'securityGroupRuleId'));
+    // One of the other direction is not found by its id.
+    expect(await lab.codeOf('RevokeSecurityGroupIngress', { GroupId: web.id, 'SecurityGroupRuleId.1': id })).toBe('InvalidSecurityGroupRuleId.NotFound');
+    await lab.ask('RevokeSecurityGroupEgress', { GroupId: web.id, 'SecurityGroupRuleId.1': id });
+    expect(await lab.told()).toHaveLength(3);
+  });
+
+  it('are described anew, and changed in place', async () => {
+    const { id: GroupId } = await group();
+    await authorize({ GroupId, ...ssh, CidrIp: '10.0.0.0/8' });
+    await authorize({ GroupId, ...ssh, CidrIp: '11.0.0.0/8' });
+    const rules = async () => items(await lab.ask('DescribeSecurityGroupRules', { 'Filter.1.Name': 'group-id', 'Filter.1.Value.1': GroupId }),
+      'securityGroupRuleSet').filter((rule) => rule['isEgress'] === 'false');
+    const described = { GroupId, 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 22, 'IpPermissions.1.ToPort': 22,
+      'IpPermissions.1.IpRanges.1.CidrIp': '10.0.0.0/8', 'IpPermissions.1.IpRanges.1.Description': 'office' };
+    await lab.ask('UpdateSecurityGroupRuleDescriptionsIngress', described);
+    expect(await lab.codeOf('UpdateSecurityGroupRuleDescriptionsEgress', described)).toBe('InvalidPermission.NotFound');
+    const office = (await rules()).find((rule) => rule['description'] === 'office');
+    const id = String(office?.['securityGroupRuleId']);
+    expect(office).toMatchObject({ cidrIpv4: '10.0.0.0/8' });
+    await lab.ask('UpdateSecurityGroupRuleDescriptionsIngress',
+      { GroupId, 'SecurityGroupRuleDescription.1.SecurityGroupRuleId': id, 'SecurityGroupRuleDescription.1.Description': 'home' });
+    expect((await rules()).map((rule) => rule['description'])).toContain('home');
+    const modified = (rule: Params) => ({ GroupId, 'SecurityGroupRule.1.SecurityGroupRuleId': id,
+      ...Object.fromEntries(Object.entries(rule).map(([name, value]) => [`SecurityGroupRule.1.SecurityGroupRule.${name}`, value])) });
+    await lab.told();
+    await lab.ask('ModifySecurityGroupRules', modified({ IpProtocol: 'udp', FromPort: 53, ToPort: 53, CidrIpv4: '12.0.0.0/8' }));
+    expect((await rules()).find((rule) => rule['securityGroupRuleId'] === id)).toMatchObject({ ipProtocol: 'udp', cidrIpv4: '12.0.0.0/8' });
+    expect(await lab.told()).toHaveLength(1);
+    expect(await lab.codeOf('ModifySecurityGroupRules', modified({ ...ssh, CidrIpv4: '11.0.0.0/8' }))).toBe('InvalidPermission.Duplicate');
+    expect(await lab.codeOf('ModifySecurityGroupRules', modified({ ...ssh }))).toBe('InvalidParameterValue');
+    expect(await lab.codeOf('ModifySecurityGroupRules', { GroupId })).toBe('MissingParameter');
+    expect(await lab.codeOf('ModifySecurityGroupRules', { ...modified({ ...ssh, CidrIpv4: '13.0.0.0/8' }),
+      'SecurityGroupRule.1.SecurityGroupRuleId': 'sgr-00000000' })).toBe('InvalidSecurityGroupRuleId.NotFound');
   });
 });

@@ -1,12 +1,12 @@
 // N8, N12: floating addresses of the Linux driver on a host of namespaces: from outside, from the same network, from the host, on the way out, while they
 // move under a running download, and after the host was built anew.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { FirewallSpec, FloatingAddress, IngressRule } from '../../src/drivers/network/driver.ts';
+import type { FirewallSpec, FloatingAddress, TrafficRule } from '../../src/drivers/network/driver.ts';
 import type { Run } from '../../src/lib/exec.ts';
 import { labNetwork, networkLab, port, sniffer, type Guest, type NetworkLab } from '../support/network-lab.ts';
 import { eventually, until } from '../support/waiting.ts';
 
-const anyone: IngressRule[] = [{ protocol: '-1', fromPort: -1, toPort: -1, cidrs: ['0.0.0.0/0'] }];
+const anyone: TrafficRule[] = [{ protocol: '-1', fromPort: -1, toPort: -1, cidrs: ['0.0.0.0/0'] }];
 const [first, second] = ['192.0.2.50', '192.0.2.51'] as const;
 const answers = 80;
 
@@ -75,7 +75,7 @@ describe('N8 a floating address', () => {
   });
 
   it('opens nothing that the guest\'s groups do not', async () => {
-    const web: IngressRule = { protocol: 'tcp', fromPort: answers, toPort: answers, cidrs: ['192.0.2.2/32'] };
+    const web: TrafficRule = { protocol: 'tcp', fromPort: answers, toPort: answers, cidrs: ['192.0.2.2/32'] };
     await lab.driver.applyFirewall({ ...lab.firewall([port(one, [web])]), floating: [to(one)] });
     expect(await ask(outside, first)).toBe(`${one.name} to 192.0.2.2`);
     expect((await outside('ping', ['-c', '1', '-W', '1', first], { okCodes: [0, 1] })).code).toBe(1);

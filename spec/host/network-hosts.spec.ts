@@ -1,7 +1,7 @@
 // Two hosts of namespaces whose guests share one network over a wire: what crosses it, what stays at each host, and what nobody may pretend.
 // A stranger on the wire listens to it and lies. Root only.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { DhcpHost, IngressRule, NetworkSpec } from '../../src/drivers/network/driver.ts';
+import type { DhcpHost, TrafficRule, NetworkSpec } from '../../src/drivers/network/driver.ts';
 import { createLinuxNetwork } from '../../src/drivers/network/linux/linux.ts';
 import { bridgeMac, hostMac } from '../../src/drivers/network/linux/macs.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -20,8 +20,8 @@ interface Side {
 const wire = 'nethosts-wire';
 const root = createRun({ log: silentLog });
 const onWire = createRun({ log: silentLog, networkNamespace: wire });
-const all: IngressRule = { protocol: '-1', fromPort: -1, toPort: -1, cidrs: ['0.0.0.0/0'] };
-const ping = (...cidrs: string[]): IngressRule => ({ protocol: 'icmp', fromPort: 8, toPort: -1, cidrs });
+const all: TrafficRule = { protocol: '-1', fromPort: -1, toPort: -1, cidrs: ['0.0.0.0/0'] };
+const ping = (...cidrs: string[]): TrafficRule => ({ protocol: 'icmp', fromPort: 8, toPort: -1, cidrs });
 const gateway = labNetwork.gateway;
 const gatewayMac = bridgeMac(labNetwork.id);
 const hex = (text: string): string => Buffer.from(text).toString('hex');
@@ -48,7 +48,7 @@ async function side(name: string, hostAddress: string, numbers: readonly number[
   return { lab, network, guests };
 }
 
-const apply = ({ lab, network, guests }: Side, ...ingress: IngressRule[]) =>
+const apply = ({ lab, network, guests }: Side, ...ingress: TrafficRule[]) =>
   lab.driver.applyFirewall({ ...lab.firewall(guests.map((guest) => port(guest, ingress))), networks: [network] });
 const ensure = ({ lab, network, guests }: Side, neighbours: readonly Guest[]) => lab.driver.ensureNetwork(network, guests.map(host), neighbours.map(host));
 const pingsFrom = async (run: Run, address: string) => (await run('ping', ['-c', '1', '-W', '1', address], { okCodes: [0, 1, 2] })).code === 0;

@@ -1,9 +1,10 @@
 // The Linux network driver on a host of namespaces: real bridges, real leases, real rules, guests that lie.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { DhcpHost, IngressRule } from '../../src/drivers/network/driver.ts';
+import type { DhcpHost, TrafficRule } from '../../src/drivers/network/driver.ts';
 import {
   arpFrame, labNetwork, networkLab, port, routerAdvertisement, sendFrames, sniffer, udpFrame, type Guest, type LabProcess, type NetworkLab,
 } from '../support/network-lab.ts';
+import { eventually } from '../support/waiting.ts';
 import { findProcesses, type FoundProcess } from '../../src/lib/processes.ts';
 
 let lab: NetworkLab;
@@ -17,13 +18,13 @@ const gatewayMac = async (): Promise<string> => {
 };
 const hex = (text: string): string => Buffer.from(text).toString('hex');
 const host = (guest: Guest): DhcpHost => ({ mac: guest.mac, address: guest.address, hostname: guest.instanceId });
-const tcp = (portNumber: number, ...cidrs: string[]): IngressRule => ({ protocol: 'tcp', fromPort: portNumber, toPort: portNumber, cidrs });
-const ping = (...cidrs: string[]): IngressRule => ({ protocol: 'icmp', fromPort: 8, toPort: -1, cidrs });
-const all = (...cidrs: string[]): IngressRule => ({ protocol: '-1', fromPort: -1, toPort: -1, cidrs });
+const tcp = (portNumber: number, ...cidrs: string[]): TrafficRule => ({ protocol: 'tcp', fromPort: portNumber, toPort: portNumber, cidrs });
+const ping = (...cidrs: string[]): TrafficRule => ({ protocol: 'icmp', fromPort: 8, toPort: -1, cidrs });
+const all = (...cidrs: string[]): TrafficRule => ({ protocol: '-1', fromPort: -1, toPort: -1, cidrs });
 const anyone = '0.0.0.0/0';
 const servers = (): Promise<FoundProcess[]> => findProcesses((args) => args.includes(`--pid-file=${lab.stateDirectory}/network/novact0/dnsmasq.pid`));
 /** The wish in which guest one has these rules, and the others none. */
-const open = (...ingress: IngressRule[]) => lab.driver.applyFirewall(lab.firewall([port(one, ingress), port(two), port(three)]));
+const open = (...ingress: TrafficRule[]) => lab.driver.applyFirewall(lab.firewall([port(one, ingress), port(two), port(three)]));
 
 const foreign = `table ip filter {
   chain FORWARD {
@@ -146,6 +147,30 @@ describe('security groups', () => {
     await lab.driver.releaseLease(labNetwork, host(one));
     expect((await lab.run('conntrack', ['-L', '-d', one.address])).stdout).not.toContain('dport=22');
     session.stop();
+  });
+});
+
+describe('N17 what the groups of a guest let it send', () => {
+  const sends = (...egress: TrafficRule[]) =>
+    lab.driver.applyFirewall(lab.firewall([{ ...port(one, [all(anyone)]), egress }, port(two, [all(anyone)]), port(three, [all(anyone)])]));
+
+  it('is all by default, nothing without a rule, and what rules say, by protocol, port and receiver', async () => {
+    for (const guest of [two, three]) for (const number of ['22', '80']) lab.start(guest.name, 'busybox', 'nc', '-ll', '-p', number, '-e', 'cat');
+    const seen = async () => ({
+      two22: await one.reaches(two.address, 22), two80: await one.reaches(two.address, 80), three22: await one.reaches(three.address, 22),
+      ping: await one.pings(three.address),
+    });
+    await open(all(anyone));
+    await sends(all(anyone));
+    await eventually(async () => Object.values(await seen()).every(Boolean));
+    await sends(tcp(22, `${two.address}/32`), ping(anyone));
+    expect(await seen()).toEqual({ two22: true, two80: false, three22: false, ping: true });
+    await sends();
+    expect(await seen()).toEqual({ two22: false, two80: false, three22: false, ping: false });
+    // Others may still come in, and are answered; its gateway serves it.
+    expect(await two.pings(one.address)).toBe(true);
+    expect(await one.pings(labNetwork.gateway)).toBe(true);
+    expect(await one.lease()).toContain(`ip=${one.address}`);
   });
 });
 

@@ -3,7 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createLinuxNetwork, type LinuxNetwork } from '../../src/drivers/network/linux/linux.ts';
-import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../../src/drivers/network/driver.ts';
+import type { FirewallSpec, TrafficRule, NetworkSpec, PortSpec } from '../../src/drivers/network/driver.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createRun, type Run } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -48,7 +48,7 @@ export interface NetworkLab {
   down(): Promise<void>;
 }
 
-export const port = (guest: Guest, ingress: readonly IngressRule[] = []): PortSpec => ({
+export const port = (guest: Guest, ingress: readonly TrafficRule[] = []): PortSpec => ({
   instanceId: guest.instanceId, tap: guest.tap, bridge: labNetwork.bridge, mac: guest.mac, address: guest.address, ingress,
 });
 

@@ -8,6 +8,7 @@ import { newId, tapName } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { instances, instanceSecurityGroups, securityGroupRules } from './schema/instances.ts';
 import { fixedAddresses, networks } from './schema/networks.ts';
+import { isUniqueViolation } from './unique-violation.ts';
 
 export type Network = typeof networks.$inferSelect;
 
@@ -133,11 +134,6 @@ export async function claimWished(tx: Tx, claim: Wish & { readonly instanceId: s
   await tx.update(fixedAddresses).set({ instanceId: claim.instanceId, claimedAt: claim.now }).where(isAddress(claim));
 }
 
-const isUniqueViolation = (error: unknown): boolean => {
-  const { code, cause } = error as { code?: unknown; cause?: { code?: unknown } };
-  return code === '23505' || cause?.code === '23505';
-};
-
 async function claimOnce(db: Queryable, claim: { networkId: string; instanceId: string; now: Date }): Promise<{ address: string } | undefined> {
   const { networkId, instanceId, now } = claim;
   const held = sql`${fixedAddresses.networkId} = ${networkId} and ${fixedAddresses.instanceId} = ${instanceId}`;
@@ -205,11 +201,12 @@ const portColumns = {
   mac: instances.mac,
   address: fixedAddresses.address,
   migratingTo: instances.migratingTo,
+  routerId: networks.routerId,
 };
 
-type PortRow = Omit<InstancePort, 'tap'> & { readonly migratingTo: string | null };
+type PortRow = Omit<InstancePort, 'tap'> & { readonly migratingTo: string | null; readonly routerId: string | null };
 
-const withTap = ({ migratingTo: _notOfThePort, ...row }: PortRow): InstancePort => ({ ...row, tap: tapName(row.instanceId) });
+const withTap = ({ migratingTo: _notOfThePort, routerId: _norThis, ...row }: PortRow): InstancePort => ({ ...row, tap: tapName(row.instanceId) });
 
 const selectPorts = (db: Queryable) =>
   db.select(portColumns).from(instances)
@@ -260,18 +257,21 @@ export interface ResolvedRule {
 export interface HostPort extends InstancePort {
   readonly isMoving: boolean;
   readonly ingress: readonly ResolvedRule[];
+  /** Undefined: it may send whatever it likes, as most do. */
+  readonly egress: readonly ResolvedRule[] | undefined;
 }
 
 /**
- * The ports of the instances placed on a host, each with the ingress rules of all its groups. A rule that names a group stands for the
- * addresses that the group's members have now, on whatever host they are. Three queries, whatever the number of ports; and ports with equal
- * rules share one list, for it may name every member of a large group.
+ * The ports of the instances placed on a host, each with the rules of all its groups. A rule that names a group stands for the addresses that
+ * the group's members have now, on whatever host they are. Three queries, whatever the number of ports; and ports with equal rules share one
+ * list, for it may name every member of a large group.
  */
 export async function portsOfHost(db: Queryable, host: string): Promise<HostPort[]> {
   const ports = await selectPorts(db).where(livesOn(host)).orderBy(asc(instances.id));
   if (ports.length === 0) return [];
   const rules = await db.select({
     instanceId: instanceSecurityGroups.instanceId,
+    direction: securityGroupRules.direction,
     protocol: securityGroupRules.protocol,
     fromPort: securityGroupRules.fromPort,
     toPort: securityGroupRules.toPort,
@@ -280,19 +280,34 @@ export async function portsOfHost(db: Queryable, host: string): Promise<HostPort
   }).from(instanceSecurityGroups)
     .innerJoin(instances, eq(instances.id, instanceSecurityGroups.instanceId))
     .innerJoin(securityGroupRules, eq(securityGroupRules.groupId, instanceSecurityGroups.groupId))
-    .where(and(livesOn(host), eq(securityGroupRules.direction, 'ingress')));
-  const members = await membersOfGroups(db, rules.flatMap((rule) => rule.sourceGroupId ?? []));
+    .where(livesOn(host));
+  const resolve = createResolver(await membersOfGroups(db, rules.flatMap((rule) => rule.sourceGroupId ?? [])));
   const byInstance = groupBy(rules, (rule) => rule.instanceId);
+  return ports.map((port) => {
+    const own = groupBy(byInstance.get(port.instanceId) ?? [], (rule) => rule.direction);
+    const egress = own.get('egress') ?? [];
+    return {
+      ...withTap(port), isMoving: port.migratingTo !== null, ingress: resolve(own.get('ingress') ?? [], port.routerId),
+      egress: egress.some(isAll) ? undefined : resolve(egress, port.routerId),
+    };
+  });
+}
+
+const isAll = ({ protocol, cidr }: RuleRow): boolean => protocol === '-1' && cidr === '0.0.0.0/0';
+
+function createResolver(members: ReadonlyMap<string, readonly string[]>): (rows: readonly RuleRow[], routerId: string | null) => ResolvedRule[] {
   const resolved = new Map<string, ResolvedRule[]>();
-  const ingressOf = (rows: readonly RuleRow[]): ResolvedRule[] => {
+  return (rows, routerId) => {
     const texts = rows.map(({ protocol, fromPort, toPort, cidr, sourceGroupId }) => [protocol, fromPort, toPort, cidr, sourceGroupId].join(' '));
-    const wish = texts.toSorted().join();
-    const known = resolved.get(wish) ?? resolveRules(rows, members);
+    const wish = `${routerId ?? ''} ${texts.toSorted().join()}`;
+    const known = resolved.get(wish) ?? resolveRules(rows, (groupId) => members.get(placeOf(groupId, routerId)) ?? []);
     resolved.set(wish, known);
     return known;
   };
-  return ports.map((port) => ({ ...withTap(port), isMoving: port.migratingTo !== null, ingress: ingressOf(byInstance.get(port.instanceId) ?? []) }));
 }
+
+/** Behind another router the same address is somebody else. */
+const placeOf = (groupId: string | null, routerId: string | null): string => `${groupId ?? ''} ${routerId ?? ''}`;
 
 interface RuleRow {
   readonly protocol: string;
@@ -305,18 +320,19 @@ interface RuleRow {
 async function membersOfGroups(db: Queryable, groupIds: readonly string[]): Promise<Map<string, string[]>> {
   const members = new Map<string, string[]>();
   if (groupIds.length === 0) return members;
-  const rows = await db.select({ groupId: instanceSecurityGroups.groupId, address: fixedAddresses.address }).from(instanceSecurityGroups)
-    .innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instanceSecurityGroups.instanceId))
+  const rows = await db.select({ groupId: instanceSecurityGroups.groupId, address: fixedAddresses.address, routerId: networks.routerId })
+    .from(instanceSecurityGroups).innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instanceSecurityGroups.instanceId))
+    .innerJoin(networks, eq(networks.id, fixedAddresses.networkId))
     .where(inArray(instanceSecurityGroups.groupId, [...new Set(groupIds)])).orderBy(asc(fixedAddresses.position));
-  for (const [groupId, group] of groupBy(rows, (row) => row.groupId)) members.set(groupId, group.map((row) => `${row.address}/32`));
+  for (const [place, group] of groupBy(rows, (row) => placeOf(row.groupId, row.routerId))) members.set(place, group.map((row) => `${row.address}/32`));
   return members;
 }
 
 /** One rule for each protocol and range, with all its sources. A rule whose source is a group without members has none. */
-function resolveRules(rows: readonly RuleRow[], members: ReadonlyMap<string, readonly string[]>): ResolvedRule[] {
+function resolveRules(rows: readonly RuleRow[], membersOf: (groupId: string | null) => readonly string[]): ResolvedRule[] {
   const byRange = new Map<string, { rule: Omit<ResolvedRule, 'cidrs'>; cidrs: Set<string> }>();
   for (const row of rows) {
-    const sources = row.cidr !== null ? [row.cidr] : (members.get(row.sourceGroupId ?? '') ?? []);
+    const sources = row.cidr !== null ? [row.cidr] : membersOf(row.sourceGroupId);
     const key = `${row.protocol} ${row.fromPort} ${row.toPort}`;
     const entry = byRange.get(key) ?? { rule: { protocol: row.protocol as RuleProtocol, fromPort: row.fromPort, toPort: row.toPort }, cidrs: new Set() };
     for (const source of sources) entry.cidrs.add(source);

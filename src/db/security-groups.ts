@@ -6,9 +6,11 @@ import type { Db, Queryable, Tx } from './db.ts';
 import { projects } from './schema/identity.ts';
 import { instances, instanceSecurityGroups, securityGroupRules, securityGroups } from './schema/instances.ts';
 import { deleteTagsOf, insertTags, type TagText } from './tags.ts';
+import { isUniqueViolation } from './unique-violation.ts';
 
 export type SecurityGroup = typeof securityGroups.$inferSelect;
 export type SecurityGroupRule = typeof securityGroupRules.$inferSelect;
+export type Direction = SecurityGroupRule['direction'];
 
 /** What a rule allows, apart from whose it is. */
 export type RuleSpec = Pick<SecurityGroupRule, 'protocol' | 'fromPort' | 'toPort' | 'cidr' | 'sourceGroupId' | 'description'>;
@@ -117,15 +119,18 @@ export type RuleInsertion =
   | { readonly outcome: 'duplicate' }
   | { readonly outcome: 'tooMany' };
 
-/** Adds ingress rules, all of them or none. */
-export async function authorizeIngress(db: Db, groupId: string, specs: readonly RuleSpec[], rulesMax: number): Promise<RuleInsertion> {
+/** Adds rules, all of them or none. */
+export async function authorizeRules(
+  db: Db, to: { readonly groupId: string; readonly direction: Direction; readonly rulesMax: number }, specs: readonly RuleSpec[],
+): Promise<RuleInsertion> {
+  const { groupId, direction, rulesMax } = to;
   return withRollback(db, async (tx): Promise<RuleInsertion> => {
     const [locked] = await tx.select().from(securityGroups).where(eq(securityGroups.id, groupId)).for('update');
     if (locked === undefined) return { outcome: 'absent' };
-    const rules = await insertRules(tx, groupId, 'ingress', specs);
+    const rules = await insertRules(tx, groupId, direction, specs);
     if (rules === undefined) return { outcome: 'duplicate' };
     const present = await tx.select({ id: securityGroupRules.id }).from(securityGroupRules)
-      .where(and(eq(securityGroupRules.groupId, groupId), eq(securityGroupRules.direction, 'ingress')));
+      .where(and(eq(securityGroupRules.groupId, groupId), eq(securityGroupRules.direction, direction)));
     return present.length > rulesMax ? { outcome: 'tooMany' } : { outcome: 'inserted', rules };
   });
 }
@@ -134,7 +139,7 @@ export async function authorizeIngress(db: Db, groupId: string, specs: readonly 
 async function insertRules(
   tx: Queryable,
   groupId: string,
-  direction: 'ingress' | 'egress',
+  direction: Direction,
   specs: readonly RuleSpec[],
 ): Promise<SecurityGroupRule[] | undefined> {
   const rows = specs.map((spec) => ({ ...spec, id: newId('sgr'), groupId, direction }));
@@ -166,19 +171,47 @@ async function withRollback(db: Db, attempt: (tx: Tx) => Promise<RuleInsertion>)
 }
 
 /**
- * Removes ingress rules that `picks` chooses from those of the group, while nobody else changes it. Whoever finds one missing throws, and nothing is
- * removed.
+ * Removes rules that `picks` chooses from those of the group in that direction, while nobody else changes it. Whoever finds one missing throws, and
+ * nothing is removed.
  */
-export function revokeIngress(
+export function revokeRules(
   db: Db,
-  groupId: string,
+  of: { readonly groupId: string; readonly direction: Direction },
   picks: (rules: readonly SecurityGroupRule[]) => readonly SecurityGroupRule[],
 ): Promise<readonly SecurityGroupRule[]> {
   return db.transaction(async (tx) => {
-    await tx.select().from(securityGroups).where(eq(securityGroups.id, groupId)).for('update');
-    const present = await tx.select().from(securityGroupRules).where(and(eq(securityGroupRules.groupId, groupId), eq(securityGroupRules.direction, 'ingress')));
-    const chosen = picks(present);
+    const chosen = picks((await lockRules(tx, of.groupId) ?? []).filter((rule) => rule.direction === of.direction));
     if (chosen.length > 0) await tx.delete(securityGroupRules).where(inArray(securityGroupRules.id, chosen.map((rule) => rule.id)));
     return chosen;
   });
+}
+
+/** Undefined: there is no such group. */
+async function lockRules(tx: Tx, groupId: string): Promise<SecurityGroupRule[] | undefined> {
+  const [locked] = await tx.select().from(securityGroups).where(eq(securityGroups.id, groupId)).for('update');
+  return locked === undefined ? undefined : tx.select().from(securityGroupRules).where(eq(securityGroupRules.groupId, groupId));
+}
+
+export interface RuleChange {
+  readonly id: string;
+  readonly set: RuleSpec;
+}
+
+/** Changes rules as `picks` says, all of them or none; they keep ids and directions. `duplicate`: two would allow the same. */
+export async function changeRules(
+  db: Db, groupId: string, picks: (rules: readonly SecurityGroupRule[]) => readonly RuleChange[],
+): Promise<'changed' | 'absent' | 'duplicate'> {
+  try {
+    return await db.transaction(async (tx) => {
+      const present = await lockRules(tx, groupId);
+      if (present === undefined) return 'absent';
+      for (const { id, set: { protocol, fromPort, toPort, cidr, sourceGroupId, description } } of picks(present)) {
+        await tx.update(securityGroupRules).set({ protocol, fromPort, toPort, cidr, sourceGroupId, description }).where(eq(securityGroupRules.id, id));
+      }
+      return 'changed';
+    });
+  } catch (error) {
+    if (isUniqueViolation(error)) return 'duplicate';
+    throw error;
+  }
 }

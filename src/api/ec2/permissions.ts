@@ -125,7 +125,7 @@ export function canonicalCidr(text: string): string {
   return `${ipaddr.IPv4.networkAddressFromCIDR(text).toString()}/${Number(bits)}`;
 }
 
-function readDescription(text: string | undefined): string | null {
+export function readDescription(text: string | undefined): string | null {
   if (text === undefined || text === '') return null;
   if (text.length > 255 || !/^[\w .:/()#,@[\]+=&;{}!$*-]*$/.test(text)) {
     fail('InvalidParameterValue',

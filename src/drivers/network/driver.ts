@@ -59,13 +59,14 @@ export interface DhcpHost {
 /** An instance of the network on another host: known by name, served there. */
 export type Neighbour = Pick<DhcpHost, 'address' | 'hostname'>;
 
-export interface IngressRule {
+/** What a guest may receive, or send. */
+export interface TrafficRule {
   /** `-1`: all protocols. Numbers as text otherwise for others than these. */
   readonly protocol: 'tcp' | 'udp' | 'icmp' | '-1' | `${number}`;
   /** Ports; for icmp the type and code; −1 or undefined: any. */
   readonly fromPort: number | undefined;
   readonly toPort: number | undefined;
-  /** `0.0.0.0/0`, `10.0.0.7/32`. */
+  /** From whom, or to whom: `0.0.0.0/0`, `10.0.0.7/32`. */
   readonly cidrs: readonly string[];
 }
 
@@ -78,7 +79,9 @@ export interface PortSpec {
   /** On its way from one host to another: its frames may come by a tap and from the other host at the same time. */
   readonly isMoving?: boolean | undefined;
   /** Of all its groups together. Empty: nothing comes in. */
-  readonly ingress: readonly IngressRule[];
+  readonly ingress: readonly TrafficRule[];
+  /** As above, of what goes out. Undefined: all does. What its gateway serves (DHCP, names, metadata) is always reached. */
+  readonly egress?: readonly TrafficRule[] | undefined;
 }
 
 /** A public address, and the guest of this host that it leads to. */

@@ -1,7 +1,7 @@
 // The text of the rules: what opens, what is refused to be written, and that equal wishes give equal texts.
 import { array, assert, integer, nat, property, tuple } from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../../../../src/drivers/network/driver.ts';
+import type { FirewallSpec, TrafficRule, NetworkSpec, PortSpec } from '../../../../src/drivers/network/driver.ts';
 import { collapseCidrs, parseCidr, type Cidr } from '../../../../src/drivers/network/linux/names.ts';
 import { addressNumber } from '../../../../src/lib/ipv4.ts';
 import { renderFirewall, renderIngress } from '../../../../src/drivers/network/linux/nft.ts';
@@ -9,7 +9,7 @@ import { renderFirewall, renderIngress } from '../../../../src/drivers/network/l
 const network: NetworkSpec = {
   id: 'net-1', bridge: 'novact0', cidr: '10.45.0.0/20', gateway: '10.45.0.1', dnsDomain: 'novalocal', mtu: 1500, leaseSeconds: 3600,
 };
-const rule = (changes: Partial<IngressRule> = {}): IngressRule => ({ protocol: 'tcp', fromPort: 22, toPort: 22, cidrs: ['0.0.0.0/0'], ...changes });
+const rule = (changes: Partial<TrafficRule> = {}): TrafficRule => ({ protocol: 'tcp', fromPort: 22, toPort: 22, cidrs: ['0.0.0.0/0'], ...changes });
 const port = (n: number, changes: Partial<PortSpec> = {}): PortSpec => ({
   instanceId: `i-${n}`, tap: `nv${n}`, bridge: 'novact0', mac: `02:16:3e:00:00:${String(n).padStart(2, '0')}`, address: `10.45.0.${n + 1}`, ingress: [], ...changes,
 });
@@ -106,5 +106,35 @@ describe('collapsing CIDRs', () => {
       const collapsed = collapseCidrs(list);
       return covers(collapsed, address) === Math.min(1, covers(list, address));
     }));
+  });
+});
+
+describe('what a guest may send', () => {
+  it('costs nothing while it is all, and one chain for all who have the same rules', () => {
+    expect(renderFirewall(wish([port(1), port(2)]), context)).not.toMatch(/chain egress|jump/);
+    const egress = [rule({ cidrs: ['10.0.0.0/8'] })];
+    const text = renderFirewall(wish([port(1, { egress }), port(2, { egress: [...egress] }), port(3, { egress: [] })]), context);
+    expect(text.match(/chain egress_/g)).toHaveLength(1);
+    expect(text).toContain('ct original ip daddr 10.0.0.0/8 tcp dport 22 return');
+    expect(text).toContain('"novact0" . 10.45.0.4 : jump silent');
+  });
+});
+
+describe('floating addresses', () => {
+  const floating = { address: '192.0.2.9', fixed: '10.45.0.2', bridge: 'novact0' };
+
+  it('lead in, out, and from this host itself', () => {
+    const text = renderFirewall(wish([port(1)], { floating: [floating] }), context);
+    expect(text).toContain('elements = { 192.0.2.9 : 10.45.0.2 }');
+    expect(text).toContain('elements = { 10.45.0.2 : 192.0.2.9 }');
+    expect(text.match(/dnat ip to ip daddr map @floating/g)).toHaveLength(2);
+    expect(text.indexOf('snat ip to ip saddr map @leaving')).toBeLessThan(text.indexOf('masquerade\n  }'));
+  });
+
+  it.each([
+    [[floating, { ...floating, fixed: '10.45.0.3' }]], [[floating, { ...floating, address: '192.0.2.10' }]], [[{ ...floating, address: '192.0.2.9; drop' }]],
+    [[{ ...floating, bridge: 'a b' }]],
+  ])('%j is refused', (wrong) => {
+    expect(() => renderFirewall(wish([port(1)], { floating: wrong }), context)).toThrow(expect.objectContaining({ name: 'DriverError' }) as Error);
   });
 });

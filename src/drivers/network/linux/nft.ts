@@ -2,7 +2,7 @@
 // wishes give equal texts. The size of the rules grows with distinct groups, not with ports: what belongs to a port is an element of a set.
 import { DriverError } from '../../../lib/errors.ts';
 import { addressNumber } from '../../../lib/ipv4.ts';
-import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../driver.ts';
+import type { FirewallSpec, TrafficRule, NetworkSpec, PortSpec } from '../driver.ts';
 import { floatingRules, type FloatingRules } from './nft-floating.ts';
 import { forwardRouted, fromRouted, inputFromRouters, routedNetworks, routedRules, sourceOfRouters, toRouted, zoneRules, type Routed } from './nft-routed.ts';
 import { arpToGuests, fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross, toHostFromGuests } from './nft-fabric.ts';
@@ -59,8 +59,11 @@ function sortedUnique<T>(items: readonly T[], key: (item: T) => string, what: st
 type Checked = Pick<FirewallSpec, 'networks' | 'ports' | 'metadataPort'> & { readonly floating: FloatingRules };
 
 function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink: string | undefined): string {
-  const { chains, chainOf } = ingressChains(ports);
-  const guests = ports.map((port) => `"${port.bridge}" . ${port.address} : goto ${chainOf.get(port.tap) ?? 'closed'}`);
+  const incoming = sharedChains(ports, { name: 'ingress', rulesOf: (port) => port.ingress, render: renderIngress });
+  const outgoing = sharedChains(ports.filter((port) => port.egress !== undefined), { name: 'egress', rulesOf: (port) => port.egress ?? [], render: renderEgress });
+  const guests = ports.map((port) => `"${port.bridge}" . ${port.address} : goto ${incoming.chainOf.get(port.tap) ?? 'closed'}`);
+  const senders = ports.filter((port) => port.egress !== undefined)
+    .map((port) => `"${port.bridge}" . ${port.address} : jump ${outgoing.chainOf.get(port.tap) ?? 'silent'}`);
   // Those without a router of their own: their gateway is this host.
   const shared = networks.filter((network) => network.router === undefined);
   const routed = routedNetworks(networks);
@@ -72,8 +75,11 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
     set('gateways', 'type ifname . ipv4_addr', shared.map((network) => `"${network.bridge}" . ${network.gateway}`)),
     map('guests', 'type ifname . ipv4_addr : verdict', guests),
     ...floating.maps.map(({ name, type, elements }) => map(name, type, elements)),
+    map('senders', 'type ifname . ipv4_addr : verdict', senders),
     chain('closed', ['drop']),
-    ...chains.map(({ name, rules }) => chain(name, [...rules, 'drop'])),
+    chain('silent', [...alwaysSent, 'drop']),
+    ...incoming.chains.map(({ name, rules }) => chain(name, [...rules, 'drop'])),
+    ...outgoing.chains.map(({ name, rules }) => chain(name, [...alwaysSent, ...rules, 'drop'])),
     ...(routed.length === 0 ? [] : [chain('zones', zoneRules(routed))]),
     chain('prerouting', [
       'type nat hook prerouting priority dstnat; policy accept;',
@@ -95,6 +101,7 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
       'iifname != @bridges oifname != @bridges accept',
       'ct state established,related accept',
       'ct state invalid drop',
+      'iifname . ip saddr vmap @senders',
       'oifname . ip daddr vmap @guests',
       ...forwardAcross(joined),
       ...forwardRouted(routed),
@@ -127,17 +134,32 @@ const inputRules = (metadataPort: number, routed: readonly Routed[]): string[] =
   'drop',
 ];
 
+/** What a gateway that is not this host itself serves its guests: no group is asked. */
+const alwaysSent = ['iifname . ip daddr @gateways return', 'ip daddr 169.254.169.254 return'];
+
+interface Direction {
+  readonly name: string;
+  readonly rulesOf: (port: PortSpec) => readonly TrafficRule[];
+  readonly render: (rules: readonly TrafficRule[]) => string[];
+}
+
+interface SharedChains {
+  readonly chains: readonly { readonly name: string; readonly rules: readonly string[] }[];
+  readonly chainOf: ReadonlyMap<string, string>;
+}
+
 /** Ports with the same wish share one chain: a thousand members of one group cost one. */
-function ingressChains(ports: readonly PortSpec[]): { chains: { name: string; rules: string[] }[]; chainOf: Map<string, string> } {
+function sharedChains(ports: readonly PortSpec[], { name, rulesOf, render }: Direction): SharedChains {
   const byText = new Map<string, { name: string; rules: string[] }>();
   const chainOf = new Map<string, string>();
   // Ports of the same groups share one list, which may be long.
-  const rendered = new Map<readonly IngressRule[], { text: string; rules: string[] }>();
+  const rendered = new Map<readonly TrafficRule[], { text: string; rules: string[] }>();
   for (const port of ports) {
-    const { text, rules } = rendered.get(port.ingress) ?? withText(renderIngress(port.ingress));
-    rendered.set(port.ingress, { text, rules });
+    const wish = rulesOf(port);
+    const { text, rules } = rendered.get(wish) ?? withText(render(wish));
+    rendered.set(wish, { text, rules });
     if (rules.length === 0) continue;
-    const known = byText.get(text) ?? { name: `ingress_${byText.size}`, rules };
+    const known = byText.get(text) ?? { name: `${name}_${byText.size}`, rules };
     byText.set(text, known);
     chainOf.set(port.tap, known.name);
   }
@@ -147,19 +169,24 @@ function ingressChains(ports: readonly PortSpec[]): { chains: { name: string; ru
 const withText = (rules: string[]): { text: string; rules: string[] } => ({ text: rules.join('\n'), rules });
 
 /** The accepting rules, sorted, none twice. A rule whose sources are no one (an empty group, only IPv6) is none. */
-export function renderIngress(ingress: readonly IngressRule[]): string[] {
-  const texts = ingress.flatMap((rule) => {
-    const sources = collapseCidrs(rule.cidrs.map(parseCidr).filter((cidr) => cidr !== undefined));
-    if (sources.length === 0) return [];
-    const everyone = sources.some((source) => source.prefix === 0);
-    return [[everyone ? '' : `ip saddr ${anyOf(sources.map(cidrText))}`, renderProtocol(rule), 'accept'].filter((part) => part !== '').join(' ')];
+export const renderIngress = (rules: readonly TrafficRule[]): string[] => renderRules(rules, { peer: 'ip saddr', verdict: 'accept' });
+
+/** As above: where to it was sent is asked, not where a floating address leads. What may go out still has to be let in, so it only returns. */
+export const renderEgress = (rules: readonly TrafficRule[]): string[] => renderRules(rules, { peer: 'ct original ip daddr', verdict: 'return' });
+
+function renderRules(rules: readonly TrafficRule[], { peer, verdict }: { readonly peer: string; readonly verdict: string }): string[] {
+  const texts = rules.flatMap((rule) => {
+    const peers = collapseCidrs(rule.cidrs.map(parseCidr).filter((cidr) => cidr !== undefined));
+    if (peers.length === 0) return [];
+    const everyone = peers.some((one) => one.prefix === 0);
+    return [[everyone ? '' : `${peer} ${anyOf(peers.map(cidrText))}`, renderProtocol(rule), verdict].filter((part) => part !== '').join(' ')];
   });
   return [...new Set(texts)].toSorted();
 }
 
 const namesOfNumbers: Readonly<Record<string, 'icmp' | 'tcp' | 'udp'>> = { 1: 'icmp', 6: 'tcp', 17: 'udp' };
 
-function renderProtocol(rule: IngressRule): string {
+function renderProtocol(rule: TrafficRule): string {
   const protocol = namesOfNumbers[rule.protocol] ?? rule.protocol;
   if (protocol === '-1') return '';
   if (protocol === 'icmp') return renderIcmp(rule);
@@ -168,7 +195,7 @@ function renderProtocol(rule: IngressRule): string {
   return `ip protocol ${checkInteger(Number(protocol), { kind: 'a protocol', min: 0, max: 255 })}`;
 }
 
-function renderPorts(protocol: 'tcp' | 'udp', rule: IngressRule): string {
+function renderPorts(protocol: 'tcp' | 'udp', rule: TrafficRule): string {
   const from = rule.fromPort ?? -1;
   const to = rule.toPort ?? from;
   if (from === -1 || (from === 0 && to === 65_535)) return `meta l4proto ${protocol}`;
@@ -177,7 +204,7 @@ function renderPorts(protocol: 'tcp' | 'udp', rule: IngressRule): string {
   return `${protocol} dport ${from === to ? from : `${from}-${to}`}`;
 }
 
-function renderIcmp(rule: IngressRule): string {
+function renderIcmp(rule: TrafficRule): string {
   const type = rule.fromPort ?? -1;
   const code = rule.toPort ?? -1;
   if (type === -1) return 'meta l4proto icmp';
