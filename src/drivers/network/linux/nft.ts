@@ -60,10 +60,10 @@ type Checked = Pick<FirewallSpec, 'networks' | 'ports' | 'metadataPort'> & { rea
 
 function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink: string | undefined): string {
   const incoming = sharedChains(ports, { name: 'ingress', rulesOf: (port) => port.ingress, render: renderIngress });
-  const outgoing = sharedChains(ports.filter((port) => port.egress !== undefined), { name: 'egress', rulesOf: (port) => port.egress ?? [], render: renderEgress });
+  const bounded = ports.filter((port) => port.egress !== undefined);
+  const outgoing = sharedChains(bounded, { name: 'egress', rulesOf: (port) => port.egress ?? [], render: renderEgress });
   const guests = ports.map((port) => `"${port.bridge}" . ${port.address} : goto ${incoming.chainOf.get(port.tap) ?? 'closed'}`);
-  const senders = ports.filter((port) => port.egress !== undefined)
-    .map((port) => `"${port.bridge}" . ${port.address} : jump ${outgoing.chainOf.get(port.tap) ?? 'silent'}`);
+  const senders = bounded.map((port) => `"${port.bridge}" . ${port.address} : jump ${outgoing.chainOf.get(port.tap) ?? 'silent'}`);
   // Those without a router of their own: their gateway is this host.
   const shared = networks.filter((network) => network.router === undefined);
   const routed = routedNetworks(networks);
@@ -73,6 +73,7 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
   return table('inet', [
     set('bridges', 'type ifname', networks.map((network) => `"${network.bridge}"`)),
     set('gateways', 'type ifname . ipv4_addr', shared.map((network) => `"${network.bridge}" . ${network.gateway}`)),
+    set('served', 'type ifname . ipv4_addr', networks.map((network) => `"${network.bridge}" . ${network.gateway}`)),
     map('guests', 'type ifname . ipv4_addr : verdict', guests),
     ...floating.maps.map(({ name, type, elements }) => map(name, type, elements)),
     map('senders', 'type ifname . ipv4_addr : verdict', senders),
@@ -135,7 +136,7 @@ const inputRules = (metadataPort: number, routed: readonly Routed[]): string[] =
 ];
 
 /** What a gateway that is not this host itself serves its guests: no group is asked. */
-const alwaysSent = ['iifname . ip daddr @gateways return', 'ip daddr 169.254.169.254 return'];
+const alwaysSent = ['iifname . ip daddr @served return', 'ip daddr 169.254.169.254 return'];
 
 interface Direction {
   readonly name: string;
