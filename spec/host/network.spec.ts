@@ -186,7 +186,7 @@ describe('what a guest may reach', () => {
   });
 });
 
-describe('guests that lie', () => {
+describe('N16 guests that lie', () => {
   let ears: LabProcess;
   let mac: string;
 
@@ -368,7 +368,7 @@ describe('the rules as a whole', () => {
     expect(notice).toContain('iptables -I FORWARD -i BRIDGE -j ACCEPT');
   });
 
-  it('rules of others are byte for byte as they were', async () => {
+  it('N11: rules of others are byte for byte as they were', async () => {
     expect(await foreignNow()).toBe(foreignBefore);
   });
 
