@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { networkSpecOf } from '../../src/actors/network/network-spec.ts';
-import type { DhcpHost, IngressRule, NetworkSpec, PortSpec } from '../../src/drivers/network/driver.ts';
+import type { DhcpHost, TrafficRule, NetworkSpec, PortSpec } from '../../src/drivers/network/driver.ts';
 import { createNamespaces } from '../../src/drivers/network/linux/namespace.ts';
 import { createLinuxNetwork, type LinuxNetwork } from '../../src/drivers/network/linux/linux.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -51,12 +51,12 @@ export interface ProjectLab {
   readonly outside: Run;
   guest(host: LabHost, network: ProjectNetwork, number: number): Promise<ProjectGuest>;
   /** Networks, DHCP and rules of a host for these guests, whoever of them is there. */
-  ensure(host: LabHost, guests: readonly ProjectGuest[], ingress?: readonly IngressRule[]): Promise<void>;
+  ensure(host: LabHost, guests: readonly ProjectGuest[], ingress?: readonly TrafficRule[]): Promise<void>;
   anew(host: LabHost): Promise<void>;
   down(): Promise<void>;
 }
 
-export const everything: IngressRule = { protocol: '-1', fromPort: -1, toPort: -1, cidrs: ['0.0.0.0/0'] };
+export const everything: TrafficRule = { protocol: '-1', fromPort: -1, toPort: -1, cidrs: ['0.0.0.0/0'] };
 export const outsideAddress = '198.51.100.254';
 const metadataPort = 8775;
 
