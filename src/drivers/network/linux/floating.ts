@@ -23,9 +23,11 @@ interface Held {
   readonly address: string;
 }
 
-interface Route {
+/** As `ip -j route` prints it. */
+export interface Route {
   readonly dst: string;
   readonly dev?: string;
+  readonly protocol?: string;
   readonly metric?: number;
 }
 

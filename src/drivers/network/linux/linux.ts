@@ -6,9 +6,10 @@ import type { Clock, Timer } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { Log } from '../../../lib/log.ts';
-import type { FirewallSpec, NetworkDriver, NetworkSpec, Segment } from '../driver.ts';
+import type { DhcpHost, FirewallSpec, Neighbour, NetworkDriver, NetworkSpec, Segment } from '../driver.ts';
 import { serverLives } from './dnsmasq.ts';
 import { endConnections, floatingChange, floatingInForce } from './floating.ts';
+import { ledByRouters, routedFloatingChange } from './floating-routed.ts';
 import { createNamespaces } from './namespace.ts';
 import { renderFirewall, renderRemoval, tableName } from './nft.ts';
 import { plumbedNetworks } from './plumbed.ts';
@@ -51,12 +52,31 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
   const namespaces = createNamespaces({ machine: settings.machine ?? run, clock, log });
   const routers = createRouters({ run, namespaces, log });
 
+  const outside = { run, log, uplink: settings.uplink };
+  let led: ReturnType<typeof ledByRouters> = [];
+
   const plumber = createPlumber({ run, log, clock, directory, namespaces, routers, watch });
   /** Networks of one router share its namespace. */
   const turnOf = ({ bridge, router }: NetworkSpec): string => router?.namespace ?? bridge;
 
+  async function ensureNetwork(network: NetworkSpec, hosts: readonly DhcpHost[], neighbours: readonly Neighbour[]): Promise<void> {
+    await plumber.ensure(network, hosts, neighbours);
+    // Addresses that waited for the router's link.
+    if (network.router !== undefined && led.length > 0) await inTurn('led ', async () => (await routedFloatingChange(outside, led)).arrive());
+  }
+
+  async function applyFirewall(wanted: FirewallSpec): Promise<void> {
+    led = ledByRouters(wanted);
+    const change = await routedFloatingChange(outside, led);
+    await change.leave();
+    await firewall.apply(ofHost(wanted));
+    for (const router of routers.changed(wanted)) await inTurn(router.namespace, () => routers.applyRules(router));
+    if (led.length > 0) await inTurn('led ', async () => (await routedFloatingChange(outside, led)).arrive());
+  }
+
   async function removeAll(networks: readonly NetworkSpec[]): Promise<void> {
     const known = new Map([...networks, ...(await plumbedNetworks(directory))].map((network) => [network.bridge, network]));
+    await (await routedFloatingChange(outside, [])).leave();
     for (const network of known.values()) await plumber.remove(network);
     await firewall.remove();
     await restoreForwarding(run, directory);
@@ -66,12 +86,9 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
   return {
     info: { name: 'linux', plumbs: true },
     probe: (segments) => probe(run, segments),
-    ensureNetwork: (network, hosts, neighbours = []) => inTurn(turnOf(network), () => plumber.ensure(network, hosts, neighbours)),
+    ensureNetwork: (network, hosts, neighbours = []) => inTurn(turnOf(network), () => ensureNetwork(network, hosts, neighbours)),
     releaseLease: (network, host) => inTurn(turnOf(network), () => plumber.releaseLease(network, host)),
-    applyFirewall: (wanted) => inTurn('firewall ', async () => {
-      await firewall.apply(ofHost(wanted));
-      for (const router of routers.changed(wanted)) await inTurn(router.namespace, () => routers.applyRules(router));
-    }),
+    applyFirewall: (wanted) => inTurn('firewall ', () => applyFirewall(wanted)),
     plumbed: () => plumbedNetworks(directory),
     removeNetwork: (network) => inTurn(turnOf(network), () => plumber.remove(network)),
     subscribe: watch.subscribe,

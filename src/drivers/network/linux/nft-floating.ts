@@ -20,8 +20,11 @@ export interface FloatingRules {
 /** The name of the map from public to private addresses: what is in force can be read from it. */
 export const floatingMap = 'floating';
 
-/** Always there, without addresses empty: then equal wishes of different times differ in elements only. */
-export function floatingRules(floating: readonly FloatingAddress[]): FloatingRules {
+/**
+ * Always there, without addresses empty: then equal wishes of different times differ in elements only. `outside`: how rules know what goes to the
+ * outside; in the table of a host whatever goes to no bridge.
+ */
+export function floatingRules(floating: readonly FloatingAddress[], outside = 'oifname != @bridges'): FloatingRules {
   const pairs = floating.map(checkFloating).toSorted((a, b) => (a.address < b.address ? -1 : 1));
   for (const [name, key] of [['address', (one: FloatingAddress) => one.address], ['guest', (one: FloatingAddress) => one.fixed]] as const) {
     if (new Set(pairs.map(key)).size < pairs.length) throw new DriverError('failed', `two floating addresses have the same ${name}`);
@@ -34,7 +37,7 @@ export function floatingRules(floating: readonly FloatingAddress[]): FloatingRul
     destination: [`dnat ip to ip daddr map @${floatingMap}`],
     checked: ['ct state new ct status dnat fib saddr type local oifname . ip daddr vmap @guests'],
     source: [
-      'oifname != @bridges snat ip to ip saddr map @leaving',
+      `${outside} snat ip to ip saddr map @leaving`,
       'ct status dnat snat ip to ip saddr map @leaving',
       // The host itself, which speaks to a floating address from that address: the guest must answer to the host.
       ...pairs.map(({ address, bridge }) => `ip saddr ${address} oifname "${bridge}" masquerade`),

@@ -1,32 +1,41 @@
 // The rules inside the namespace of a project's router: which of its own services guests reach, what is led to the metadata service, and what
 // goes to the outside. Who may speak with whom is not decided here: every frame passes the bridge, where the rules of the host are.
 import { DriverError } from '../../../lib/errors.ts';
-import type { NetworkSpec } from '../driver.ts';
-import { checkAddress, checkInteger, checkLinkName } from './names.ts';
+import type { FloatingAddress, NetworkSpec } from '../driver.ts';
+import { checkAddress, checkInteger, checkLinkName, cidrText, collapseCidrs, parseIPv4Cidr } from './names.ts';
+import { floatingRules } from './nft-floating.ts';
 import { uplinkName } from './project-links.ts';
 
 export interface RouterRules {
   /** All networks of the router on this host. */
   readonly networks: readonly NetworkSpec[];
   readonly metadataPort: number;
+  /** Of its guests on this host. */
+  readonly floating: readonly FloatingAddress[];
 }
 
 /** The whole table, replaced in one transaction. Pure. */
-export function renderRouter({ networks, metadataPort }: RouterRules, tableName: string): string {
+export function renderRouter({ networks, metadataPort, floating }: RouterRules, tableName: string): string {
   checkInteger(metadataPort, { kind: 'a port', min: 1, max: 65_535 });
   const legs = networks.map(({ bridge, gateway }) => ({ leg: checkLinkName(bridge), gateway: checkAddress(gateway) }))
     .toSorted((a, b) => (a.leg < b.leg ? -1 : 1));
   if (legs.length === 0) throw new DriverError('failed', 'a router without networks');
   const names = `{ ${legs.map(({ leg }) => `"${leg}"`).join(', ')} }`;
   const gateways = `{ ${legs.map(({ leg, gateway }) => `"${leg}" . ${gateway}`).join(', ')} }`;
+  const nat = floatingRules(floating, `oifname "${uplinkName}"`);
+  const inside = collapseCidrs(networks.map(({ cidr }) => parseIPv4Cidr(cidr))).map(cidrText).join(', ');
   return `table inet ${tableName}
 delete table inet ${tableName}
 table inet ${tableName} {
-${chain('prerouting', [
+${nat.maps.map(map).join('')}${chain('prerouting', [
     'type nat hook prerouting priority dstnat; policy accept;',
     ...legs.map(({ leg, gateway }) => `iifname "${leg}" ip daddr 169.254.169.254 tcp dport 80 dnat ip to ${gateway}:${metadataPort}`),
+    ...nat.destination,
   ])}${chain('postrouting', [
     'type nat hook postrouting priority srcnat; policy accept;',
+    ...nat.source,
+    // To a floating address of a neighbour: whose answer, given to a neighbour, would not come back this way.
+    `ip saddr { ${inside} } ct status dnat oifname ${names} masquerade`,
     `oifname "${uplinkName}" masquerade`,
   ])}${chain('input', [
     'type filter hook input priority filter; policy drop;',
@@ -49,3 +58,8 @@ ${chain('prerouting', [
 }
 
 const chain = (name: string, rules: readonly string[]): string => `  chain ${name} {\n${rules.map((rule) => `    ${rule}\n`).join('')}  }\n`;
+
+function map({ name, type, elements }: ReturnType<typeof floatingRules>['maps'][number]): string {
+  const listed = elements.length === 0 ? '' : `    elements = { ${elements.join(',\n      ')} }\n`;
+  return `  map ${name} {\n    ${type}\n${listed}  }\n`;
+}

@@ -5,6 +5,7 @@ import { groupBy } from '../../../lib/group-by.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { Log } from '../../../lib/log.ts';
 import type { FirewallSpec, NetworkSpec, RouterSpec } from '../driver.ts';
+import { endConnections, floatingInForce } from './floating.ts';
 import type { Namespaces } from './namespace.ts';
 import { tableName } from './nft.ts';
 import { renderRouter } from './nft-router.ts';
@@ -23,6 +24,8 @@ export interface Routers {
 
 interface Rules {
   readonly text: string;
+  /** Which guest each floating address leads to. */
+  readonly floating: ReadonlyMap<string, string>;
   /** What nft printed of them once they were in force; undefined: they are not yet. */
   live?: string | undefined;
 }
@@ -41,7 +44,10 @@ export function createRouters({ run, namespaces, log }: { readonly run: Run; rea
     const wanted = rules.get(router.namespace);
     if (wanted === undefined) return;
     await namespaces.ensure(router.namespace);
-    await namespaces.inside(router.namespace)('nft', ['-f', '-'], { input: wanted.text });
+    const inside = namespaces.inside(router.namespace);
+    const before = await floatingInForce(inside, tableName);
+    await inside('nft', ['-f', '-'], { input: wanted.text });
+    await endConnections(inside, log, { before, now: wanted.floating });
     wanted.live = await live(router);
   }
 
@@ -60,14 +66,15 @@ export function createRouters({ run, namespaces, log }: { readonly run: Run; rea
     async removeLeg(network, router) {
       await removeLeg(place, network, router);
     },
-    changed({ networks, metadataPort }) {
+    changed({ networks, metadataPort, floating = [] }) {
       const wanted = groupBy(networks.filter((network) => network.router !== undefined), (network) => network.router?.namespace ?? '');
       for (const namespace of [...rules.keys()].filter((known) => !wanted.has(known))) rules.delete(namespace);
       return [...wanted].flatMap(([namespace, ofRouter]) => {
-        const text = renderRouter({ networks: ofRouter, metadataPort }, tableName);
+        const led = floating.filter(({ bridge }) => ofRouter.some((network) => network.bridge === bridge));
+        const text = renderRouter({ networks: ofRouter, metadataPort, floating: led }, tableName);
         const known = rules.get(namespace);
         if (known?.text === text && known.live !== undefined) return [];
-        rules.set(namespace, { text });
+        rules.set(namespace, { text, floating: new Map(led.map(({ address, fixed }) => [address, fixed])) });
         return ofRouter[0]?.router ?? [];
       });
     },
