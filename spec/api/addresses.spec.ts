@@ -121,14 +121,6 @@ describe('E22 an address', () => {
     expect(await floatingOfHost(lab.db, 'host1')).toEqual([]);
   });
 
-  it('does not lead into a network behind a router, where nothing would plumb it', async () => {
-    const { id: AllocationId } = await allocate();
-    const { id: InstanceId } = await instance();
-    await lab.db.update(networks).set({ routerId: 'vpc-1' });
-    expect(await lab.codeOf('AssociateAddress', { AllocationId, InstanceId })).toBe('UnsupportedOperation');
-    expect(await lab.told()).toEqual([]);
-  });
-
   it('is free when its instance has ended, and goes along when that moves', async () => {
     const { id: AllocationId, ip } = await allocate();
     const { id: InstanceId } = await instance();

@@ -91,8 +91,6 @@ export type AssociationResult =
   | { readonly outcome: 'associated'; readonly associationId: string }
   | { readonly outcome: 'noAddress' }
   | { readonly outcome: 'noInstance' }
-  /** Behind a router of its project. */
-  | { readonly outcome: 'routed' }
   /** Neither running nor stopped. */
   | { readonly outcome: 'notReady'; readonly instance: InstanceRow }
   /** The address leads to another instance, or the instance has the address that is told. */
@@ -111,7 +109,6 @@ export function associateFloating(db: Db, wish: Association): Promise<Associatio
     const row = rows.find((each) => isNamed(each, wish.by));
     if (row === undefined) return { outcome: 'noAddress' };
     if (instance.state !== 'running' && instance.state !== 'stopped') return { outcome: 'notReady', instance };
-    if (await isRouted(tx, instanceId)) return { outcome: 'routed' };
     if (row.instanceId === instanceId && row.associationId !== null) return { outcome: 'associated', associationId: row.associationId };
     const other = rows.find((each) => each !== row);
     const inTheWay = row.instanceId === null ? other : row;
@@ -123,12 +120,6 @@ export function associateFloating(db: Db, wish: Association): Promise<Associatio
     await tellHostsOf(tx, [...before, instanceId], wish);
     return { outcome: 'associated', associationId };
   });
-}
-
-async function isRouted(tx: Tx, instanceId: string): Promise<boolean> {
-  const [row] = await tx.select({ routerId: networks.routerId }).from(fixedAddresses).innerJoin(networks, eq(networks.id, fixedAddresses.networkId))
-    .where(and(eq(fixedAddresses.instanceId, instanceId), isNotNull(networks.routerId))).limit(1);
-  return row !== undefined;
 }
 
 function isNamed(row: FloatingAddressRow, by: NamedAddress): boolean {

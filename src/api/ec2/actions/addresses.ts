@@ -82,7 +82,7 @@ const associate = action({
   roles: changers,
   errors: [
     ...namedErrors, 'InvalidInstanceID', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'InvalidNetworkInterfaceID.NotFound',
-    'InvalidParameterValue', 'Resource.AlreadyAssociated', 'UnsupportedOperation',
+    'InvalidParameterValue', 'Resource.AlreadyAssociated',
   ],
   async handle(call, input) {
     const by = namedBy(input);
@@ -93,9 +93,6 @@ const associate = action({
     });
     if (result.outcome === 'noAddress') return failNotOurs(by);
     if (result.outcome === 'noInstance') return failNoInstance(input.NetworkInterfaceId, instanceId);
-    if (result.outcome === 'routed') {
-      return call.fail('UnsupportedOperation', 'Addresses lead to instances on flat networks only: routers of projects do not plumb them yet.');
-    }
     if (result.outcome === 'notReady') {
       return call.fail('InvalidInstanceID', `The ${result.instance.state} instance '${instanceId}' is not in a valid state for this operation.`);
     }
