@@ -73,13 +73,17 @@ export function renderClient(client: {
 
 export const vpnTableName = 'novact_vpn';
 
-/** From a tunnel to its project's network, answers back, and nothing else: not to the host, not to other networks, not from tunnel to tunnel. */
-export function renderRules(endpoints: readonly VpnEndpoint[]): string {
+/**
+ * From a tunnel to its project's network, answers back, and nothing else: not to the host, not to other networks, not from tunnel to tunnel. A
+ * tunnel on its way into another namespace carries nothing here. `''` is the host's own namespace.
+ */
+export function renderRules(endpoints: readonly VpnEndpoint[], namespace: string): string {
   const head = `table inet ${vpnTableName}\ndelete table inet ${vpnTableName}\n`;
   if (endpoints.length === 0) return head;
   const rules = endpoints.toSorted((a, b) => (a.device < b.device ? -1 : 1)).flatMap((endpoint) => {
     const { clients, network } = checked(endpoint);
     const { device, network: { bridge } } = endpoint;
+    if ((endpoint.namespace ?? '') !== namespace) return [`iifname "${device}" drop`, `oifname "${device}" drop`];
     return [
       `iifname "${device}" oifname "${bridge}" ip saddr ${clients} ip daddr ${network} accept`,
       `iifname "${device}" drop`,

@@ -17,6 +17,10 @@ export interface OpenvpnSettings {
   readonly stateDirectory: string;
 }
 
+interface Tools extends Pick<OpenvpnSettings, 'run' | 'clock'> {
+  readonly files: EndpointFiles;
+}
+
 const startTimeoutMs = 20_000;
 const managementTimeoutMs = 5_000;
 
@@ -24,60 +28,79 @@ export function createOpenvpn({ run, clock, stateDirectory }: OpenvpnSettings): 
   const filesOf = (id: string): EndpointFiles => endpointFiles(join(stateDirectory, id));
   /** Namespaces that have rules of ours, so that they are taken away with the last end point. */
   const ruled = new Set<string>();
+  /** Nothing was wished for, and nothing of an earlier start is left: then there is nothing to look at every few seconds. */
+  let isBare = false;
   const within = (namespace: string): Run => runWithin(run, namespace);
-
-  async function ensureRules(endpoints: readonly VpnEndpoint[]): Promise<void> {
-    const namespaces = new Set([...ruled, '', ...endpoints.map(({ namespace = '' }) => namespace)]);
-    for (const namespace of namespaces) {
-      const wanted = endpoints.filter((endpoint) => (endpoint.namespace ?? '') === namespace);
-      if (wanted.length === 0 && !(await hasRules(within(namespace)))) continue;
-      await within(namespace)('nft', ['-f', '-'], { input: renderRules(wanted) });
-      if (wanted.length > 0) ruled.add(namespace);
-      else ruled.delete(namespace);
-    }
-  }
 
   async function ensureEndpoint(endpoint: VpnEndpoint): Promise<void> {
     const files = filesOf(endpoint.id);
-    await mkdir(files.directory, { recursive: true, mode: 0o700 });
-    const changed = [
-      await replaceFile(files.authorities, endpoint.authorities), await replaceFile(files.certificate, endpoint.certificate),
-      await replaceFile(files.key, endpoint.key), await replaceFile(files.controlKey, endpoint.controlKey),
-      await replaceFile(files.configuration, renderServer(endpoint, files)),
-    ].includes(true);
-    const hasRevoked = await replaceFile(files.revocations, endpoint.revocations);
+    const { changed, hasRevoked } = await writeFiles(endpoint, files);
     const [server, ...doubles] = await serversOf(files);
     for (const double of doubles) await endProcess(double, clock);
     const isRight = server !== undefined && !changed && (await hasDevice(within(endpoint.namespace ?? ''), endpoint.device));
-    if (!isRight) return start(endpoint, files, server);
+    if (!isRight) return startServer({ run, clock, files }, endpoint, server);
     // The server reads the list at each handshake; who is connected already is told to go.
     if (hasRevoked) for (const name of endpoint.revokedNames) await manage(files.socket, `kill ${name}`);
   }
 
-  async function start(endpoint: VpnEndpoint, files: EndpointFiles, old: FoundProcess | undefined): Promise<void> {
-    if (old !== undefined) await endProcess(old, clock);
-    // The command ends when the port is bound and the tunnel is up.
-    await run('openvpn', ['--config', files.configuration, '--daemon', 'novact-vpn'], { timeoutMs: startTimeoutMs });
-    if (endpoint.namespace !== undefined) await moveDevice(run, endpoint.device, endpoint.namespace);
-    if ((await serversOf(files)).length === 0) throw new DriverError('failed', `the VPN server of ${endpoint.id} ended as soon as it was started`);
+  async function inEachNamespace(endpoints: readonly VpnEndpoint[]): Promise<unknown[]> {
+    const failures: unknown[] = [];
+    for (const namespace of new Set([...ruled, '', ...endpoints.map(({ namespace: own = '' }) => own)])) {
+      const wanted = endpoints.filter((endpoint) => (endpoint.namespace ?? '') === namespace);
+      try {
+        // The rules first: a tunnel without them would be open for a moment. On the host every tunnel is for a moment, whatever its namespace.
+        await ensureRules(within(namespace), namespace === '' ? endpoints : wanted, namespace);
+        if (wanted.length > 0) ruled.add(namespace);
+        else ruled.delete(namespace);
+      } catch (error) {
+        failures.push(error);
+        continue;
+      }
+      for (const endpoint of wanted) await ensureEndpoint(endpoint).catch((error: unknown) => failures.push(error));
+    }
+    return failures;
   }
 
   return {
     info: { name: 'openvpn', plumbs: true },
     probe: () => probe(run),
     async ensureEndpoints(endpoints) {
+      if (endpoints.length === 0 && isBare) return;
+      isBare = false;
       await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
       await chmod(stateDirectory, 0o700);
       await removeOthers({ clock, stateDirectory }, endpoints);
-      // The rules first: a tunnel without them would be open for a moment.
-      await ensureRules(endpoints);
-      for (const endpoint of endpoints) await ensureEndpoint(endpoint);
+      const failures = await inEachNamespace(endpoints);
+      // What one project lacks, such as its router, is not to keep others from theirs.
+      if (failures.length > 0) throw failures[0];
+      isBare = endpoints.length === 0;
     },
-    async connected(id) {
-      const text = await readFile(filesOf(id).status, 'utf8').catch(() => ''); // nobody was connected yet
-      return clientsIn(text);
-    },
+    connected: (id) => connectedNow(filesOf(id)),
   };
+}
+
+async function startServer({ run, clock, files }: Tools, endpoint: VpnEndpoint, old: FoundProcess | undefined): Promise<void> {
+  if (old !== undefined) await endProcess(old, clock);
+  // The command ends when the port is bound and the tunnel is up.
+  await run('openvpn', ['--config', files.configuration, '--daemon', 'novact-vpn'], { timeoutMs: startTimeoutMs });
+  if (endpoint.namespace !== undefined) await moveDevice(run, endpoint.device, endpoint.namespace);
+  if ((await serversOf(files)).length === 0) throw new DriverError('failed', `the VPN server of ${endpoint.id} ended as soon as it was started`);
+}
+
+/** What a server must be started anew for, and the list that it reads by itself. */
+async function writeFiles(endpoint: VpnEndpoint, files: EndpointFiles): Promise<{ changed: boolean; hasRevoked: boolean }> {
+  await mkdir(files.directory, { recursive: true, mode: 0o700 });
+  const changed = [
+    await replaceFile(files.authorities, endpoint.authorities), await replaceFile(files.certificate, endpoint.certificate),
+    await replaceFile(files.key, endpoint.key), await replaceFile(files.controlKey, endpoint.controlKey),
+    await replaceFile(files.configuration, renderServer(endpoint, files)),
+  ].includes(true);
+  return { changed, hasRevoked: await replaceFile(files.revocations, endpoint.revocations) };
+}
+
+/** The rules of one namespace; taken away with its last end point. */
+async function ensureRules(run: Run, endpoints: readonly VpnEndpoint[], namespace: string): Promise<void> {
+  if (endpoints.length > 0 || (await hasRules(run))) await run('nft', ['-f', '-'], { input: renderRules(endpoints, namespace) });
 }
 
 /** Ends and forgets what is not wished for any more. */
@@ -120,6 +143,10 @@ const hasRules = async (run: Run): Promise<boolean> => (await run('nft', ['list'
 
 const serversOf = ({ configuration }: EndpointFiles): Promise<FoundProcess[]> =>
   findProcesses((args) => args[0]?.endsWith('openvpn') === true && args.includes(configuration));
+
+async function connectedNow({ status }: EndpointFiles): Promise<string[]> {
+  return clientsIn(await readFile(status, 'utf8').catch(() => '')); // nobody was connected yet
+}
 
 /** Names under `Common Name` in the server's status. */
 export function clientsIn(status: string): string[] {
