@@ -1,6 +1,7 @@
 // What happens to a project's VPN: its authority is made below the cloud's, certificates are given out and taken back. The cloud's authority signs
 // those of projects and nothing else; its key, like all that are kept, is sealed with the master key.
 import { randomBytes } from 'node:crypto';
+import { projectNetworksOf } from '../../config/settings.ts';
 import { sealedPart } from '../../actors/vpn/ensure-vpns.ts';
 import { selectProject } from '../../db/identity.ts';
 import { ensureSetting, readSetting } from '../../db/hosts.ts';
@@ -57,8 +58,9 @@ export async function createVpn(deps: ManageDeps, wish: VpnWish): Promise<Vpn> {
   const { db, sealer, clock, run } = deps;
   const project = await projectOf(deps, wish.project);
   const now = clock.date();
-  if ((await ensureDefaultVpc(db, { projectId: project.id, zone: deps.settings.zone, now })) === undefined) {
-    throw new SetupError('the cloud has no network yet', 'Start a network role, then ask again.');
+  const projectNetworks = projectNetworksOf(deps.settings);
+  if ((await ensureDefaultVpc(db, { projectId: project.id, zone: deps.settings.zone, now, projectNetworks })) === undefined) {
+    throw new SetupError('there is no network for the project yet', 'Start a network role, or widen the range of segments; then ask again.');
   }
   const certificates = createOpensslCertificates({ run });
   const root = await rootAuthority(deps);
