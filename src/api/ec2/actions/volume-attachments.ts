@@ -5,6 +5,7 @@ import { checkForm, doesNotExist } from '../describe.ts';
 import { instanceForm } from '../instance-filters.ts';
 import { admitWork } from '../notify.ts';
 import { showAttachment } from '../show-volume.ts';
+import { requireRelease } from '../upgrading.ts';
 import { checkDevice, failNoVolume, volumeIdOf } from '../volume-request.ts';
 
 const roles = ['projectmanager', 'sysadmin'] as const;
@@ -29,6 +30,7 @@ const attach = action({
     if (instanceId === '') return call.fail('MissingParameter', 'The request must contain the parameter InstanceId');
     checkForm(instanceId, instanceForm);
     const device = checkDevice(input.Device);
+    await requireRelease(call, 'compute', '0.3.0');
     admitWork(call, 'scheduler');
     const attached = await attachVolume(call.db, { ...wishOf(call, volumeId), instanceId, device }, call.clock.date());
     if ('refused' in attached) return failToAttach(attached, { volumeId, instanceId, device });

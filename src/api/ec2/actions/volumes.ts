@@ -8,6 +8,7 @@ import { checkClientToken, requestDigest } from '../launch-request.ts';
 import { admitWork } from '../notify.ts';
 import { iopsOf, showModification, showVolume } from '../show-volume.ts';
 import { tagsFor } from '../tag-specifications.ts';
+import { requireRelease } from '../upgrading.ts';
 import {
   checkSize, checkType, checkZone, completedSnapshot, failNoVolume, failOverQuota, ownVolume, quotaOf, refuseEncryption, volumeForm, volumeIdOf,
   volumeNotFound, volumeTimeoutMs,
@@ -31,6 +32,7 @@ const create = action({
     const token = { projectId, clientToken: checkClientToken(input.ClientToken), requestDigest: requestDigest(input) };
     const earlier = await findByVolumeToken(call.db, token);
     if (earlier !== undefined) return answer(call, earlier, '');
+    await requireRelease(call, 'scheduler', '0.3.0');
     admitWork(call, 'scheduler');
     const tags = tagsFor(input.TagSpecifications, 'volume');
     const now = call.clock.date();
