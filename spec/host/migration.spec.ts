@@ -12,11 +12,14 @@ import {
   hosts, images, instances, instanceSecurityGroups, operations, projects, reservations, securityGroupRules, securityGroups, users,
 } from '../../src/db/schema/all.ts';
 import { createLibvirtHypervisor } from '../../src/drivers/hypervisor/libvirt/libvirt.ts';
+import { createVolumeConnector } from '../../src/drivers/volume/connector.ts';
+import { createVolumes } from '../../src/drivers/volume/index.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { newId, newMac, tapName } from '../../src/lib/ids.ts';
 import { silentLog as log } from '../../src/lib/log.ts';
 import { computeProtocol } from '../../src/messages/compute.ts';
 import { eventually } from '../support/hypervisor-contract.ts';
+import { exportSpecOf } from '../support/volume-contract.ts';
 import { startPair, type RealHost, type RealPair } from '../support/real-pair.ts';
 
 const guestMs = 120_000;
@@ -157,6 +160,40 @@ describe('guests that change their host', () => {
       expect(said.toString()).toContain('guest: ready at');
     }, 240_000);
   }
+
+  it('K12: take a volume over iSCSI with them, mounted, which is reached from there and not copied', async () => {
+    const from = hostNamed((await row()).host);
+    const to = hostNamed(from.name === 'h1' ? 'h2' : 'h1');
+    const [here, there] = ['10.98.7.1', '10.98.7.2'];
+    const stateDirectory = `${pair.folder}/volumes`;
+    const driver = createVolumes('iscsi', {}, { run: hostNamed('h1').machine.run, log, clock, stateDirectory, address: here });
+    await driver.probe();
+    const volumeId = newId('vol');
+    await driver.ensureVolume({ id: volumeId, sizeBytes: 64 * 1024 * 1024 });
+    const initiators = [here, there].map((at, index) => ({ name: `iqn.2011-02.org.novact:h${index + 1}`, address: at }));
+    const spec = exportSpecOf(volumeId, { initiators });
+    const access = { initiatorName: 'iqn.2011-02.org.novact:h1', secret: spec.secret };
+    const source = await createVolumeConnector().ensureConnected(await driver.ensureExport(spec), access);
+    const disk = { source, target: 'vdb', serial: 'vol1' };
+    try {
+      await from.hypervisor.attachDisk(id, disk);
+      const found = await eventually(() => inGuest('grep -l vol1 /sys/block/*/serial || true'), (path) => path !== '', 60_000, 200);
+      const name = `/dev/${found.split('/')[3]}`;
+      await inGuest(`mke2fs ${name} >/dev/null 2>&1; mount -t ext4 ${name} /mnt && echo with-it > /mnt/proof && sync`);
+      await to.hypervisor.migrator?.prepareIncoming([disk]);
+      const boot = await bootOf();
+      expect(await move({ live: true, target: to.name })).toMatchObject({ state: 'done', error: null });
+      await answers();
+      expect(await bootOf()).toBe(boot);
+      await driver.ensureExport({ ...spec, initiators: initiators.filter((one) => one.name.endsWith(to.name)) });
+      expect(await inGuest('echo after >> /mnt/proof && sync && cat /mnt/proof && umount /mnt')).toBe('with-it\nafter');
+      await to.hypervisor.detachDisk(id, 'vol1', { force: false });
+      for (const host of [from, to]) expect(await host.machine.virsh('qemu', 'secret-list')).not.toContain(volumeId);
+    } finally {
+      await driver.removeAll();
+      await driver.close();
+    }
+  }, 240_000);
 
   it('K11: move cold: stopped, copied over TLS, started there with its files and its address', async () => {
     const boot = await bootOf();

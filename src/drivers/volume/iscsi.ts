@@ -42,7 +42,7 @@ type IscsiConnection = Extract<Connection, { protocol: 'iscsi' }>;
 export const createIscsiExporter = (options: IscsiOptions): VolumeExporter => new IscsiExporter(options);
 
 class IscsiExporter implements VolumeExporter {
-  readonly info: ExporterInfo = { name: 'iscsi', remote: true, resizeOnline: true, liveMigration: false, authenticates: true, holds: true };
+  readonly info: ExporterInfo = { name: 'iscsi', remote: true, resizeOnline: true, liveMigration: true, authenticates: true, holds: true };
   readonly #options: IscsiOptions;
   readonly #servers: ExportServers;
   #onDeath: (attachmentId: string) => void = () => undefined;

@@ -105,10 +105,15 @@ export class DomainDisks {
     await this.#giveSecrets(calls, disks);
   }
 
-  /** After: libvirt has forgotten what opened the disks of a domain that is about to go. */
-  async forget(calls: Calls, domain: DomainHandle): Promise<void> {
+  /** What the domain's disks are opened with: to be forgotten when the domain has gone. */
+  async secretsOf(calls: Calls, domain: DomainHandle): Promise<readonly string[]> {
     const { defined, plugged } = await this.#read(calls, domain);
-    for (const { secretTarget } of [...defined, ...plugged]) await this.#takeSecret(calls, secretTarget);
+    return [...new Set([...defined, ...plugged].flatMap(({ secretTarget }) => secretTarget ?? []))];
+  }
+
+  /** After: libvirt does not know these any more. */
+  async forget(calls: Calls, secrets: readonly string[]): Promise<void> {
+    for (const target of secrets) await this.#takeSecret(calls, target);
   }
 
   /** A guest has let go of something, or refused to. */

@@ -217,7 +217,7 @@ class LibvirtHypervisor implements HypervisorDriver {
       const domain = await this.#find(calls, instanceId);
       if (domain === undefined) return;
       await unless(whenFree(() => calls.call(destroy(domain))), libvirtCodes.operationInvalid, libvirtCodes.noDomain);
-      if (this.#uri.kind === 'qemu') await this.#disks.forget(calls, domain);
+      if (this.#uri.kind === 'qemu') await this.#disks.forget(calls, await this.#disks.secretsOf(calls, domain));
       const flags = this.#uri.kind === 'qemu' ? undefineEverything : 0;
       await unless(calls.call(undefine(domain, flags)), libvirtCodes.noDomain);
     });

@@ -36,9 +36,18 @@ export function createMigrator(options: MigratorOptions): LiveMigrator {
   const gate = createGate(movesAtOnceMax);
   return {
     prepareIncoming: (wanted) => session.run('prepare for a guest', readMs, (calls) => disks.prepare(calls, wanted)),
-    migrate: (move, signal) => gate.pass(() => migrate(options, move, signal), signal),
+    migrate: (move, signal) => gate.pass(() => migrateWithSecrets(options, move, signal), signal),
     cancel: (instanceId) => cancel(options, instanceId),
   };
+}
+
+/** What opened the guest's disks here is not needed here any more when it has gone. */
+async function migrateWithSecrets(options: MigratorOptions, move: LiveMove, signal: AbortSignal): Promise<void> {
+  const { session, disks } = options;
+  const secrets = await session.run(`migrate ${move.instanceId}`, readMs, async (calls) =>
+    disks.secretsOf(calls, await calls.call(lookupByName(move.instanceId))));
+  await migrate(options, move, signal);
+  await session.run(`forget the secrets of ${move.instanceId}`, readMs, (calls) => disks.forget(calls, secrets));
 }
 
 async function cancel(options: MigratorOptions, instanceId: string): Promise<void> {
