@@ -1,6 +1,6 @@
 // Volumes over NBD: an nbdkit for each attachment. It is the fastest over a network, and knows nothing of who connects: rules of the firewall, a table for each
-// attachment, let in certain addresses, for networks where nobody can pretend one. While a server is gone a guest gets errors (this libvirt has
-// no word for QEMU's waiting), so that nothing restarts one that has a guest.
+// attachment, let in certain addresses, for networks where nobody can pretend one. A guest whose server died gets errors until the disk is attached again
+// (this libvirt has no word for QEMU's waiting), so that nothing restarts one that has a guest.
 import { access, mkdir, readFile, rm } from 'node:fs/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { join } from 'node:path';
