@@ -182,7 +182,7 @@ describe('rules', () => {
     expect(await permissions(id)).toEqual([]);
   });
 
-  it('N17: of egress are as real as those of ingress: the one for all is revoked, others come instead, and hosts are told what their guests may send', async () => {
+  it('N17: of egress are as real as those of ingress: the one for all is revoked, others come instead, and hosts are told of it', async () => {
     const [web, db] = [await group(), await group()];
     const egress = async () => items(await see(web.id), 'ipPermissionsEgress');
     const all = { GroupId: web.id, 'IpPermissions.1.IpProtocol': '-1', 'IpPermissions.1.IpRanges.1.CidrIp': '0.0.0.0/0' };

@@ -50,7 +50,7 @@ const asked = (run: Run, address: string, answer: string) => eventually(async ()
 
 const to = (guest: ProjectGuest, address: string): FloatingAddress => ({ address, fixed: guest.port.address, bridge: guest.port.bridge });
 const lead = (host: LabHost, guests: readonly ProjectGuest[], ...floating: FloatingAddress[]): Promise<void> => host.driver.applyFirewall({
-  networks: guests.map(({ network }) => host.spec(network)), ports: guests.map(({ port }) => port), metadataPort: 8775, floating,
+  networks: guests.map(({ network }) => host.spec(network)), ports: guests.map((guest) => guest.port), metadataPort: 8775, floating,
 });
 
 it('N8: equal private addresses of two projects have public ones of their own, in, out and towards each other', async () => {

@@ -8,7 +8,7 @@ export async function requireRelease(call: { readonly directory: Pick<Directory,
   const older = (await call.directory.services(role)).filter(({ version }) => isBefore(version, release));
   if (older.length === 0) return;
   const hosts = older.map(({ host, version }) => `${host} (${version})`).join(', ');
-  fail('UnsupportedOperation', `This cloud is being upgraded: it needs release ${release} of ${role} on all hosts, and there is still an older one on ${hosts}.`);
+  fail('UnsupportedOperation', `This cloud is being upgraded: it needs release ${release} of ${role} on all hosts, and an older one is still on ${hosts}.`);
 }
 
 /** Of three numbers each; what is no release is not older. */

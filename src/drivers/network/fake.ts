@@ -113,7 +113,7 @@ function entryOf(networks: ReadonlyMap<string, FakeServedNetwork>, networkId: st
 function checkFirewall(wanted: FirewallSpec): void {
   renderFirewall(wanted, { matchesBridges: true, uplink: undefined });
   for (const network of wanted.networks) {
-    if (network.router !== undefined) renderRouter({ networks: [network], metadataPort: wanted.metadataPort }, tableName);
+    if (network.router !== undefined) renderRouter({ networks: [network], metadataPort: wanted.metadataPort, floating: [] }, tableName);
   }
 }
 

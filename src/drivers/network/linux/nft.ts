@@ -7,7 +7,7 @@ import { floatingRules, type FloatingRules } from './nft-floating.ts';
 import {
   answersOfRouters, forwardRouted, fromRouted, inputFromRouters, routedNetworks, routedRules, sourceOfRouters, toRouted, zoneRules, type Routed,
 } from './nft-routed.ts';
-import { arpToGuests, fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross, toHostFromGuests } from './nft-fabric.ts';
+import { arpToGuests, fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross, toHostFromGuests, type Joined } from './nft-fabric.ts';
 import { checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
 
 /** What a firewall's text depends on besides the wish. */
@@ -99,18 +99,7 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
       ...sourceOfRouters(routed, leaves),
     ]),
     chain('input', inputRules(metadataPort, routed)),
-    chain('forward', [
-      'type filter hook forward priority filter; policy accept;',
-      'iifname != @bridges oifname != @bridges accept',
-      'ct state established,related accept',
-      'ct state invalid drop',
-      ...answersOfRouters(routed),
-      'iifname . ip saddr vmap @senders',
-      'oifname . ip daddr vmap @guests',
-      ...forwardAcross(joined),
-      ...forwardRouted(routed),
-      'oifname @bridges drop',
-    ]),
+    chain('forward', forwardRules(joined, routed)),
     chain('output', [
       'type filter hook output priority filter; policy accept;',
       'oifname != @bridges accept',
@@ -122,6 +111,19 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
     ]),
   ]);
 }
+
+const forwardRules = (joined: readonly Joined[], routed: readonly Routed[]): string[] => [
+  'type filter hook forward priority filter; policy accept;',
+  'iifname != @bridges oifname != @bridges accept',
+  'ct state established,related accept',
+  'ct state invalid drop',
+  ...answersOfRouters(routed),
+  'iifname . ip saddr vmap @senders',
+  'oifname . ip daddr vmap @guests',
+  ...forwardAcross(joined),
+  ...forwardRouted(routed),
+  'oifname @bridges drop',
+];
 
 /** What guests may reach of the host itself: DHCP, DNS and metadata at their own gateway, and its echo. */
 const inputRules = (metadataPort: number, routed: readonly Routed[]): string[] => [
