@@ -37,13 +37,15 @@ afterAll(async () => {
 });
 
 describe('two projects with the same range on two hosts', () => {
-  it('N3: every guest gets its address, gateway, domain and MTU from the DHCP server of its own host', async () => {
+  it('N3: every guest gets its address, gateway, domain and MTU from the DHCP server of its own host, however closed its groups are', async () => {
+    for (const host of lab.hosts) await lab.ensure(host, guests, []);
     for (const guest of guests) {
       const said = await guest.lease();
       expect(said).toContain(`ip=${guest.port.address}\n`);
       expect(said).toContain('router=10.0.0.1\n');
       expect(said).toContain('mtu=1450\n');
     }
+    await ensureAll();
   });
 
   it('N4: guests of one project reach each other across hosts, and never one of the other project', async () => {
@@ -51,6 +53,12 @@ describe('two projects with the same range on two hosts', () => {
     expect(await given(blueLeft).hears('10.0.0.11', 80)).toBe('blue h2 to 10.0.0.10');
     expect(await given(redRight).hears('10.0.0.10', 80)).toBe('red h1 to 10.0.0.11');
     expect(await given(blueRight).hears('10.0.0.10', 80)).toBe('blue h1 to 10.0.0.11');
+  });
+
+  it('the router of a network reaches the guests of its host, as an operator does who enters its namespace', async () => {
+    const said = async (host: LabHost, guest: ProjectGuest) =>
+      (await host.inRouter(guest.network)('nc', ['-w', '3', guest.port.address, '80'], { okCodes: [0, 1] })).stdout.trim();
+    for (const guest of guests) expect(await said(guest.host, guest)).toBe(`${guest.network.projectId} ${guest.host.name} to 10.0.0.1`);
   });
 
   it('packets of the full MTU pass unfragmented', async () => {

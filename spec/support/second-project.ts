@@ -8,11 +8,13 @@ import { loadSealer } from '../../src/lib/sealed.ts';
 import type { AccessKey } from './clients.ts';
 import type { CloudProcess } from './cloud-process.ts';
 
-export async function createSecondProject(cloud: CloudProcess, name: string): Promise<AccessKey> {
+export async function createSecondProject(
+  cloud: Pick<CloudProcess, 'state' | 'openDatabase'>, name: string, masterKey = join(cloud.state, 'master.key'),
+): Promise<AccessKey> {
   const database = await cloud.openDatabase();
   try {
     const driver = authDrivers.db({ db: database.db, clock: systemClock });
-    const auth = new AuthManager({ driver, sealer: await loadSealer(join(cloud.state, 'master.key')) });
+    const auth = new AuthManager({ driver, sealer: await loadSealer(masterKey) });
     await auth.createUser({ name });
     await auth.createProject({ name, manager: name });
     // As in Nova, what one may do in a project is what one may do there and in the cloud at large.

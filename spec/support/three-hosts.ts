@@ -9,6 +9,7 @@ import type { RoleName } from '../../src/config/options.ts';
 import { createRun, type Run } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { writeRedisUsers } from '../../src/roles/redis-users.ts';
+import { endNetworks } from './end-networks.ts';
 import { makeCertificates } from './certificates.ts';
 import { up, type TestHost } from './host.ts';
 import { waitFor } from './patience.ts';
@@ -194,6 +195,7 @@ class ThreeHosts implements Hosts {
 
   async down(): Promise<void> {
     await Promise.all(this.hosts.flatMap((host) => [...host.roles.values()].map((role) => role.kill9())));
+    for (const host of this.hosts) await endNetworks(host.state, host.machine.run);
     await Promise.all(Array.from({ length: this.#count }, (_, index) =>
       root(hostUp, ['down', `${this.#name}-h${index + 1}`, hostFolder(this.#name, index + 1)], { timeoutMs: 60_000 })));
     await this.#shared?.close();
@@ -320,6 +322,7 @@ class OneHost implements Host {
     // What lives in the kernel only does not survive either.
     for (const table of ['inet', 'bridge']) await this.machine.run('nft', ['delete', 'table', table, 'novact'], { okCodes: [0, 1] });
     await this.machine.run('ip', ['link', 'delete', 'novact0'], { okCodes: [0, 1] });
+    await endNetworks(this.state, this.machine.run);
     await rm(join(this.machine.directory, 'run'), { recursive: true, force: true });
   }
 

@@ -1,7 +1,7 @@
 // Starts the roles of a process in the order in which they need each other; each opens the drivers it needs, and no others.
 import type { FounderKey } from '../cli/cloud.ts';
 import type { RoleName } from '../config/options.ts';
-import { networkDriverOf } from '../config/settings.ts';
+import { networkDriverOf, projectNetworksOf, type Settings } from '../config/settings.ts';
 import type { HypervisorDriver } from '../drivers/hypervisor/driver.ts';
 import { startApi } from './api.ts';
 import { startCompute } from './compute.ts';
@@ -55,12 +55,18 @@ export async function startRoles(foundation: Foundation, roles: readonly RoleNam
   return started;
 }
 
+function networkText(settings: Settings): string {
+  if (networkDriverOf(settings) === 'fake') return 'not plumbed (fake)';
+  if (projectNetworksOf(settings) !== undefined) return `${settings.networkManager}, ${settings.projectRange} for each project`;
+  return `${settings.bridge} with ${settings.fixedRange}`;
+}
+
 async function openNetwork({ foundation, closers, onProgress }: Stage): Promise<void> {
   const { settings } = foundation;
   if (isFarm(foundation)) return startSimNetworks(foundation);
   const driver = createNetworkDriver(foundation);
   closers.push(() => driver.close());
-  onProgress(`network: ${networkDriverOf(settings) === 'fake' ? 'not plumbed (fake)' : `${settings.bridge} with ${settings.fixedRange}`}`);
+  onProgress(`network: ${networkText(settings)}`);
   await startNetwork(foundation, driver);
 }
 

@@ -48,6 +48,10 @@ export const zoneRules = (routed: readonly Routed[]): string[] => (routed.length
   `ct zone set iifname map { ${routed.map(({ bridge, zone }) => `"${bridge}" : ${zone}`).join(', ')} }`,
 ]);
 
+/** Leases are given whatever a guest's groups say. That nobody else answers for the DHCP server, the bridge sees to. */
+export const answersOfRouters = (routed: readonly Routed[]): string[] =>
+  routed.map(({ bridge, gateway }) => `iifname "${bridge}" oifname "${bridge}" ip saddr ${gateway} udp sport 67 udp dport 68 accept`);
+
 /** What is not for a guest of this host only crosses the bridge: to the router, or to another host, whose rules decide. */
 export const forwardRouted = (routed: readonly Routed[]): string[] => routed.map(({ bridge }) => `iifname "${bridge}" oifname "${bridge}" accept`);
 

@@ -4,7 +4,9 @@ import { DriverError } from '../../../lib/errors.ts';
 import { addressNumber } from '../../../lib/ipv4.ts';
 import type { FirewallSpec, IngressRule, NetworkSpec, PortSpec } from '../driver.ts';
 import { floatingRules, type FloatingRules } from './nft-floating.ts';
-import { forwardRouted, fromRouted, inputFromRouters, routedNetworks, routedRules, sourceOfRouters, toRouted, zoneRules, type Routed } from './nft-routed.ts';
+import {
+  answersOfRouters, forwardRouted, fromRouted, inputFromRouters, routedNetworks, routedRules, sourceOfRouters, toRouted, zoneRules, type Routed,
+} from './nft-routed.ts';
 import { arpToGuests, fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross, toHostFromGuests } from './nft-fabric.ts';
 import { checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
 
@@ -95,6 +97,7 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
       'iifname != @bridges oifname != @bridges accept',
       'ct state established,related accept',
       'ct state invalid drop',
+      ...answersOfRouters(routed),
       'oifname . ip daddr vmap @guests',
       ...forwardAcross(joined),
       ...forwardRouted(routed),
