@@ -82,7 +82,8 @@ describe('describing', () => {
       string> = { 'owner-id': lab.ann.projectId, 'availability-zone': 'nova', 'group-name': 'default', 'instance.group-id': group, architecture: 'x86_64',
         'launch-index': '0', 'root-device-type': 'ebs' };
     for (const [name, value] of Object.entries(both)) expect(await idsOf({ 'Filter.1.Name': name, 'Filter.1.Value.1': value }), name).toEqual([id, other]);
-    expect(await idsOf({ 'Filter.1.Name': 'vpc-id', 'Filter.1.Value.1': '*' })).toEqual([]);
+    expect(await idsOf({ 'Filter.1.Name': 'vpc-id', 'Filter.1.Value.1': 'vpc-*' })).toEqual([id, other]);
+    expect(await idsOf({ 'Filter.1.Name': 'vpc-id', 'Filter.1.Value.1': 'vpc-0' })).toEqual([]);
     expect(await lab.codeOf('DescribeInstances', { 'Filter.1.Name': 'colour', 'Filter.1.Value.1': 'x' })).toBe('InvalidParameterValue');
   });
 
