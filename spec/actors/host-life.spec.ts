@@ -362,7 +362,9 @@ describe('what operators are told and may do', () => {
     await done('host', 'disable', { name: 'h2' });
     const [id = ''] = await running(1);
     expect(await manage('host', 'remove', { name: 'h1' })).toMatchObject({ outcome: 'refused', message: expect.stringContaining('not down') });
-    expect(await done('service', 'list', { host: 'h1' })).toMatchObject([{ host: 'h1', role: 'compute', state: 'up', enabled: true }]);
+    expect(await done('service', 'list', { host: 'h1' })).toMatchObject(
+      [{ host: 'h1', role: 'compute', state: 'up', enabled: true }, { host: 'h1', role: 'volume', state: 'up', enabled: true }],
+    );
     hostNamed('h1').directory.setPaused(true);
     await soon(() => isDown('h1'));
     const { db } = cloud.database;

@@ -40,7 +40,7 @@ describe.skipIf(!hasAws)('the aws command', () => {
   }, 120_000);
 
   it('is told what is wrong in its own words', async () => {
-    expect(await awsFailure('ec2', 'create-vpc', '--cidr-block', '10.0.0.0/16')).toContain('(UnsupportedOperation)');
+    expect(await awsFailure('ec2', 'describe-fleets')).toContain('(UnsupportedOperation)');
     expect(await awsFailure('ec2', 'describe-regions', '--dry-run')).toContain('(DryRunOperation)');
     expect(
       await awsFailure('ec2', 'describe-regions', '--filters', 'Name=nonsense,Values=x'),
@@ -87,7 +87,7 @@ it.skipIf(!hasBoto)('boto 2, with signatures of version 4 and 2, at both paths',
   expect(lines).toHaveLength(13);
   for (let index = 0; index < 12; index += 3) {
     expect(lines[index]).toBe("['nova'] [('nova', 'available')]");
-    expect(lines[index + 1]).toBe("[('supported-platforms', ['EC2', 'VPC'])]");
+    expect(lines[index + 1]).toBe("[('supported-platforms', ['VPC'])]");
     expect(lines[index + 2]).toBe('400 InvalidInstanceID.NotFound');
   }
   expect(lines[12]).toBe('401 AuthFailure');

@@ -16,7 +16,7 @@ describe('what came with a release', () => {
 
   it.each(['0.2.0', '0.2.9', '0.0.3'])('is refused while a host runs %s, which is named', async (version) => {
     await expect(requireRelease(cloudOf('0.3.0', version), 'compute', '0.3.0')).rejects.toMatchObject({
-      code: 'UnsupportedOperation', message: expect.stringContaining(`still an older one on h2 (${version})`),
+      code: 'UnsupportedOperation', message: expect.stringContaining(`an older one is still on h2 (${version})`),
     });
   });
 
