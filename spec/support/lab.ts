@@ -91,7 +91,7 @@ class NestedLab implements Lab {
     this.outside = createRun({ log: silentLog, networkNamespace: name });
     const settings = {
       IdentityFile: join(this.folder, 'key'), ControlMaster: 'auto', ControlPath: join(this.folder, 'ssh'), ControlPersist: 'yes',
-      StrictHostKeyChecking: 'no', UserKnownHostsFile: '/dev/null', LogLevel: 'ERROR', ConnectTimeout: '5', BatchMode: 'yes',
+      StrictHostKeyChecking: 'no', UserKnownHostsFile: '/dev/null', LogLevel: 'ERROR', ConnectTimeout: '30', BatchMode: 'yes',
     };
     this.#ssh = [...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]), `root@${address}`];
   }

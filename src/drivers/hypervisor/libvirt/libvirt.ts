@@ -45,9 +45,9 @@ export interface LibvirtOptions {
 
 /**
  * A domain that restarts under Xen is read when libvirt has done with it, or has waited half a minute for that.
- * Starting a domain includes libvirt's look at a QEMU it does not know yet, which takes seconds; stopping waits for a busy QEMU.
+ * Starting a domain includes libvirt's look at a QEMU it does not know yet, which takes seconds; stopping waits for a busy QEMU, or for a start.
  */
-const deadlinesMs = { read: 10_000, readRestarting: 45_000, define: 30_000, start: 90_000, stop: 60_000, ask: 15_000 } as const;
+const deadlinesMs = { read: 10_000, readRestarting: 45_000, define: 30_000, start: 90_000, stop: 90_000, ask: 15_000 } as const;
 const connectTimeoutMsDefault = 10_000;
 const probeTimeoutMsDefault = 10_000;
 
@@ -190,7 +190,7 @@ class LibvirtHypervisor implements HypervisorDriver {
   async requestShutdown(instanceId: string): Promise<void> {
     await this.#session.run(`shut down ${instanceId}`, deadlinesMs.ask, async (calls) => {
       const domain = await calls.call(lookupByName(instanceId));
-      await unless(calls.call(shutdown(domain, this.#askBy())), libvirtCodes.operationInvalid);
+      await unless(calls.call(shutdown(domain, this.#askBy())), libvirtCodes.operationInvalid, ...this.#deafCodes);
     });
   }
 
@@ -204,9 +204,10 @@ class LibvirtHypervisor implements HypervisorDriver {
   async reboot(instanceId: string, options: { force: boolean }): Promise<void> {
     await this.#session.run(`reboot ${instanceId}`, deadlinesMs.start, async (calls) => {
       const domain = await calls.call(lookupByName(instanceId));
-      const { state } = await calls.call(getState(domain));
+      const { state } = await this.#stateOf(calls, domain);
       if (!isUp(state)) throw new DriverError('busy', `reboot ${instanceId}: it is not running`);
-      if (options.force || !(await asked(calls.call(reboot(domain, this.#askBy()))))) await this.#rebootByForce(calls, domain);
+      const ask = () => asked(unless(calls.call(reboot(domain, this.#askBy())), ...this.#deafCodes));
+      if (options.force || !(await ask())) await this.#rebootByForce(calls, domain);
     });
     await this.#recorder?.record(instanceId);
   }
@@ -330,6 +331,11 @@ class LibvirtHypervisor implements HypervisorDriver {
   /** libvirt's first choice for containers is a pipe that only SysV init reads; it reports success when nobody does. */
   #askBy(): number {
     return this.#uri.kind === 'lxc' ? askBy.signal : askBy.anyWay;
+  }
+
+  /** Xen only says that it failed to ask a guest that goes down or comes up just now: it does what was wished, or will be asked again. */
+  get #deafCodes(): readonly number[] {
+    return this.#uri.kind === 'xen' ? [libvirtCodes.internalError] : [];
   }
 
   #mustPlug(attempted: string): void {

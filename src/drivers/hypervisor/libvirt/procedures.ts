@@ -16,7 +16,7 @@ export const domainStates = { none: 0, running: 1, blocked: 2, paused: 3, shutdo
 
 /** virErrorNumber, where a code decides something. */
 export const libvirtCodes = {
-  noSupport: 3, noDomain: 42, operationInvalid: 55, noSecret: 66, configUnsupported: 67, operationTimeout: 68, argumentUnsupported: 74,
+  internalError: 1, noSupport: 3, noDomain: 42, operationInvalid: 55, noSecret: 66, configUnsupported: 67, operationTimeout: 68, argumentUnsupported: 74,
   noMetadata: 80, operationUnsupported: 84, resourceBusy: 87, accessDenied: 88, deviceMissing: 99,
 } as const;
 
