@@ -27,7 +27,11 @@ async function makeFolders(path: string): Promise<void> {
   if (await isFolder(path)) return;
   const parent = dirname(path);
   if (!(await isFolder(parent))) await makeFolders(parent);
-  await mkdir(path, { mode: 0o711 });
+  try {
+    await mkdir(path, { mode: 0o711 });
+  } catch (error) {
+    if (!(await isFolder(path))) throw error; // the roles of a new host start at once, and another one has made it
+  }
 }
 
 const isFolder = (path: string): Promise<boolean> => stat(path).then((entry) => entry.isDirectory(), () => false);
