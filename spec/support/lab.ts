@@ -8,6 +8,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { join, resolve } from 'node:path';
 import { createRun, type Run, type RunOptions } from '../../src/lib/exec.ts';
+import { createGate } from '../../src/lib/gate.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { waitFor } from './patience.ts';
 
@@ -83,6 +84,8 @@ class NestedLab implements Lab {
   readonly #here: Run = createRun({ log: silentLog });
   readonly #ssh: readonly string[];
   readonly #servers: Server[] = [];
+  /** The connection carries no more of them at once. */
+  readonly #sessions = createGate(6);
 
   constructor(name: string) {
     this.namespace = name;
@@ -97,7 +100,7 @@ class NestedLab implements Lab {
   }
 
   readonly run: Run = (command, args, { cwd, env, ...options } = {}) =>
-    this.outside('ssh', [...this.#ssh, shellLine(command, args, { cwd, env })], options);
+    this.#sessions.pass(() => this.outside('ssh', [...this.#ssh, shellLine(command, args, { cwd, env })], options));
 
   async up({ xen = false, memoryMiB = 1536, guestsMiB = 700 }: LabOptions): Promise<void> {
     await mkdir(this.shared, { recursive: true });
