@@ -368,7 +368,7 @@ describe('what operators are told and may do', () => {
     hostNamed('h1').directory.setPaused(true);
     await soon(() => isDown('h1'));
     const { db } = cloud.database;
-    expect(await done('service', 'list', { host: 'h1' })).toMatchObject([{ role: 'compute', state: 'down' }]);
+    expect(await done('service', 'list', { host: 'h1' })).toMatchObject([{ role: 'compute', state: 'down' }, { role: 'volume', state: 'down' }]);
     expect(await done('host', 'show', { name: 'h1' })).toMatchObject({ state: 'down', instances: `${id} stopped (ran when the host was lost)` });
     expect((await storyOf(db, 'h1'))?.reason).toMatch(/not heard of since .*; 1 instance ran there: to go on when it returns, or elsewhere after/);
     expect((await storyOf(db, id))?.reason).toMatch(/host h1 has not been heard of since .*evacuate/);
