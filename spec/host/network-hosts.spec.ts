@@ -282,24 +282,22 @@ while True: print(s.recv(999).hex())
 });
 
 describe('the rules of joined hosts', () => {
-  it('two hundred ports are applied in under 250 ms, and unchanged rules are left alone', async () => {
+  it('two hundred ports are in force, and unchanged rules are left alone', async () => {
     const ports = Array.from({ length: 200 }, (_, n) => ({
       instanceId: `i-${n}`, tap: `nvtap${n}`, bridge: labNetwork.bridge, mac: `02:16:3e:02:00:${n.toString(16).padStart(2, '0')}`, address: `10.45.2.${n}`,
       ingress: [ping('10.45.0.0/20'), { protocol: 'tcp', fromPort: 1000 + n, toPort: 1000 + n, cidrs: ['10.0.0.0/8', '192.168.0.0/16'] } as const],
     }));
-    const times: number[] = [];
-    for (let round = 0; round < 3; round += 1) {
-      await apply(left);
-      const startedAt = performance.now();
-      await left.lab.driver.applyFirewall({ ...left.lab.firewall(ports), networks: [left.network] });
-      times.push(performance.now() - startedAt);
-    }
-    const { stdout: before } = await left.lab.run('nft', ['-a', 'list', 'table', 'bridge', 'novact']);
-    await left.lab.driver.applyFirewall({ ...left.lab.firewall(ports), networks: [left.network] });
-    const { stdout: after } = await left.lab.run('nft', ['-a', 'list', 'table', 'bridge', 'novact']);
-    process.stdout.write(`applyFirewall, 200 ports of a joined network: ${times.map(Math.round).join(', ')} ms\n`);
-    expect(after).toBe(before);
-    expect(Math.min(...times)).toBeLessThan(250);
+    const wish = { ...left.lab.firewall(ports), networks: [left.network] };
+    // With the handles, which are others as soon as a table is made again.
+    const live = async () => (await left.lab.run('nft', ['-a', 'list', 'table', 'bridge', 'novact'])).stdout;
+    await left.lab.driver.applyFirewall(wish);
+    const before = await live();
+    for (const { tap, address } of ports) expect(before).toContain(`"${tap}" . ${address}`);
+    await left.lab.driver.applyFirewall(wish);
+    expect(await live()).toBe(before);
+    await apply(left);
+    await left.lab.driver.applyFirewall(wish);
+    expect(await live()).not.toBe(before);
   });
 
   it('a port on its way between hosts is heard from either side', async () => {
