@@ -82,7 +82,7 @@ export function networkDriverSuite(name: string, make: () => Promise<NetworkHarn
       await driver.releaseLease(network, host(9));
     });
 
-    it('the death of a server is told once to all who listen, and ensuring brings it back', async () => {
+    it('N13: a server that dies runs again by itself, which is told once to all who listen; ensuring makes no second', async () => {
       await driver.ensureNetwork(network, []);
       const deaths: string[] = [];
       const left = driver.subscribe(() => deaths.push('left too early'));
@@ -96,9 +96,22 @@ export function networkDriverSuite(name: string, make: () => Promise<NetworkHarn
       });
       await harness.killDhcp(network);
       await told;
+      expect(await harness.servers(network)).toBe(1);
       await driver.ensureNetwork(network, []);
       expect(await harness.servers(network)).toBe(1);
       expect(deaths).toEqual([network.id]);
+    });
+
+    it('N2: of a network without DHCP nobody serves anything, also when it had DHCP before, and it can have it again', async () => {
+      const flat: NetworkSpec = { ...network, dhcp: false };
+      await driver.ensureNetwork(network, [host(2)]);
+      await driver.ensureNetwork(flat, [host(2), host(3)]);
+      expect(await harness.servers(network)).toBe(0);
+      await driver.applyFirewall({ ...firewall(2, 3), networks: [flat] });
+      expect(await harness.ports()).toEqual([host(2).address, host(3).address]);
+      await driver.releaseLease(flat, host(3));
+      await driver.ensureNetwork(network, [host(2)]);
+      expect(await harness.servers(network)).toBe(1);
     });
 
     it('removing all leaves nothing, also twice, and all can be made again', async () => {

@@ -118,7 +118,7 @@ export interface NetworkDriver {
    * address that leads elsewhere now. This host answers by its floating addresses and by no others of novact's, and its neighbours know.
    */
   applyFirewall(firewall: FirewallSpec): Promise<void>;
-  /** Is the DHCP server of this network alive? Calls back when a server it started or adopted dies. */
+  /** Calls back when a DHCP server that it started or adopted has died. It runs again by then, as it was, unless that failed. */
   subscribe(listener: (event: { readonly type: 'dhcpDied'; readonly networkId: string }) => void): () => void;
   /** What was ensured on this host and not removed since, by this process or an earlier one. */
   plumbed(): Promise<readonly NetworkSpec[]>;

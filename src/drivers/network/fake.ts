@@ -27,7 +27,7 @@ export interface FakeNetworkHost {
 
 export interface FakeNetwork extends NetworkDriver {
   readonly host: FakeNetworkHost;
-  /** The network's DHCP server dies, as if somebody had killed it. */
+  /** The network's DHCP server dies, as if somebody had killed it, and runs again. */
   killDhcp(networkId: string): void;
   /** The next call of that method fails with this. */
   failNext(method: 'ensureNetwork' | 'releaseLease' | 'applyFirewall' | 'removeNetwork' | 'removeAll', error: Error): void;
@@ -60,7 +60,7 @@ export function createFakeNetwork(): FakeNetwork {
     async ensureNetwork(network, hosts, neighbours = []) {
       mayFail('ensureNetwork');
       checkWish(network, hosts, neighbours);
-      networks.set(network.id, { network, hosts: [...hosts], neighbours: [...neighbours], dhcpAlive: true });
+      networks.set(network.id, { network, hosts: [...hosts], neighbours: [...neighbours], dhcpAlive: network.dhcp !== false });
     },
     async releaseLease(network, host) {
       mayFail('releaseLease');
@@ -89,7 +89,7 @@ export function createFakeNetwork(): FakeNetwork {
       listeners.clear();
     },
     killDhcp(networkId) {
-      networks.set(networkId, { ...entryOf(networks, networkId), dhcpAlive: false });
+      if (!entryOf(networks, networkId).dhcpAlive) throw new DriverError('notFound', `no DHCP server of ${networkId}`);
       for (const listener of listeners) listener({ type: 'dhcpDied', networkId });
     },
     failNext(method, error) {

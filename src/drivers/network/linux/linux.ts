@@ -2,21 +2,21 @@
 // looks at what is there and changes only what differs; calls about one network, and about the firewall, go one after another.
 import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import type { Clock, Timer } from '../../../lib/clock.ts';
+import type { Clock } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { Log } from '../../../lib/log.ts';
 import type { DhcpHost, FirewallSpec, Neighbour, NetworkDriver, NetworkSpec, Segment } from '../driver.ts';
-import { serverLives } from './dnsmasq.ts';
 import { endConnections, floatingChange, floatingInForce } from './floating.ts';
 import { ledByRouters, routedFloatingChange } from './floating-routed.ts';
 import { createNamespaces } from './namespace.ts';
 import { renderFirewall, renderRemoval, tableName } from './nft.ts';
 import { plumbedNetworks } from './plumbed.ts';
-import { createPlumber, type Watched } from './plumber.ts';
+import { createPlumber } from './plumber.ts';
 import { createRouters } from './routers.ts';
 import { probeVlan, probeVxlan } from './segment.ts';
 import { ensureBridgedFiltering, foreignDropNotices, matchesBridges, restoreForwarding } from './uplink.ts';
+import { createWatch } from './watch.ts';
 
 export interface LinuxNetworkSettings {
   /** Bound to a network namespace where the host lives in one. */
@@ -29,7 +29,7 @@ export interface LinuxNetworkSettings {
   readonly stateDirectory: string;
   /** Masquerade only what leaves by this interface, where floating addresses are, too. Default: any that is no bridge of novact's, as routes say. */
   readonly uplink?: string | undefined;
-  /** How often each DHCP server is looked at. Default 300: a death is told within a second. */
+  /** How often each DHCP server is looked at. Default 300: one that died is back within a second. */
   readonly watchMs?: number;
 }
 
@@ -47,7 +47,9 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
   const { run, log, clock } = settings;
   const directory = settings.stateDirectory;
   const inTurn = createTurns();
-  const watch = createWatch({ clock, log, everyMs: settings.watchMs ?? 300 });
+  const watch = createWatch({
+    clock, log, everyMs: settings.watchMs ?? 300, revive: (server) => inTurn(turnOf(server.network), () => plumber.revive(server)),
+  });
   const firewall = createFirewall(settings);
   const namespaces = createNamespaces({ machine: settings.machine ?? run, clock, log });
   const routers = createRouters({ run, namespaces, log });
@@ -174,55 +176,5 @@ function createTurns(): <T>(key: string, work: () => Promise<T>) => Promise<T> {
     };
     turn.then(tidy, tidy);
     return turn;
-  };
-}
-
-type Listener = Parameters<NetworkDriver['subscribe']>[0];
-
-/** Looks at every server at intervals and tells the death of one once. */
-function createWatch(settings: { clock: Clock; log: Log; everyMs: number }) {
-  const watched = new Map<string, Watched>();
-  const listeners = new Set<Listener>();
-  let timer: Timer | undefined;
-  let closed = false;
-
-  async function look(): Promise<void> {
-    for (const [key, server] of watched) {
-      if (await serverLives(server.pid, server.files)) continue;
-      if (watched.get(key) !== server) continue;
-      watched.delete(key);
-      settings.log.warn({ networkId: server.networkId, pid: server.pid }, 'the DHCP server of a network died');
-      for (const listener of listeners) listener({ type: 'dhcpDied', networkId: server.networkId });
-    }
-  }
-  function schedule(): void {
-    if (closed || timer !== undefined || watched.size === 0) return;
-    timer = settings.clock.after(settings.everyMs, () => {
-      look().finally(() => {
-        timer = undefined;
-        schedule();
-      });
-    }, { unref: true });
-  }
-  return {
-    add(server: Watched): void {
-      watched.set(server.files.pid, server);
-      schedule();
-    },
-    pause(key: string): Watched | undefined {
-      const server = watched.get(key);
-      watched.delete(key);
-      return server;
-    },
-    subscribe(listener: Listener): () => void {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    close(): void {
-      closed = true;
-      timer?.cancel();
-      watched.clear();
-      listeners.clear();
-    },
   };
 }

@@ -7,7 +7,7 @@ import type { Run } from '../../../lib/exec.ts';
 import type { Log } from '../../../lib/log.ts';
 import type { DhcpHost, Neighbour, NetworkSpec } from '../driver.ts';
 import { ensureBridge, removeBridge } from './bridge.ts';
-import { dnsmasqFiles, endServers, ensureServer, staleLeases, type DnsmasqFiles, type Lease } from './dnsmasq.ts';
+import { dnsmasqFiles, endServers, ensureServer, staleLeases, type DnsmasqFiles, type EnsureServer, type Lease } from './dnsmasq.ts';
 import { ensureFabric } from './fabric.ts';
 import { checkAddress, checkJoined, checkLinkName, checkMac } from './names.ts';
 import type { Namespaces } from './namespace.ts';
@@ -18,7 +18,7 @@ import { ensureBridgedFiltering, ensureForwarding } from './uplink.ts';
 
 /** A DHCP server that is looked at. */
 export interface Watched {
-  readonly networkId: string;
+  readonly network: NetworkSpec;
   readonly pid: number;
   readonly files: DnsmasqFiles;
 }
@@ -35,6 +35,8 @@ export interface PlumberTools {
 
 export interface Plumber {
   ensure(network: NetworkSpec, hosts: readonly DhcpHost[], neighbours: readonly Neighbour[]): Promise<void>;
+  /** A server that died runs again as it was. Nothing else is looked at, so that guests wait for a moment only. */
+  revive(server: Watched): Promise<void>;
   releaseLease(network: NetworkSpec, host: Lease): Promise<void>;
   remove(network: NetworkSpec): Promise<void>;
 }
@@ -43,6 +45,14 @@ export function createPlumber(tools: PlumberTools): Plumber {
   const { run, log, clock, directory, namespaces, routers, watch } = tools;
   /** Where the network's gateway is. */
   const runOf = ({ router }: NetworkSpec): Run => (router === undefined ? run : namespaces.inside(router.namespace));
+  /** What each server was last started or adopted with, by its pid file. */
+  const served = new Map<string, EnsureServer>();
+
+  async function serve(wanted: EnsureServer): Promise<void> {
+    const { network, files } = wanted;
+    served.set(files.pid, { ...wanted, anew: false });
+    watch.add({ network, pid: await ensureServer(wanted, { run: runOf(network), clock }), files });
+  }
 
   async function ensure(network: NetworkSpec, hosts: readonly DhcpHost[], neighbours: readonly Neighbour[]): Promise<void> {
     checkJoined(network);
@@ -55,15 +65,19 @@ export function createPlumber(tools: PlumberTools): Plumber {
     if (network.router === undefined) await ensureFabric(run, network, files.fabric);
     // Watching stops for the moment in which a server that is replaced has ended.
     const watched = watch.pause(files.pid);
+    served.delete(files.pid);
     if (network.dhcp === false) return endServers(files, clock);
-    const wanted = { network, hosts, neighbours, files, anew: created || moved };
-    const pid = await ensureServer(wanted, { run: runOf(network), clock }).catch((error: unknown) => {
+    await serve({ network, hosts, neighbours, files, anew: created || moved }).catch((error: unknown) => {
       if (watched !== undefined) watch.add(watched);
       throw error;
     });
-    watch.add({ networkId: network.id, pid, files });
     // A server that was dead when a lease was to end still has it, and would refuse the address to its next owner.
     for (const lease of await staleLeases(files, hosts)) await releaseLease(network, lease);
+  }
+
+  async function revive({ files }: Watched): Promise<void> {
+    const wanted = served.get(files.pid);
+    if (wanted !== undefined) await serve(wanted);
   }
 
   async function releaseLease(network: NetworkSpec, host: Lease): Promise<void> {
@@ -77,6 +91,7 @@ export function createPlumber(tools: PlumberTools): Plumber {
   async function remove(network: NetworkSpec): Promise<void> {
     const files = dnsmasqFiles(directory, network.bridge);
     watch.pause(files.pid);
+    served.delete(files.pid);
     await endServers(files, clock);
     if (network.router !== undefined) await routers.removeLeg(network, network.router);
     if (network.segment !== undefined) await removeSegment(run, network.segment);
@@ -84,7 +99,7 @@ export function createPlumber(tools: PlumberTools): Plumber {
     await rm(files.directory, { recursive: true, force: true });
   }
 
-  return { ensure, releaseLease, remove };
+  return { ensure, revive, releaseLease, remove };
 }
 
 /** A new owner of an address must not inherit the open connections of the last one. Not vital, so a host without conntrack will do. */
