@@ -53,7 +53,7 @@ async function snapshotOf(volumeId: string, instanceId?: string): Promise<unknow
   return {
     state: row?.state, sizeGiB: row?.sizeGiB, attachment: attachment?.state, released: attachment?.released,
     stored: world.volumes.get(volumeId)?.sizeBytes,
-    served: attachment?.released === true ? 0 : [...world.exports.values()].filter(({ spec }) => spec.volumeId === volumeId).length,
+    served: attachment?.released === true ? [] : [...world.exports.values()].flatMap(({ spec, sizeBytes }) => (spec.volumeId === volumeId ? [sizeBytes] : [])),
     snapshots: kept.map(({ state, contentId }) => [state, world.snapshots.has(contentId)]), wishes: wishes.map(({ kind }) => kind),
     disks: disks.map(({ target, isPlugged, isDefined }) => [target, isPlugged, isDefined]),
   };

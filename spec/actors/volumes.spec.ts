@@ -55,6 +55,7 @@ describe('E20: a volume', () => {
     await wishGrowth(cloud, volumeId, 3);
     await waitFor('it has grown', { timeoutMs: 20_000 }, async () => ((await volumeOf(cloud, volumeId))?.sizeGiB === 3 ? true : undefined));
     expect((await keeperOf(volumeId))?.volumes.volumes.get(volumeId)?.sizeBytes).toBe(3 * 2 ** 30);
+    expect((await exportsOf(volumeId)).map(({ sizeBytes }) => sizeBytes)).toEqual([3 * 2 ** 30]);
     await wishDetach(cloud, volumeId);
     await untilVolume(cloud, volumeId, 'available');
     expect(await disksOf(instanceId)).toEqual([]);

@@ -10,7 +10,7 @@ export const computeProtocol = protocol('compute', {
   },
   volumeGrew: {
     doc: 'A volume that an instance of this host has is larger now: the guest is shown its size. Idempotent; nothing to do for one that does not run.',
-    body: z.object({ instanceId: z.string(), volumeId: z.string() }),
+    body: z.object({ instanceId: z.string(), volumeId: z.string(), sizeGiB: z.number() }),
     reply: z.object({}),
   },
   readConsole: {

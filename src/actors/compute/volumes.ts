@@ -1,6 +1,5 @@
 // How the volumes of an instance come to its guest: their hosts are asked to serve them to this one, and what they answer becomes disks.
 import { volumesOfInstance, type AttachedVolume } from '../../db/attachments.ts';
-import { loadVolume } from '../../db/volume-work.ts';
 import type { DomainDisk } from '../../drivers/hypervisor/driver.ts';
 import type { Connection } from '../../drivers/volume/driver.ts';
 import { DriverError } from '../../lib/errors.ts';
@@ -42,11 +41,11 @@ export async function disconnectVolumes(host: ComputeHost, instanceId: string): 
 }
 
 /** The guest is shown that a volume has grown. One that does not run, or does not have it, sees it in its time. */
-export async function growVolume(host: ComputeHost, grown: { instanceId: string; volumeId: string }): Promise<Record<string, never>> {
-  const volume = await loadVolume(host.db, grown.volumeId);
-  if (volume === undefined) return {};
+export async function growVolume(
+  host: ComputeHost, { instanceId, volumeId, sizeGiB }: { instanceId: string; volumeId: string; sizeGiB: number },
+): Promise<Record<string, never>> {
   try {
-    await host.hypervisor.resizeDisk(grown.instanceId, volumeSerial(volume.id), volume.sizeGiB * 2 ** 30);
+    await host.hypervisor.resizeDisk(instanceId, volumeSerial(volumeId), sizeGiB * 2 ** 30);
   } catch (error) {
     if (!(error instanceof DriverError) || error.kind !== 'notFound') throw error;
   }

@@ -12,6 +12,8 @@ export interface FakeVolume {
 
 export interface FakeExport {
   readonly spec: ExportSpec;
+  /** As it was when it was last asked for: a real server goes on with the size that it began with. */
+  readonly sizeBytes: number;
   readonly isServed: boolean;
 }
 
@@ -142,12 +144,12 @@ class FakeVolumes implements VolumeDriver {
 
   async ensureExport(spec: ExportSpec): Promise<Connection> {
     this.#world.mayFail('ensureExport');
-    this.#volume(spec.volumeId);
+    const { sizeBytes } = this.#volume(spec.volumeId);
     const other = this.#exportOf(spec.volumeId);
     if (other !== undefined && other.spec.attachmentId !== spec.attachmentId) {
       throw new DriverError('busy', `${spec.volumeId} is exported for ${other.spec.attachmentId}`);
     }
-    this.#world.exports.set(spec.attachmentId, { spec, isServed: true });
+    this.#world.exports.set(spec.attachmentId, { spec, sizeBytes, isServed: true });
     this.#world.changed();
     return { protocol: 'file', path: `/fake/${spec.volumeId}` };
   }
