@@ -1,6 +1,7 @@
 // What becomes of a host's instances when it is silent, and when it is heard again. Every change is guarded by the host's `downSince` and the
 // instances' states, on rows held in one order (instances by id, then the host), so that several watchers together do no more than one.
 import { and, asc, eq, inArray, isNotNull, isNull, lte, sql } from 'drizzle-orm';
+import { confirmAttachments, volumesOfInstance } from './attachments.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { releaseRoom } from './hosts.ts';
 import { claimOfRow, endInstance, type Instance } from './instance-work.ts';
@@ -8,6 +9,7 @@ import { finishOperation, handOperation, unfinished, unfinishedOperations, type 
 import { hosts } from './schema/hosts.ts';
 import { instances, type InstanceState } from './schema/instances.ts';
 import { operations } from './schema/operations.ts';
+import { attachmentOfWork, releaseAbandoned } from './stray-attachments.ts';
 
 export interface HostHealth {
   readonly name: string;
@@ -90,6 +92,7 @@ async function loseInstance(tx: Tx, row: Instance, since: Date, now: Date): Prom
   for (const work of works) {
     if (!isStopping || work.kind !== 'instance.stop') await finishOperation(tx, work.id, { state: 'failed', error: silent }, now);
   }
+  await settleAttachments(tx, { instanceId: row.id, works, why: silent }, now);
   await tx.update(instances).set({
     state: 'stopped', stateChangedAt: now, stateDeadline: null, hostLost: !isStopping,
     ...(isStopping ? {} : {
@@ -98,6 +101,15 @@ async function loseInstance(tx: Tx, row: Instance, since: Date, now: Date): Prom
     }),
   }).where(eq(instances.id, row.id));
   return 'stopped';
+}
+
+/** A volume that was just attached or detached is taken back by its host; one that it was launched or started with is its own, wherever it goes on. */
+async function settleAttachments(tx: Tx, lost: { instanceId: string; works: readonly Operation[]; why: string }, now: Date): Promise<void> {
+  const inHand = new Set(lost.works.map(attachmentOfWork));
+  for (const { attachment } of await volumesOfInstance(tx, lost.instanceId)) {
+    if (inHand.has(attachment.id)) await releaseAbandoned(tx, attachment, lost.why, now);
+  }
+  await confirmAttachments(tx, lost.instanceId);
 }
 
 /** Its guest may run where nobody is heard of: begun elsewhere it would run twice, so that it is a lost one like those that ran. */

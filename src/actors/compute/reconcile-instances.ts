@@ -1,5 +1,6 @@
 // Compares the instances of this host as they should be with the domains and folders that there are, and mends the difference. Without
 // input: a notice only makes it look earlier at the domains it names. What it does not know it reports and leaves alone.
+import { volumesOfInstance } from '../../db/attachments.ts';
 import { instancesById, instancesOfHost, overdueInstances, purgeTerminated, settleUnchanged, type Instance } from '../../db/instance-work.ts';
 import { idleInstances } from '../../db/idle-instances.ts';
 import { resumeLost } from '../../db/host-life.ts';
@@ -7,7 +8,7 @@ import { adoptArrived, forgetMigration } from '../../db/migrate-work.ts';
 import { addressesOfInstances } from '../../db/networks.ts';
 import { insertOperation, purgeEndedOperations, resourcesWithWork, type NewOperation } from '../../db/operations.ts';
 import type { DomainStatus } from '../../drivers/hypervisor/driver.ts';
-import { newRequestId } from '../../lib/ids.ts';
+import { newRequestId, volumeSerial } from '../../lib/ids.ts';
 import { networkProtocol } from '../../messages/network.ts';
 import { instanceDirectory, type ComputeHost } from './host.ts';
 import { evictImages } from './image-cache.ts';
@@ -73,13 +74,24 @@ async function reconcileOne(host: ComputeHost, row: Instance, domain: DomainStat
     case 'running':
       return runs ? false : notRunning(host, row, domain, options.hostRestarted);
     case 'stopped':
-      if (runs) await settleUnchanged(host.db, row, { state: 'running', reasonCode: null, reason: null }, host.clock.date());
+      if (runs) await adoptRunning(host, row);
       return !runs && row.hostLost ? restartLost(host, row) : false;
     case 'pending':
     case 'stopping':
     case 'shutting-down':
       return false;
   }
+}
+
+/** Its guest runs although it is shown as stopped: this host was lost. What was taken off it meanwhile goes first: it may be another's. */
+async function adoptRunning(host: ComputeHost, row: Instance): Promise<void> {
+  const own = new Set(['root', ...(await volumesOfInstance(host.db, row.id)).map(({ volume }) => volumeSerial(volume.id))]);
+  for (const { serial } of await host.hypervisor.disks(row.id)) {
+    if (own.has(serial)) continue;
+    await host.hypervisor.detachDisk(row.id, serial, { force: true });
+    host.log.warn({ instance: row.id, disk: serial }, 'a volume was taken off the guest: it was released while this host was away');
+  }
+  await settleUnchanged(host.db, row, { state: 'running', reasonCode: null, reason: null }, host.clock.date());
 }
 
 /** The guest is not there although it should be: its machine restarted, it powered itself off, or somebody ended it behind our back. */

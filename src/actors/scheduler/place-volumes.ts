@@ -1,6 +1,7 @@
 // Decides which hosts keep the volumes that have none: those with the most room first, and of a snapshot its own. What fits nowhere is in error
 // at once, with its reason.
 import { endOverdueSnapshots, hostOfContent } from '../../db/snapshot-work.ts';
+import { settleStray, strayAttachments } from '../../db/stray-attachments.ts';
 import { placeVolume, unplacedVolume, volumeCandidates, type VolumePlaceWish } from '../../db/volume-hosts.ts';
 import { endOverdue, failUnplaced, overdueVolumes, type Volume } from '../../db/volume-work.ts';
 import type { Operation } from '../../db/operations.ts';
@@ -50,11 +51,16 @@ async function place(deps: SchedulerDeps, volume: Volume, create: Operation): Pr
 }
 
 /** What was not left in its time, is left. */
-export async function endOverdueStates({ db, clock, log }: SchedulerDeps): Promise<void> {
+export async function endOverdueStates({ db, clock, log, relay }: SchedulerDeps): Promise<void> {
   const now = clock.date();
   for (const volume of await overdueVolumes(db, now)) {
     if (await endOverdue(db, volume, now)) log.warn({ volume: volume.id, state: volume.state }, 'volume was not done within its time');
   }
   const ended = await endOverdueSnapshots(db, now);
   if (ended.length > 0) log.warn({ snapshots: ended }, 'snapshots were not done within their time');
+  for (const { downSince, ...stray } of await strayAttachments(db)) {
+    if (!(await settleStray(db, { ...stray, downSince }, now))) continue;
+    relay.kick();
+    log.warn({ volume: stray.volumeId, instance: stray.instanceId, host: stray.host, downSince, was: stray.state }, 'nobody attaches or detaches a volume any more');
+  }
 }
