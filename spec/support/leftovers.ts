@@ -34,7 +34,7 @@ export interface HostLeftovers {
   readonly rules: readonly string[];
   /** Interfaces that are neither the loopback nor the bridge. */
   readonly interfaces: readonly string[];
-  /** QEMU and container processes in the namespace. */
+  /** QEMU and container processes in the namespace, and servers of volumes. */
   readonly processes: readonly string[];
 }
 
@@ -45,6 +45,8 @@ export interface RowLeftovers {
   readonly outbox: readonly string[];
   readonly operations: readonly string[];
   readonly transitional: readonly string[];
+  /** Volumes that something is said to have. */
+  readonly attachments: readonly string[];
   /** Terminated rows that still name something alive: a deadline. */
   readonly unsettled: readonly string[];
 }
@@ -87,7 +89,7 @@ async function guestProcesses(cloud: LookedAt): Promise<string[]> {
     const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
     // libvirtd asks QEMU what it can do with a process of its own, which is no guest.
     const isGuest = /qemu-system|libvirt_lxc/.test(command[0] ?? '') && command.some((word) => /\bi-[0-9a-f]{8,}/.test(word));
-    if (isGuest) found.push(`${pid} ${command.slice(0, 4).join(' ')}`);
+    if (isGuest || /(^|\/)(tgtd|nbdkit)$/.test(command[0] ?? '')) found.push(`${pid} ${command.slice(0, 4).join(' ')}`);
   }
   return found;
 }
@@ -104,6 +106,7 @@ export async function rowLeftovers(database: OpenDatabase): Promise<RowLeftovers
     claims: await texts(sql`select name, claimed_cores, claimed_memory_mib, claimed_disk_gib from hosts
       where claimed_cores <> 0 or claimed_memory_mib <> 0 or claimed_disk_gib <> 0`),
     operations: await texts(sql`select kind, resource_id, state, error from operations where state not in ('done', 'failed')`),
+    attachments: await texts(sql`select volume_id, instance_id, state, released from volume_attachments`),
     transitional: await texts(sql`select id, state, state_reason_message from instances where state <> 'terminated'`),
     unsettled: await texts(sql`select id, state_deadline from instances where state = 'terminated' and (state_deadline is not null or terminated_at is null)`),
   };
