@@ -36,8 +36,8 @@ const untilState = (id: string, state: string) => waitFor(`${id} is ${state}`, p
   if (now === state) return true;
   throw new Error(`it is ${now}`);
 });
-const untilGone = (id: string) =>
-  waitFor(`${id} is gone`, patience, () => stateOf(id).then(() => undefined, (error: { code?: string }) => (error.code === 'InvalidVolume.NotFound' ? true : undefined)));
+const untilGone = (id: string) => waitFor(`${id} is gone`, patience, () =>
+  stateOf(id).then(() => undefined, (error: { code?: string }) => (error.code === 'InvalidVolume.NotFound' ? true : undefined)));
 
 async function attach(id: string, guest: Guest, device = '/dev/sdf'): Promise<void> {
   await boto3.call('ec2', 'attach_volume', { VolumeId: id, InstanceId: guest.id, Device: device });
@@ -108,8 +108,8 @@ describe('volumes over iSCSI with QEMU guests', () => {
     await ec2('wait', 'volume-in-use', '--volume-ids', volumeId);
     const disk = await untilSeen(guest, volumeId);
     expect(await gibibytesOf(guest, disk)).toBe(1);
-    const made = await ssh(cloud, guest, `mke2fs -F /dev/${disk} >/dev/null 2>&1 && mount -t ext4 /dev/${disk} /mnt && echo here > /mnt/proof && sync && echo done`, 60_000);
-    expect(made).toBe('done');
+    const make = `mke2fs -F /dev/${disk} >/dev/null 2>&1 && mount -t ext4 /dev/${disk} /mnt && echo here > /mnt/proof && sync && echo done`;
+    expect(await ssh(cloud, guest, make, 60_000)).toBe('done');
   }, slowMs);
 
   it('V5: a kill of novact changes nothing for the guest that has it mounted', async () => {

@@ -58,9 +58,10 @@ export async function endOverdueStates({ db, clock, log, relay }: SchedulerDeps)
   }
   const ended = await endOverdueSnapshots(db, now);
   if (ended.length > 0) log.warn({ snapshots: ended }, 'snapshots were not done within their time');
-  for (const { downSince, ...stray } of await strayAttachments(db)) {
-    if (!(await settleStray(db, { ...stray, downSince }, now))) continue;
+  for (const stray of await strayAttachments(db)) {
+    if (!(await settleStray(db, stray, now))) continue;
     relay.kick();
-    log.warn({ volume: stray.volumeId, instance: stray.instanceId, host: stray.host, downSince, was: stray.state }, 'nobody attaches or detaches a volume any more');
+    const { volumeId: volume, instanceId: instance, host, downSince, state: was } = stray;
+    log.warn({ volume, instance, host, downSince, was }, 'nobody attaches or detaches a volume any more');
   }
 }
