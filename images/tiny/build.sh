@@ -39,17 +39,19 @@ trap 'rm -rf "$work"' EXIT
 
 # --- The kernel: of an earlier build, of Debian's cloud kernel package, or the one this machine boots.
 kernels=$(dirname "$out")/kernel
+kept='/(virtio|block|net/core|net|char/hw_random|input|acpi|isofs|cdrom)/'
 unpack_kernel() { # PACKAGE-TREE VERSION: keeps the image and the tree of modules.
   rm -rf "$kernels"
   mkdir -p "$kernels.new/boot" "$kernels.new/lib/modules"
   cp "$1/boot/vmlinuz-$2" "$kernels.new/boot/vmlinuz"
   cp -r "$1/lib/modules/$2" "$kernels.new/lib/modules/$2"
   [ -f "$kernels.new/lib/modules/$2/modules.dep" ] || depmod -b "$kernels.new" "$2"
-  find "$kernels.new/lib/modules/$2" -name '*.ko' | grep -Ev '/(virtio|block|net/core|net|char/hw_random|input|acpi)/' | xargs -r rm -f
+  find "$kernels.new/lib/modules/$2" -name '*.ko' | grep -Ev "$kept" | xargs -r rm -f
+  printf '%s\n' "$kept" > "$kernels.new/kept"
   printf '%s\n' "$2" > "$kernels.new/version"
   mv "$kernels.new" "$kernels"
 }
-if [ ! -s "$kernels/version" ]; then
+if [ ! -s "$kernels/version" ] || [ "$(cat "$kernels/kept" 2>/dev/null)" != "$kept" ]; then
   rm -rf "$kernels.new"
   package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image-6/{print $2; exit}') || true
   mkdir -p "$work/deb/tree"
@@ -109,6 +111,7 @@ put_program() { # PROGRAM TO: with its libraries, where the program looks for th
 for program in /usr/sbin/dropbear /usr/bin/dropbearkey; do put_program $program "$root/bin/"; done
 put_program "$(command -v resize2fs)" "$root/sbin/"
 put_modules "$root/lib/modules" evdev button virtio-rng virtio_balloon
+put_modules "$root/lib/modules/config-drive" isofs
 for command in poweroff reboot halt; do
   rm -f "$root/bin/$command"
   install -m 755 "$here/files/end" "$root/sbin/$command"
@@ -116,6 +119,7 @@ done
 install -m 755 "$here/files/init" "$root/sbin/init"
 install -m 755 "$here/files/udhcpc.sh" "$root/etc/udhcpc.sh"
 install -m 755 "$here/files/metadata" "$root/sbin/metadata"
+install -m 755 "$here/files/config-drive" "$root/sbin/config-drive"
 install -m 755 "$here/files/uevent" "$root/sbin/novact-uevent"
 install -m 755 "$here/files/power-button" "$root/etc/acpi/PWRF/00000080"
 install -m 644 "$here/files/profile" "$root/etc/profile"

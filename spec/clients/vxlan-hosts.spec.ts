@@ -106,7 +106,7 @@ describe('two projects with one range on two hosts', () => {
     expect(first('red').routerId).not.toBe(first('blue').routerId);
   });
 
-  it('N9, E27: every guest has metadata of its own from the router of its own host, with its user data done', async () => {
+  it('N9: every guest has metadata of its own from the router of its own host, with its user data done', async () => {
     for (const one of tenants) {
       for (const guest of one.guests) {
         expect(await untilInside(guest, 'cat /run/told')).toBe(one.name);
@@ -153,7 +153,7 @@ describe('two projects with one range on two hosts', () => {
     expect(await inside(here, '/sbin/metadata token > /dev/null; /sbin/metadata get meta-data/instance-id')).toBe(here.id);
   });
 
-  it('N12, N15: a host that lost its power is not missed by guests of the other, and plumbs everything anew when it is back', async () => {
+  it('N15: a host that lost its power is not missed by guests of the other, and plumbs everything anew when it is back', async () => {
     await cloud.named('h2').pullPlug();
     const here = first('red');
     expect(await inside(here, '/sbin/metadata token > /dev/null; /sbin/metadata get meta-data/instance-id')).toBe(here.id);

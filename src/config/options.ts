@@ -53,6 +53,8 @@ const range = z.string().refine((text) => {
   return bits >= 16 && bits <= 29 && ipaddr.IPv4.networkAddressFromCIDR(text).toString() === network.toString();
 }, 'a private IPv4 range such as 10.45.0.0/20 is needed, from /16 to /29, without host bits');
 
+const nameServers = z.string().refine((text) => text.split(',').every((one) => ipaddr.IPv4.isValidFourPartDecimal(one)), 'IPv4 addresses are needed');
+
 /** `100-4094`: both ends included. */
 const numbers = (least: number, most: number) => z.string().refine((text) => {
   const [min = 0, max = 0, ...rest] = text.split('-').map(Number);
@@ -97,15 +99,16 @@ export const options = {
   }),
   libvirtSocket: option('Socket of the libvirt daemon.', path, { default: () => '/run/libvirt/libvirt-sock' }),
   networkManager: choice(
-    'How guests get their networks: one for all (flat-dhcp) or one for each project (vlan, vxlan); flat is not built yet.',
-    ['flat-dhcp', 'vlan', 'vxlan'], 'flat-dhcp',
+    'How guests get their networks: one for all, with DHCP (flat-dhcp) or addresses told by a drive (flat), or one for each project (vlan, vxlan).',
+    ['flat', 'flat-dhcp', 'vlan', 'vxlan'], 'flat-dhcp',
   ),
   networkDriver: option('What plumbs networks: linux or fake. Unset: linux, with the hypervisor sim fake.', z.enum(['linux', 'fake'])),
   networkNamespace: option('Network namespace in which the host\'s bridges and rules are made. Unset: the machine\'s own.', name),
-  fixedRange: option('Range from which guests get their addresses, with the manager flat-dhcp.', range, { default: () => '10.45.0.0/20' }),
+  fixedRange: option('Range from which guests get their addresses, with the managers flat and flat-dhcp.', range, { default: () => '10.45.0.0/20' }),
   projectRange: option(
     'Range of each project\'s own network, the same for all, with the managers vlan and vxlan.', range, { default: () => '172.31.0.0/20' },
   ),
+  nameServers: option('Name servers that guests are told with the manager flat, with commas between; novact serves no names there. Unset: none.', nameServers),
   vlanInterface: option('Interface that carries the projects\' VLANs; the switch must let their tags pass.', interfaceName),
   vlanRange: option('Numbers of the VLANs that projects may get.', numbers(1, 4094), { default: () => '100-4094' }),
   vxlanRange: option('Numbers of the VXLANs that projects may get.', numbers(4096, 65_535), { default: () => '4096-65535' }),

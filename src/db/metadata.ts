@@ -5,6 +5,7 @@ import { floatingAddresses } from './schema/addresses.ts';
 import { images } from './schema/images.ts';
 import { instances, instanceSecurityGroups, securityGroups } from './schema/instances.ts';
 import { fixedAddresses, networks } from './schema/networks.ts';
+import { volumeAttachments } from './schema/volumes.ts';
 
 export interface InstanceMetadata {
   readonly instanceId: string;
@@ -30,6 +31,8 @@ export interface InstanceMetadata {
   readonly publicAddress: string | null;
   readonly networkCidr: string;
   readonly securityGroups: readonly { readonly id: string; readonly name: string }[];
+  /** Of its volumes: `/dev/sdf`. */
+  readonly volumeDevices: readonly string[];
 }
 
 /** Addresses may be in use on another network too: the one that the request came from is meant. */
@@ -38,6 +41,9 @@ export async function instanceByAddress(db: Queryable, where: { networkId: strin
     select coalesce(json_agg(json_build_object('id', ${securityGroups.id}, 'name', ${securityGroups.name}) order by ${securityGroups.name}), '[]'::json)
     from ${instanceSecurityGroups} inner join ${securityGroups} on ${securityGroups.id} = ${instanceSecurityGroups.groupId}
     where ${instanceSecurityGroups.instanceId} = ${instances.id})`;
+  const devices = sql<unknown>`(
+    select coalesce(json_agg(${volumeAttachments.device} order by ${volumeAttachments.device}), '[]'::json)
+    from ${volumeAttachments} where ${volumeAttachments.instanceId} = ${instances.id} and ${volumeAttachments.state} = 'attached')`;
   const [row] = await db.select({
     instanceId: instances.id,
     projectId: instances.projectId,
@@ -60,6 +66,7 @@ export async function instanceByAddress(db: Queryable, where: { networkId: strin
     publicAddress: floatingAddresses.address,
     networkCidr: networks.cidr,
     securityGroups: groups,
+    volumeDevices: devices,
   }).from(fixedAddresses)
     .innerJoin(networks, eq(networks.id, fixedAddresses.networkId))
     .innerJoin(instances, eq(instances.id, fixedAddresses.instanceId))
@@ -67,12 +74,13 @@ export async function instanceByAddress(db: Queryable, where: { networkId: strin
     .leftJoin(images, eq(images.id, instances.imageId))
     .where(and(eq(networks.id, where.networkId), eq(fixedAddresses.address, where.address)))
     .limit(1);
-  return row === undefined ? undefined : { ...row, securityGroups: parseGroups(row.securityGroups) };
+  if (row === undefined) return undefined;
+  const { securityGroups: itsGroups, volumeDevices } = row;
+  return { ...row, securityGroups: parsed<InstanceMetadata['securityGroups']>(itsGroups), volumeDevices: parsed<readonly string[]>(volumeDevices) };
 }
 
 /** One driver hands JSON over as text, the other as what it says. */
-const parseGroups = (value: unknown): InstanceMetadata['securityGroups'] =>
-  (typeof value === 'string' ? JSON.parse(value) : value) as InstanceMetadata['securityGroups'];
+const parsed = <T>(value: unknown): T => (typeof value === 'string' ? JSON.parse(value) : value) as T;
 
 /** All instances of a project that have an address, with their cores: Nova's `mpi/` list. */
 export function projectAddresses(db: Queryable, projectId: string): Promise<{ address: string; cores: number }[]> {

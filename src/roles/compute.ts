@@ -13,6 +13,7 @@ import type { HypervisorDriver } from '../drivers/hypervisor/driver.ts';
 import { createHttpImageSource } from '../drivers/image-source/http.ts';
 import type { ImageSource } from '../drivers/image-source/driver.ts';
 import { createVolumeConnector } from '../drivers/volume/connector.ts';
+import { SetupError } from '../lib/errors.ts';
 import { computeProtocol } from '../messages/compute.ts';
 import { endpointsOf } from '../config/settings.ts';
 import { bootId, keep, serviceOf, type Foundation } from './foundation.ts';
@@ -54,6 +55,7 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
     paths: { instances: paths.instances, images: paths.images },
     limits: { ...limits, imageCacheBytesMax: settings.imageCacheGiB * 2 ** 30 },
     ...(moves === undefined ? {} : { moves }),
+    ...configDriveOf(foundation, drivers.hypervisor),
   };
   const ref = system.spawn(computeActor, 'compute', { host, hostRestarted });
   const mailbox = { role: 'compute', host: settings.host } as const;
@@ -61,6 +63,16 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
   const subscription = await keep(foundation, serving);
   const onWoken = () => system.tell(ref, { type: 'hypervisorChanged' });
   watchWaking(system, 'compute-waking', { clock, isHeld: () => subscription.isHeld(), onWoken });
+}
+
+/** Containers have no drives, and what tenants put into their trees is not written over by root. */
+function configDriveOf({ settings }: Foundation, { info }: HypervisorDriver): Pick<ComputeHost, 'configDrive'> {
+  const { networkManager, dnsDomain, nameServers = '' } = settings;
+  if (networkManager !== 'flat') return {};
+  if (!info.bootsKernels) {
+    throw new SetupError('containers cannot be told their addresses by a drive, as the network manager flat does', 'Set NOVACT_NETWORK_MANAGER=flat-dhcp.');
+  }
+  return { configDrive: { dnsDomain, nameServers: nameServers.split(',').filter((server) => server !== '') } };
 }
 
 /** What this host can carry, less what is kept back. What guests already have of the disk is counted as claimed, and so is no loss. */

@@ -46,7 +46,9 @@ export function plumbingOf({ host, dnsDomain, flatInterface, vlanInterface, addr
 export async function ensureSharedNetwork({ db, settings, clock }: Pick<Foundation, 'db' | 'settings' | 'clock'>): Promise<void> {
   const { networkManager: manager, fixedRange: cidr, bridge, mtu } = settings;
   if (projectNetworksOf(settings) !== undefined) return;
-  await createNetwork(db, { name: sharedNetworkName, manager, cidr, bridge, mtu }, clock.date());
+  const made = await createNetwork(db, { name: sharedNetworkName, manager, cidr, bridge, mtu }, clock.date());
+  if (made.manager === manager) return;
+  throw new SetupError(`the network of this cloud is ${made.manager}: its guests would not hear of ${manager}`, `Set NOVACT_NETWORK_MANAGER=${made.manager}.`);
 }
 
 /** Bridges, DHCP and rules of the networks that this host needs now are there when this resolves. */

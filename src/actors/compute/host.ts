@@ -35,6 +35,14 @@ export interface ComputeHost {
   readonly limits: ComputeLimits;
   /** How instances come and go between hosts; absent: this host is alone. */
   readonly moves?: HostMoves;
+  /** Guests are told their addresses by a drive; absent: by DHCP. */
+  readonly configDrive?: DriveSettings;
+}
+
+/** What the drive tells beside what the database has. */
+export interface DriveSettings {
+  readonly dnsDomain: string;
+  readonly nameServers: readonly string[];
 }
 
 /** How this host reaches volumes. */

@@ -5,6 +5,7 @@ import type { DomainState } from '../../drivers/hypervisor/driver.ts';
 import { DriverError, messageOf } from '../../lib/errors.ts';
 import { newRequestId } from '../../lib/ids.ts';
 import type { ActorDefinition, ReplyTo } from '../runtime/actor.ts';
+import { ensureConfigDrive } from './config-drive.ts';
 import { machineImage, overlayOf, prepareImages } from './flows/run-instance.ts';
 import { cachedImage, instanceDirectory, rootDisk, type ComputeHost, type HostMoves } from './host.ts';
 import { connectVolumes } from './volumes.ts';
@@ -61,6 +62,7 @@ async function prepare(
     if (wish.live && info.bootsKernels && machine !== null) {
       await host.disk.ensureOverlay(overlayOf(host, instance, await machineImage(host, instance), machine));
     }
+    if (wish.live) await ensureConfigDrive(host, instance);
     if (wish.from !== null) await fetchConsole(host, moves, { instanceId, operationId: wish.operationId, from: wish.from });
   }
   if (wish.live) await prepareVolumes(host, instance);

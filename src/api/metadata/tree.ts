@@ -38,7 +38,7 @@ function metaData(instance: InstanceMetadata, context: TreeContext): Record<stri
     'ami-id': instance.imageId,
     'ami-launch-index': String(instance.launchIndex),
     'ami-manifest-path': instance.imageLocation ?? '(unknown)',
-    'block-device-mapping': { ami: instance.rootDeviceName.replace(/^\/dev\//, ''), root: instance.rootDeviceName },
+    'block-device-mapping': blockDevices(instance),
     hostname,
     'instance-action': 'none',
     'instance-id': instance.instanceId,
@@ -59,6 +59,13 @@ function metaData(instance: InstanceMetadata, context: TreeContext): Record<stri
     'security-groups': groupNames,
     services: { domain: context.dnsDomain, partition: 'aws' },
   };
+}
+
+/** Volumes are `ebs1`, `ebs2` …, by the order of their devices. */
+function blockDevices({ rootDeviceName, volumeDevices }: InstanceMetadata): Directory {
+  const short = (device: string): string => device.replace(/^\/dev\//, '');
+  const volumes = volumeDevices.filter((device) => device !== rootDeviceName).map((device, index) => [`ebs${index + 1}`, short(device)] as const);
+  return { ami: short(rootDeviceName), ...Object.fromEntries(volumes), root: rootDeviceName };
 }
 
 /** As the API shows it: without a floating address, the one that it can be reached at. */

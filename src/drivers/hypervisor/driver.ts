@@ -42,6 +42,8 @@ export interface DomainDisk {
   readonly target: string;
   /** Unique in the domain; shown in the guest, at most 20 characters. */
   readonly serial: string;
+  /** The guest cannot write to it, and a move does not copy it: it is made on either host. */
+  readonly isReadOnly?: boolean;
 }
 
 /** A disk as the domain has it. */

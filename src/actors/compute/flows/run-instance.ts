@@ -11,6 +11,7 @@ import { imagesOf, loadInstance, settle, type Image, type Instance } from '../..
 import type { DomainDisk, DomainSpec } from '../../../drivers/hypervisor/driver.ts';
 import type { Flow, StepOutputs } from '../../../lib/flow.ts';
 import { domainUuid } from '../../../lib/ids.ts';
+import { ensureConfigDrive } from '../config-drive.ts';
 import { instanceDirectory, rootDisk, rootTree, type ComputeHost } from '../host.ts';
 import { connectVolumes, disconnectVolumes } from '../volumes.ts';
 import { ensurePort, removePort, type InstanceContext, type Port } from './instance-context.ts';
@@ -79,11 +80,11 @@ async function removeDisk({ host, instance }: InstanceContext): Promise<void> {
   await host.files.removeTree(instanceDirectory(host, instance.id));
 }
 
-/** With all volumes that it is to have, each served to this host. */
+/** With all volumes that it is to have, each served to this host, and the drive that tells it its address, if one does. */
 export async function defineDomain(context: InstanceContext, outputs: StepOutputs): Promise<void> {
   const { host, instance } = context;
-  const volumes = await connectVolumes(context);
-  await host.hypervisor.ensureDefined(domainSpec(host, instance, { port: outputs['port'] as Port, images: outputs['image'] as Prepared, volumes }));
+  const added = [...await connectVolumes(context), ...await ensureConfigDrive(host, instance)];
+  await host.hypervisor.ensureDefined(domainSpec(host, instance, { port: outputs['port'] as Port, images: outputs['image'] as Prepared, added }));
 }
 
 /** Not the connections of volumes that another host has it with by now: they are per host. */
@@ -95,10 +96,11 @@ export async function removeDomain({ host, instance }: Pick<InstanceContext, 'ho
 interface Parts {
   readonly port: Port;
   readonly images: Prepared;
-  readonly volumes: readonly DomainDisk[];
+  /** Beside the root disk. */
+  readonly added: readonly DomainDisk[];
 }
 
-function domainSpec(host: ComputeHost, instance: Instance, { port, images, volumes }: Parts): DomainSpec {
+function domainSpec(host: ComputeHost, instance: Instance, { port, images, added }: Parts): DomainSpec {
   const directory = instanceDirectory(host, instance.id);
   const { bootsKernels } = host.hypervisor.info;
   return {
@@ -107,7 +109,7 @@ function domainSpec(host: ComputeHost, instance: Instance, { port, images, volum
     uuid: domainUuid(instance.id),
     memoryMiB: instance.memoryMiB,
     cores: instance.cores,
-    disks: bootsKernels ? [...rootDisks(instance, directory), ...volumes] : [],
+    disks: bootsKernels ? [...rootDisks(instance, directory), ...added] : [],
     kernelPath: images.kernel ?? undefined,
     ramdiskPath: images.ramdisk ?? undefined,
     kernelArguments: images.kernel === null ? undefined : kernelArguments(host),

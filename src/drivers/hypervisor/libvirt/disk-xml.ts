@@ -16,7 +16,7 @@ export function qemuDiskXml(disk: DomainDisk): string {
   return `<disk type='${xmlTypes[source.type]}' device='disk'>
       <driver name='qemu' type='${format}' cache='${cache}' discard='unmap'/>
       ${sourceXml(source)}
-      <target dev='${escapeXml(disk.target)}' bus='virtio'/>
+      <target dev='${escapeXml(disk.target)}' bus='virtio'/>${readOnly(disk)}
       <serial>${escapeXml(disk.serial)}</serial>
     </disk>`;
 }
@@ -28,10 +28,12 @@ export function xenDiskXml(disk: DomainDisk): string {
   if (source.type !== 'file' && source.type !== 'block') throw new DriverError('unsupported', `${disk.serial}: Xen opens no ${source.type} disks itself`);
   return `<disk type='${xmlTypes[source.type]}' device='disk'>
       <driver name='qemu' type='${source.type === 'file' ? source.format : 'raw'}'/>${sourceXml(source)}
-      <target dev='${escapeXml(disk.target.replace(/^vd/, 'xvd'))}' bus='xen'/>
+      <target dev='${escapeXml(disk.target.replace(/^vd/, 'xvd'))}' bus='xen'/>${readOnly(disk)}
       <serial>${escapeXml(disk.serial)}</serial>
     </disk>`;
 }
+
+const readOnly = ({ isReadOnly }: DomainDisk): string => (isReadOnly === true ? '<readonly/>' : '');
 
 function checkDisk({ serial, target }: DomainDisk): void {
   if (!/^[A-Za-z0-9_.+-]{1,20}$/.test(serial)) throw new DriverError('failed', `${serial} cannot be a disk's serial number`);

@@ -185,7 +185,8 @@ async function migrateCall(xml: string, domain: DomainHandle, move: LiveMove) {
 
 /** Disks of a network are reached from there as from here: only files of this host are copied. */
 export const ownDisks = (xml: string): readonly string[] =>
-  [...xml.matchAll(/<disk type='file' device='disk'[^]*?<\/disk>/g)].flatMap(([disk]) => /<target dev='([^']+)'/.exec(disk)?.[1] ?? []);
+  [...xml.matchAll(/<disk type='file' device='disk'[^]*?<\/disk>/g)].flatMap(([disk]) =>
+    (disk.includes('<readonly/>') ? [] : (/<target dev='([^']+)'/.exec(disk)?.[1] ?? [])));
 
 /**
  * What is sent between the hosts is encrypted when the daemons speak TLS; else it is as safe as the network between them. That disks are shared is the
