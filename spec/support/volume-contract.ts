@@ -1,7 +1,7 @@
 // What every volume driver must do, as a suite over a factory.
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ExportSpec, VolumeDriver } from '../../src/drivers/volume/driver.ts';
+import type { ExportSpec, Initiator, VolumeDriver } from '../../src/drivers/volume/driver.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { Secret } from '../../src/lib/secret.ts';
 
@@ -12,6 +12,8 @@ export interface VolumeFixture {
   /** Looks at the device and writes to it with other tools than the driver. */
   write(volumeId: string, offset: number, text: string): Promise<void>;
   read(volumeId: string, offset: number, length: number): Promise<string>;
+  /** Who connects. Default: this machine. */
+  readonly initiators?: readonly Initiator[];
   /** More bytes than the store has. */
   readonly tooManyBytes: number;
   close(): Promise<void>;
@@ -40,6 +42,7 @@ export function volumeContract(name: string, create: () => Promise<VolumeFixture
       return id;
     };
     const sizeOf = async (id: string) => (await driver.listVolumes()).find((one) => one.id === id)?.sizeBytes;
+    const exportOf = (id: string) => exportSpecOf(id, fixture.initiators === undefined ? {} : { initiators: fixture.initiators });
     const zeros = (length: number): string => '\0'.repeat(length);
 
     beforeAll(async () => {
@@ -113,7 +116,7 @@ export function volumeContract(name: string, create: () => Promise<VolumeFixture
       await expect(driver.ensureSnapshot({ id: unknown, volumeId: missing })).rejects.toMatchObject({ kind: 'notFound' });
       await expect(driver.snapshotPath(unknown)).rejects.toMatchObject({ kind: 'notFound' });
       await expect(driver.ensureVolume({ id: missing, sizeBytes: mebibyte, from: { snapshotId: unknown } })).rejects.toMatchObject({ kind: 'notFound' });
-      await expect(driver.ensureExport(exportSpecOf(missing))).rejects.toMatchObject({ kind: 'notFound' });
+      await expect(driver.ensureExport(exportOf(missing))).rejects.toMatchObject({ kind: 'notFound' });
       expect(await sizeOf(missing)).toBeUndefined();
       expect(await driver.listExports()).toEqual([]);
     });
@@ -142,17 +145,17 @@ export function volumeContract(name: string, create: () => Promise<VolumeFixture
 
     it('exports a volume to one attachment at a time, the same way each time', async () => {
       const id = await volume();
-      const spec = exportSpecOf(id);
+      const spec = exportOf(id);
       const connection = await driver.ensureExport(spec);
       expect(await driver.ensureExport(spec)).toEqual(connection);
       expect(JSON.stringify(connection)).not.toContain(spec.secret.reveal());
       expect(await driver.listExports()).toEqual([{ volumeId: id, attachmentId: spec.attachmentId, isServed: true }]);
-      await expect(driver.ensureExport(exportSpecOf(id))).rejects.toMatchObject({ kind: 'busy' });
+      await expect(driver.ensureExport(exportOf(id))).rejects.toMatchObject({ kind: 'busy' });
       await expect(driver.ensureVolumeAbsent(id)).rejects.toMatchObject({ kind: 'busy' });
       await driver.ensureUnexported(spec.attachmentId);
       await driver.ensureUnexported(spec.attachmentId);
       expect(await driver.listExports()).toEqual([]);
-      const next = exportSpecOf(id);
+      const next = exportOf(id);
       await driver.ensureExport(next);
       await driver.ensureUnexported(next.attachmentId);
       await driver.ensureVolumeAbsent(id);
@@ -161,7 +164,7 @@ export function volumeContract(name: string, create: () => Promise<VolumeFixture
     it('V5: finds volumes, snapshots and exports again after a restart of novact', async () => {
       const id = await volume();
       const snapshot = await snapshotOf(id);
-      const spec = exportSpecOf(id);
+      const spec = exportOf(id);
       const connection = await driver.ensureExport(spec);
       const next = await fixture.reopen();
       try {
@@ -179,7 +182,7 @@ export function volumeContract(name: string, create: () => Promise<VolumeFixture
     it('removes all that it has', async () => {
       const id = await volume();
       await snapshotOf(id);
-      await driver.ensureExport(exportSpecOf(id));
+      await driver.ensureExport(exportOf(id));
       await driver.removeAll();
       expect([await driver.listExports(), await driver.listVolumes(), await driver.listSnapshots()]).toEqual([[], [], []]);
     });

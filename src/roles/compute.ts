@@ -12,6 +12,7 @@ import { createLocalFiles } from '../drivers/files/local.ts';
 import type { HypervisorDriver } from '../drivers/hypervisor/driver.ts';
 import { createHttpImageSource } from '../drivers/image-source/http.ts';
 import type { ImageSource } from '../drivers/image-source/driver.ts';
+import { createAoeInitiator } from '../drivers/volume/aoe-initiator.ts';
 import { createVolumeConnector } from '../drivers/volume/connector.ts';
 import { SetupError } from '../lib/errors.ts';
 import { computeProtocol } from '../messages/compute.ts';
@@ -37,7 +38,7 @@ export interface ComputeDrivers {
 }
 
 export async function startCompute(foundation: Foundation, drivers: ComputeDrivers): Promise<void> {
-  const { settings, paths, system, transport, relay, db, clock, cloudId } = foundation;
+  const { settings, paths, system, transport, relay, db, clock, cloudId, run } = foundation;
   const log = foundation.log.child({ role: 'compute' });
   const files = createLocalFiles({ clock });
   await files.ensureDirectory(paths.instances);
@@ -50,7 +51,10 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
     hypervisor: drivers.hypervisor,
     disk: drivers.disk,
     imageSource: imageSource(foundation, drivers.systemKey),
-    volumes: { connector: createVolumeConnector(), access: await attachmentAccess(foundation) },
+    volumes: {
+      connector: createVolumeConnector(createAoeInitiator({ run, clock, address: settings.address ?? '127.0.0.1' })),
+      access: await attachmentAccess(foundation),
+    },
     owner: { name: `compute@${settings.host}`, epoch },
     paths: { instances: paths.instances, images: paths.images },
     limits: { ...limits, imageCacheBytesMax: settings.imageCacheGiB * 2 ** 30 },

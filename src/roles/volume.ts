@@ -17,10 +17,10 @@ const reportIntervalMs = 60_000;
 
 /** What the settings name, not yet probed. */
 export function openVolumes({ settings, run, log, clock }: Pick<Foundation, 'settings' | 'run' | 'log' | 'clock'>): VolumeDriver {
-  const options = { folder: settings.volumeFolder, allocation: settings.volumeAllocation };
+  const { volumeFolder: folder, volumeAllocation: allocation, volumeStore: store, volumeGroup, volumeShelf: shelf } = settings;
   const context = { run, clock, log: log.child({ role: 'volume' }), stateDirectory: settings.state };
   const where = settings.address === undefined ? {} : { address: settings.address };
-  return createVolumes(volumeDriverOf(settings), options, { ...context, ...where });
+  return createVolumes(volumeDriverOf(settings), { folder, allocation, store, volumeGroup, shelf }, { ...context, ...where });
 }
 
 /** Everything that was exported is exported again soon after this resolves. */

@@ -1,13 +1,24 @@
-// Protocols that the hypervisor speaks itself: nothing has to be done on the host.
+// Most protocols the hypervisor speaks itself: nothing has to be done on the host. For the others the kernel of the host makes a device.
 import { DriverError } from '../../lib/errors.ts';
 import type { DiskSource } from '../hypervisor/driver.ts';
+import type { AoeInitiator } from './aoe-initiator.ts';
 import type { Connection, VolumeAccess, VolumeConnector } from './driver.ts';
 
-export function createVolumeConnector(): VolumeConnector {
-  return { ensureConnected: async (connection, access) => sourceOf(connection, access), ensureDisconnected: async () => undefined };
+/** Without `aoe`, for hosts that reach no volumes by it. */
+export function createVolumeConnector(aoe?: AoeInitiator): VolumeConnector {
+  return {
+    async ensureConnected(connection, access) {
+      if (connection.protocol !== 'aoe') return sourceOf(connection, access);
+      if (aoe === undefined) throw new DriverError('unsupported', 'this host reaches no volumes by ATA over Ethernet');
+      return { type: 'block', path: await aoe.ensureConnected(connection) };
+    },
+    async ensureDisconnected(connection) {
+      if (connection.protocol === 'aoe') await aoe?.ensureDisconnected(connection);
+    },
+  };
 }
 
-function sourceOf(connection: Connection, { initiatorName, secret }: VolumeAccess): DiskSource {
+function sourceOf(connection: Exclude<Connection, { protocol: 'aoe' }>, { initiatorName, secret }: VolumeAccess): DiskSource {
   switch (connection.protocol) {
     case 'file':
       return { type: 'file', path: connection.path, format: 'raw' };
@@ -21,7 +32,5 @@ function sourceOf(connection: Connection, { initiatorName, secret }: VolumeAcces
       const { address, port, exportName } = connection;
       return { type: 'nbd', address, port, exportName };
     }
-    case 'aoe':
-      throw new DriverError('unsupported', 'ATA over Ethernet needs the kernel module aoe on the host of the instance');
   }
 }

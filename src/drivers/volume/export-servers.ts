@@ -34,8 +34,12 @@ export class ExportServers {
   }
 
   async find(mark: string): Promise<FoundProcess | undefined> {
-    const found = await findProcesses((args) => args[0]?.split('/').at(-1) === this.#program && args.includes(mark));
-    return found[0];
+    return (await this.list()).find(({ args }) => args.includes(mark));
+  }
+
+  /** All of this program on this machine, whoever started them. */
+  list(): Promise<readonly FoundProcess[]> {
+    return findProcesses((args) => args[0]?.split('/').at(-1) === this.#program);
   }
 
   /** Starts it apart from this process; that it serves is the caller's to find out. */
@@ -81,10 +85,12 @@ export class ExportServers {
   }
 
   async #look(): Promise<void> {
-    const alive = await findProcesses((args) => args[0]?.split('/').at(-1) === this.#program);
+    // Of one that is watched since then, the list says nothing.
+    const watched = [...this.#watched];
+    const alive = await this.list();
     this.#timer = undefined;
-    for (const [mark, onDeath] of this.#watched) {
-      if (this.#isClosed || alive.some(({ args }) => args.includes(mark))) continue;
+    for (const [mark, onDeath] of watched) {
+      if (this.#isClosed || this.#watched.get(mark) !== onDeath || alive.some(({ args }) => args.includes(mark))) continue;
       this.#watched.delete(mark);
       onDeath();
     }

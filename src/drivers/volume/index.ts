@@ -6,6 +6,7 @@ import { SetupError } from '../../lib/errors.ts';
 import type { Run } from '../../lib/exec.ts';
 import type { Log } from '../../lib/log.ts';
 import type { VolumeDriver } from './driver.ts';
+import { createAoeExporter } from './aoe.ts';
 import { openKeptVolumes } from './fake-kept-world.ts';
 import { createFakeVolumes, type FakeVolumeWorld } from './fake.ts';
 import { createFileStore } from './file-store.ts';
@@ -85,13 +86,27 @@ const nbd = entry({
   },
 });
 
+const aoe = entry({
+  doc: 'Volumes of this host, for guests of any host of one link: a vblade for each attached volume, open to the cards of their hosts. Kernels connect.',
+  options: z.object({
+    ...storeOptions,
+    shelf: z.coerce.number().int().min(0).max(65_534).optional()
+      .describe('its number on the link, which no other volume host there has; default: the last two numbers of the address'),
+  }),
+  create: (options, context) => {
+    const { run, clock, address = '127.0.0.1', stateDirectory } = context;
+    const exporter = createAoeExporter({ folder: join(stateDirectory, 'aoe'), address, shelf: options.shelf, run, clock });
+    return createStoredVolumes({ store: storeOf(options, context), exporter, recordsFolder: recordsFolder(context) });
+  },
+});
+
 const fake = entry({
   doc: 'Volumes in memory only: for trials and simulations.',
   options: z.object({}),
   create: (_options, { stateDirectory, fakeWorld }) => createFakeVolumes(fakeWorld ?? openKeptVolumes(stateDirectory)),
 });
 
-export const volumeDrivers = { local, iscsi, nbd, fake } as const;
+export const volumeDrivers = { local, iscsi, nbd, aoe, fake } as const;
 
 export type VolumeDriverName = keyof typeof volumeDrivers;
 
@@ -100,6 +115,7 @@ export function createVolumes(name: string, options: unknown, context: VolumeCon
   if (name === 'local') return local.create(parse(name, local.options, options), context);
   if (name === 'iscsi') return iscsi.create(parse(name, iscsi.options, options), context);
   if (name === 'nbd') return nbd.create(parse(name, nbd.options, options), context);
+  if (name === 'aoe') return aoe.create(parse(name, aoe.options, options), context);
   if (name === 'fake') return fake.create(parse(name, fake.options, options), context);
   throw new SetupError(`no volume driver is called ${name}`, `Use one of: ${Object.keys(volumeDrivers).join(', ')}.`);
 }
