@@ -103,8 +103,8 @@ describe('a host that falls silent', () => {
     hostNamed('h1').world.domains.clear();
     hostNamed('h1').directory.setPaused(false);
     await soon(async () => !(await isDown('h1')));
-    const { wake } = await reconcile('h1');
-    expect(wake).toEqual([lost]);
+    const { wake } = await reconcile('h1'); // finds nothing to do where the host, which noticed that it had slept, was faster
+    expect(wake).not.toContain(resting);
     await soon(() => stateIs(lost, 'running'));
     expect(await stateOf(cloud, lost)).toMatchObject({ hostLost: false });
     expect(runsOn('h1', lost)).toBe(true);

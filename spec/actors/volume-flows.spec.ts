@@ -27,7 +27,9 @@ import { attachmentFor, wishAttach, wishDetach, wishGrowth, wishSnapshot, wishVo
 
 let cloud: SimCloud;
 beforeAll(async () => {
-  cloud = await createSimCloud({ start: false, cores: 1_000, memoryMiB: 2 ** 30, volumesGiB: 100_000 });
+  // Its own sweeper would do the wishes of the volumes that the flows here are tried on: it comes too late.
+  const limits = { reconcileIntervalMs: 3_600_000, sweepIntervalMs: 3_600_000 };
+  cloud = await createSimCloud({ start: false, cores: 1_000, memoryMiB: 2 ** 30, volumesGiB: 100_000, volumeLimits: limits });
   // It serves what compute asks for; what it is told to do lies in the outbox, which nobody empties.
   await startVolumes(hostOf().volume);
 });
