@@ -1,6 +1,6 @@
-// The whole suite, part after part: types and lint, the fast specs on PGlite and again on PostgreSQL, the servers of
-// mailboxes and roles in processes of their own, the host's real parts, the real
-// clients, and, where its image was built, the nested lab. Each part is timed, what was skipped and what failed is listed again at the end, and the last line has the sums alone.
+// The whole suite, part after part: types and lint, the fast specs on PGlite, those that use a database again on PostgreSQL, the servers of mailboxes
+// and roles in processes of their own, the host's real parts, the real clients, and, where its image was built, the nested lab. Each part is timed,
+// what was skipped and what failed is listed again at the end, and the last line has the sums alone.
 import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,6 +17,8 @@ const skipped = [];
 const failures = [];
 const parts = [];
 const wanted = process.argv.slice(2);
+/** Where the fast specs are that use a database: spec/tidy/databases.spec.ts holds it. */
+const databaseFolders = ['spec/actors', 'spec/api', 'spec/contract/auth', 'spec/unit/db', 'spec/unit/roles'];
 
 /** Runs to the end, whatever comes of it; a part that hangs is ended. */
 function run(command, args, environment = {}) {
@@ -48,10 +50,10 @@ async function check(name, command, args) {
   console.log(`${code === 0 ? 'ok' : 'FAILED'}  ${name}`);
 }
 
-async function vitest(project, label, environment = {}) {
+async function vitest(project, label, environment = {}, folders = []) {
   const report = join(folder, `${label.replaceAll(/\W+/g, '-')}.json`);
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', project, ...reporters, '--passWithNoTests'];
+  const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', project, ...reporters, '--passWithNoTests', ...folders];
   const code = await run(process.execPath, args, environment);
   let result;
   try {
@@ -113,7 +115,7 @@ try {
     await check('lint', process.execPath, ['node_modules/oxlint/bin/oxlint', '--deny-warnings']);
   });
   await part('fast', () => vitest('fast', 'fast on PGlite'));
-  await part('fast-postgres', () => withPostgres((url) => vitest('fast', 'fast on PostgreSQL', { NOVACT_SPEC_DATABASE_URL: url })));
+  await part('fast-postgres', () => withPostgres((url) => vitest('fast', 'fast on PostgreSQL', { NOVACT_SPEC_DATABASE_URL: url }, databaseFolders)));
   await part('services', () => vitest('services', 'services'));
   await part('host', () => vitest('host', 'host'));
   await part('clients', () => vitest('clients', 'clients'));

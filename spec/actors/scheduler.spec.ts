@@ -17,7 +17,8 @@ afterEach(() => cloud.close());
 /** The rows of a cloud, and a scheduler's decisions upon them; no host acts. */
 async function decisions(changes: Partial<SchedulerDeps> = {}): Promise<{ deps: SchedulerDeps; directory: LocalDirectory }> {
   cloud = await createSimCloud({ hosts: [], start: false });
-  const directory = createLocalDirectory({ clock, board: createDirectoryBoard({ clock }) });
+  // Heard of all the while, however slow the machine is.
+  const directory = createLocalDirectory({ clock, board: createDirectoryBoard({ clock }), leaseMs: 3_600_000 });
   const relay = { kick: () => undefined, accepts: () => true };
   return {
     directory,

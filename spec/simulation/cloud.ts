@@ -92,8 +92,7 @@ export class SimCloud {
   /** Rows as a founded cloud has them. */
   async lay(): Promise<void> {
     const { database, time } = this;
-    const tables = database.rows<{ name: string }>("select relname as name from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace");
-    database.run(`truncate ${tables.map(({ name }) => `"${name}"`).join(', ')} restart identity cascade`);
+    database.empty();
     const db = database.direct();
     const createdAt = time.date();
     await db.insert(users).values({ id: 'u', name: 'joe', createdAt });

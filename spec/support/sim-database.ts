@@ -5,7 +5,7 @@ import type { PGlite } from '@electric-sql/pglite';
 import { drizzle } from 'drizzle-orm/pglite';
 import type { Db } from '../../src/db/db.ts';
 import * as schema from '../../src/db/schema/all.ts';
-import { createPglite } from './database.ts';
+import { createPglite } from './pglite.ts';
 
 /** What stands between a process and the database. */
 export interface Wire {
@@ -63,6 +63,12 @@ export class SimDatabase {
   /** Without any wire: for the simulation itself. */
   rows<Row>(text: string, params: readonly unknown[] = []): readonly Row[] {
     return this.run(text, params, { rowMode: 'object' }).rows as readonly Row[];
+  }
+
+  /** As right after the migrations. */
+  empty(): void {
+    const tables = this.rows<{ name: string }>("select relname as name from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace");
+    this.run(`truncate ${tables.map(({ name }) => `"${name}"`).join(', ')} restart identity cascade`);
   }
 
   /** A handle without faults, for what is laid before the simulation begins. */
