@@ -69,7 +69,7 @@ describe('registering', () => {
       [{ Name: 'n-1', ImageLocation: 'anns/disk.img', Architecture: 'sparc' }, 'InvalidParameterValue'],
       [{ Name: 'n-1', ImageLocation: 'anns/disk.img', RootDeviceName: '../x' }, 'InvalidParameterValue'],
       [{ Name: 'n-1', ImageLocation: 'anns/disk.img', KernelId: 'aki-00000000' }, 'InvalidAMIID.NotFound'],
-      [{ Name: 'n-1', 'BlockDeviceMapping.1.Ebs.SnapshotId': 'snap-12345678' }, 'UnsupportedOperation'],
+      [{ Name: 'n-1', 'BlockDeviceMapping.1.Ebs.SnapshotId': 'snap-12345678' }, 'MissingParameter'],
     ];
     for (const [params, code] of refused) expect(await lab.codeOf('RegisterImage', params), JSON.stringify(params)).toBe(code);
     expect(await idsOf({})).toEqual(before);

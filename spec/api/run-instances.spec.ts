@@ -118,7 +118,6 @@ describe('a launch', () => {
       [{ PrivateIpAddress: '10.45.0.9', MaxCount: 2 }, 'InvalidParameterCombination'],
       [{ SubnetId: 'subnet-x' }, 'InvalidSubnetId.Malformed'],
       [{ 'BlockDeviceMapping.1.DeviceName': '/dev/vda', 'BlockDeviceMapping.1.Ebs.VolumeSize': 2 }, 'InvalidBlockDeviceMapping'],
-      [{ 'BlockDeviceMapping.1.DeviceName': '/dev/vdb', 'BlockDeviceMapping.1.Ebs.VolumeSize': 9 }, 'UnsupportedOperation'],
       [{ InstanceInitiatedShutdownBehavior: 'explode' }, 'InvalidParameterValue'],
       [{ 'IamInstanceProfile.Name': 'admin' }, 'UnsupportedOperation'],
       [{ 'MetadataOptions.HttpTokens': 'required' }, 'UnsupportedOperation'],

@@ -1,5 +1,5 @@
 // Volumes as users have them, with Debian's awscli, boto3 and boto 2 and real QEMU guests, over iSCSI: made, attached to a running guest, written,
-// snapshotted, grown under it, taken off, attached to another guest, read the same, restored; novact killed in between; then nothing is left.
+// snapshotted, grown under it, taken off, attached to another guest, read the same, restored, booted from; novact killed in between; then nothing is left.
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { aws, openBoto3, python, ssh, untilSsh, writeKey, type Boto3, type Login } from '../support/clients.ts';
@@ -18,6 +18,8 @@ interface Guest extends Login {
 }
 
 let guests: readonly [Guest, Guest];
+/** The machine image that all begin with. */
+let image: { readonly ImageId: string; readonly KernelId: string; readonly RamdiskId: string };
 let volumeId: string;
 let snapshotId: string;
 
@@ -78,14 +80,40 @@ async function launch(): Promise<[Guest, Guest]> {
   const { KeyMaterial } = await ec2<{ KeyMaterial: string }>('create-key-pair', '--key-name', 'volumes');
   const keyFile = await writeKey(cloud, 'volumes', KeyMaterial);
   await ec2('authorize-security-group-ingress', '--group-name', 'default', '--protocol', 'tcp', '--port', '22', '--cidr', '0.0.0.0/0');
-  const { Images: [image] } = await ec2<{ Images: { ImageId: string }[] }>('describe-images', '--filters', 'Name=image-type,Values=machine');
-  const { Instances } = await ec2<{ Instances: ShownInstance[] }>('run-instances', '--image-id', image?.ImageId ?? '', '--instance-type', 'm1.tiny',
+  const { Images: [found] } = await ec2<{ Images: (typeof image)[] }>('describe-images', '--filters', 'Name=image-type,Values=machine');
+  if (found === undefined) throw new Error('a cloud that is ready has an image');
+  image = found;
+  const { Instances } = await ec2<{ Instances: ShownInstance[] }>('run-instances', '--image-id', image.ImageId, '--instance-type', 'm1.tiny',
     '--count', '2', '--key-name', 'volumes');
   const made = await Promise.all(Instances.map(({ InstanceId }) => untilRunning(InstanceId, keyFile)));
   for (const guest of made) await untilSsh(cloud, guest, 'true', slowMs);
   const [first, second] = made;
   if (first === undefined || second === undefined) throw new Error('two guests were expected');
   return [first, second];
+}
+
+/** An image of a snapshot of the guest's own system, which is copied to a volume. */
+async function systemImage(guest: Guest): Promise<string> {
+  const { VolumeId: copy } = await boto3.call<{ VolumeId: string }>('ec2', 'create_volume', { AvailabilityZone: 'nova', Size: 1 });
+  await boto3.call('ec2', 'wait:volume_available', { VolumeIds: [copy] });
+  await attach(copy, guest);
+  const disk = await untilSeen(guest, copy);
+  expect(await ssh(cloud, guest, `sync; dd if=/dev/vda of=/dev/${disk} bs=1M 2>/dev/null && sync && echo done`, 120_000)).toBe('done');
+  await detach(copy);
+  ({ SnapshotId: snapshotId } = await boto3.call<{ SnapshotId: string }>('ec2', 'create_snapshot', { VolumeId: copy }));
+  await boto3.call('ec2', 'wait:snapshot_completed', { SnapshotIds: [snapshotId] });
+  await remove(copy);
+  const { ImageId } = await ec2<{ ImageId: string }>('register-image', '--name', 'of a snapshot', '--root-device-name', '/dev/vda',
+    '--kernel-id', image.KernelId, '--ramdisk-id', image.RamdiskId, '--block-device-mappings', `DeviceName=/dev/vda,Ebs={SnapshotId=${snapshotId}}`);
+  return ImageId;
+}
+
+/** Its volumes by the names of its devices: `/dev/vda` comes after `/dev/sdf`. */
+async function devicesOf(guest: Guest): Promise<string[]> {
+  type Described = { BlockDeviceMappings: { DeviceName: string; Ebs: { VolumeId: string } }[] };
+  const parameters = { InstanceId: guest.id, Attribute: 'blockDeviceMapping' };
+  const { BlockDeviceMappings: found } = await boto3.call<Described>('ec2', 'describe_instance_attribute', parameters);
+  return found.toSorted((a, b) => b.DeviceName.localeCompare(a.DeviceName)).map(({ Ebs }) => Ebs.VolumeId);
 }
 
 beforeAll(async () => {
@@ -154,6 +182,37 @@ describe('volumes over iSCSI with QEMU guests', () => {
     await remove(restored);
     await boto3.call('ec2', 'delete_snapshot', { SnapshotId: snapshotId });
   }, slowMs);
+
+  it('K6: an image of a snapshot boots from a volume of its own, with another beside it; both stay while it is stopped, one goes with it', async () => {
+    const [first] = guests;
+    const imageId = await systemImage(first);
+    const launched = await boto3.call<{ Instances: ShownInstance[] }>('ec2', 'run_instances', {
+      ImageId: imageId, MinCount: 1, MaxCount: 1, InstanceType: 'm1.tiny', KeyName: 'volumes', BlockDeviceMappings: [
+        { DeviceName: '/dev/vda', Ebs: { VolumeSize: 2 } }, { DeviceName: '/dev/sdf', Ebs: { VolumeSize: 1, DeleteOnTermination: false } },
+      ],
+    });
+    const guest = await untilRunning(launched.Instances[0]?.InstanceId ?? '', first.keyFile);
+    await untilSsh(cloud, guest, 'true', slowMs);
+    const [root = '', beside = ''] = await devicesOf(guest);
+    const seen = async () => [await diskIn(guest, root), await gibibytesOf(guest, 'vda'), await diskIn(guest, beside), await gibibytesOf(guest, 'vdb')];
+    expect(await seen()).toEqual(['vda', 2, 'vdb', 1]);
+    const told = ['ami', 'ebs1', 'root'].map((name) => `/sbin/metadata get meta-data/block-device-mapping/${name}; echo`).join('; ');
+    expect(await ssh(cloud, guest, told)).toBe('vda\nsdf\n/dev/vda');
+    await ssh(cloud, guest, 'echo kept > /root/proof; sync');
+    await ec2('stop-instances', '--instance-ids', guest.id);
+    await boto3.call('ec2', 'wait:instance_stopped', { InstanceIds: [guest.id] });
+    expect([await stateOf(root), await stateOf(beside)]).toEqual(['in-use attached', 'in-use attached']);
+    await ec2('start-instances', '--instance-ids', guest.id);
+    const again = await untilRunning(guest.id, first.keyFile);
+    expect(await untilSsh(cloud, again, 'cat /root/proof', slowMs)).toBe('kept');
+    expect(await seen()).toEqual(['vda', 2, 'vdb', 1]);
+    await ec2('terminate-instances', '--instance-ids', guest.id);
+    await untilGone(root);
+    await untilState(beside, 'available');
+    await remove(beside);
+    await ec2('deregister-image', '--image-id', imageId);
+    await ec2('delete-snapshot', '--snapshot-id', snapshotId);
+  }, 2 * slowMs);
 
   it('E20: boto 2 with signature version 2 makes, attaches, snapshots and deletes one', async () => {
     const { stdout } = await cloud.run(python, [join(import.meta.dirname, 'boto2-volumes.py'), guests[0].id], { timeoutMs: slowMs });

@@ -14,7 +14,7 @@ import type { Ref } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { schedulerActor, schedulerHandlers } from '../../src/actors/scheduler/actor.ts';
 import { policies } from '../../src/actors/scheduler/policies/index.ts';
-import type { Queryable } from '../../src/db/db.ts';
+import type { Queryable, Tx } from '../../src/db/db.ts';
 import { reportHost, takeEpoch } from '../../src/db/hosts.ts';
 import { reportVolumeHost } from '../../src/db/volume-hosts.ts';
 import { instances, images, operations, projects, reservations, users } from '../../src/db/schema/all.ts';
@@ -59,6 +59,9 @@ export interface SimHost {
   readonly knowsItIsHeard: () => boolean;
 }
 
+/** Further rows of a launch, in its transaction. */
+export type Beside = (tx: Tx, instanceIds: readonly string[]) => Promise<void>;
+
 export interface SimCloud {
   /** What the directories of all processes share. */
   readonly board: DirectoryBoard;
@@ -70,7 +73,7 @@ export interface SimCloud {
   readonly projectId: string;
   readonly imageId: string;
   /** Writes a reservation with pending instances and their operations, as RunInstances does, which tells the scheduler. */
-  launch(count: number, changes?: Partial<typeof instances.$inferInsert>): Promise<string[]>;
+  launch(count: number, changes?: Partial<typeof instances.$inferInsert>, beside?: Beside): Promise<string[]>;
   /** Writes a wish on an instance, which tells its host. */
   wish(instanceId: string, kind: string, state: 'stopping' | 'shutting-down' | 'pending' | undefined, input?: Record<string, unknown>): Promise<void>;
   close(): Promise<void>;
@@ -119,8 +122,8 @@ export async function createSimCloud(options: SimCloudOptions = {}): Promise<Sim
   if (options.start !== false) await startScheduler(database, transport, { board, options, stops });
   // Without roles nobody relays: what is written stays in the outbox.
   const relay = options.start === false ? { kick: () => undefined, accepts: () => true } : startClient(database, transport, stops);
-  const launch = async (count: number, changes: Partial<typeof instances.$inferInsert> = {}) => {
-    const launched = await launchIn({ database, projectId, imageId }, count, changes);
+  const launch = async (count: number, changes: Partial<typeof instances.$inferInsert> = {}, beside?: Beside) => {
+    const launched = await launchIn({ database, projectId, imageId, ...(beside === undefined ? {} : { beside }) }, count, changes);
     relay.kick();
     return launched;
   };
@@ -278,16 +281,17 @@ interface LaunchIn {
   readonly database: TestDatabase;
   readonly projectId: string;
   readonly imageId: string;
+  readonly beside?: Beside;
 }
 
 async function launchIn(
-  { database: { db }, projectId, imageId }: LaunchIn, count: number, changes: Partial<typeof instances.$inferInsert>,
+  { database: { db }, projectId, imageId, beside }: LaunchIn, count: number, changes: Partial<typeof instances.$inferInsert>,
 ): Promise<string[]> {
   const now = clock.date();
   const reservationId = newId('r');
   return db.transaction(async (tx) => {
     await tx.insert(reservations).values({ id: reservationId, projectId, userId: 'u', requestDigest: '', createdAt: now });
-    return Promise.all(Array.from({ length: count }, async (_, launchIndex) => {
+    const ids = await Promise.all(Array.from({ length: count }, async (_, launchIndex) => {
       const id = newId('i');
       await tx.insert(instances).values({
         id, reservationId, projectId, userId: 'u', launchIndex, imageId, instanceType: 'm1.tiny', cores: 1, memoryMiB: 512, rootGiB: 1, architecture: 'x86_64',
@@ -298,6 +302,8 @@ async function launchIn(
       }, now);
       return id;
     }));
+    await beside?.(tx, ids);
+    return ids;
   });
 }
 

@@ -1,11 +1,12 @@
 // How a volume comes to an instance and leaves it, as clients wish it: rows of both are held, so that of any number of wishes one is granted.
-import { and, eq } from 'drizzle-orm';
+import { and, asc, eq, inArray, notExists, sql } from 'drizzle-orm';
 import { newId } from '../lib/ids.ts';
 import { attachmentOf, type Attachment } from './attachments.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockInstances, type InstanceRow } from './instances.ts';
 import { insertOperation } from './operations.ts';
 import { hosts } from './schema/hosts.ts';
+import { instances } from './schema/instances.ts';
 import { volumeAttachments, volumes } from './schema/volumes.ts';
 import { findVolumeHost } from './volume-hosts.ts';
 import type { Volume } from './volume-work.ts';
@@ -120,4 +121,13 @@ export async function changeAttachment(db: Queryable, { instanceId, device, dele
   const rows = await db.update(volumeAttachments).set({ deleteOnTermination })
     .where(and(eq(volumeAttachments.instanceId, instanceId), eq(volumeAttachments.device, device))).returning({ id: volumeAttachments.id });
   return rows.length > 0;
+}
+
+/** Which of these instances of the project have no volume to boot from any more, though they need one. */
+export async function rootless(db: Queryable, projectId: string, instanceIds: readonly string[]): Promise<{ id: string; rootDeviceName: string }[]> {
+  const root = db.select({ one: sql`1` }).from(volumeAttachments)
+    .where(and(eq(volumeAttachments.instanceId, instances.id), eq(volumeAttachments.target, 'vda'), eq(volumeAttachments.released, false)));
+  return db.select({ id: instances.id, rootDeviceName: instances.rootDeviceName }).from(instances)
+    .where(and(eq(instances.projectId, projectId), inArray(instances.id, [...instanceIds]), eq(instances.bootsFromVolume, true), notExists(root)))
+    .orderBy(asc(instances.id));
 }

@@ -5,6 +5,7 @@ import { insertOperation, type NewOperation } from './operations.ts';
 import { buckets, objects } from './schema/objects.ts';
 import { imageLaunchPermissions, images } from './schema/images.ts';
 import { projects } from './schema/identity.ts';
+import { holdContent } from './snapshot-work.ts';
 import { deleteTagsOf, insertTags, type TagText } from './tags.ts';
 
 export type ImageRow = typeof images.$inferSelect;
@@ -48,14 +49,17 @@ const readableAcls: ReadonlySet<string> = new Set(['public-read', 'public-read-w
 export interface NewImage {
   readonly row: ImageRow;
   readonly tags: readonly TagText[];
-  readonly operation: NewOperation;
+  /** Null: nothing is fetched: it is there with its row. */
+  readonly operation: NewOperation | null;
   /** Takes the id into a name that is taken, instead of refusing: the client named none. */
   readonly mayRename: boolean;
 }
 
-export type ImageInsertion = { readonly outcome: 'inserted'; readonly operationId: string } | { readonly outcome: 'duplicate'; readonly usedBy: string };
+export type ImageInsertion =
+  | { readonly outcome: 'inserted' | 'snapshotGone' }
+  | { readonly outcome: 'duplicate'; readonly usedBy: string };
 
-/** The image and the operation that fetches its content. Names are unique among a project's images of one type. */
+/** The image, and the operation that fetches its content. Names are unique among a project's images of one type. */
 export function insertImage(db: Db, image: NewImage): Promise<ImageInsertion> {
   return db.transaction(async (tx): Promise<ImageInsertion> => {
     let row = image.row;
@@ -65,9 +69,11 @@ export function insertImage(db: Db, image: NewImage): Promise<ImageInsertion> {
         ne(images.state, 'failed')));
     if (taken !== undefined && !image.mayRename) return { outcome: 'duplicate', usedBy: taken.id };
     if (taken !== undefined) row = { ...row, name: `${row.name.slice(0, 100)} (${row.id})` };
+    for (const { snapshotId } of row.devices) if ((await holdContent(tx, snapshotId)) === 'gone') return { outcome: 'snapshotGone' };
     await tx.insert(images).values(row);
     await insertTags(tx, { projectId: row.projectId, resourceType: 'image', resourceIds: [row.id], tags: image.tags });
-    return { outcome: 'inserted', operationId: await insertOperation(tx, image.operation, row.createdAt) };
+    if (image.operation !== null) await insertOperation(tx, image.operation, row.createdAt);
+    return { outcome: 'inserted' };
   });
 }
 

@@ -4,6 +4,7 @@ import { and, eq, ne, sql } from 'drizzle-orm';
 import { derivedId, newMac } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
+import { holdDisks, insertLaunchVolumes, type DisksRefusal, type LaunchDisks } from './launch-volumes.ts';
 import { claimWished, holdAddress } from './networks.ts';
 import { insertOperations, type NewOperation } from './operations.ts';
 import { instances, instanceSecurityGroups, instanceTypes, reservations } from './schema/instances.ts';
@@ -34,6 +35,8 @@ export interface Launch {
   readonly interfaceTags?: readonly TagText[];
   /** The address that the one instance is to have. */
   readonly wish?: { readonly networkId: string; readonly address: string } | undefined;
+  /** Volumes that each instance is launched with. */
+  readonly disks: LaunchDisks;
   readonly countMin: number;
   readonly countMax: number;
   /** Instances that the project may have at once. */
@@ -50,7 +53,8 @@ export type LaunchResult =
   | { readonly outcome: 'mismatch' }
   | { readonly outcome: 'overQuota' }
   | { readonly outcome: 'groupGone' }
-  | { readonly outcome: 'addressTaken'; readonly address: string };
+  | { readonly outcome: 'addressTaken'; readonly address: string }
+  | DisksRefusal;
 
 /** Launches as many as the quota leaves room for, from `countMin` to `countMax`. */
 export function launchInstances(db: Db, launch: Launch): Promise<LaunchResult> {
@@ -63,15 +67,20 @@ export function launchInstances(db: Db, launch: Launch): Promise<LaunchResult> {
     if (room < launch.countMin) return { outcome: 'overQuota' };
     const held = await holdGroups(tx, reservation.projectId, launch.groupIds);
     if (held.length < new Set(launch.groupIds).size) return { outcome: 'groupGone' };
+    const count = Math.min(room, launch.countMax);
+    const contents = await holdDisks(tx, reservation.projectId, launch.disks, count);
+    if ('outcome' in contents) return contents;
     if (launch.wish !== undefined && !(await holdAddress(tx, launch.wish))) return { outcome: 'addressTaken', address: launch.wish.address };
     await tx.insert(reservations).values(reservation);
-    const ids = await insertInstances(tx, launch, Math.min(room, launch.countMax));
+    const ids = await insertInstances(tx, launch, count);
     if (launch.wish !== undefined) await claimWished(tx, { ...launch.wish, instanceId: ids[0] ?? '', now: reservation.createdAt });
+    const { projectId, userId, createdAt } = reservation;
+    await insertLaunchVolumes(tx, { ...launch.disks, instanceIds: ids, projectId, userId, zone: launch.instance.zone, contents }, createdAt);
     await tx.insert(instanceSecurityGroups).values(ids.flatMap((instanceId) => held.map((group) => ({ instanceId, groupId: group.id }))));
-    await insertTags(tx, { projectId: reservation.projectId, resourceType: 'instance', resourceIds: ids, tags: launch.tags });
+    await insertTags(tx, { projectId, resourceType: 'instance', resourceIds: ids, tags: launch.tags });
     const interfaceIds = ids.map((id) => derivedId('eni', id));
-    await insertTags(tx, { projectId: reservation.projectId, resourceType: 'network-interface', resourceIds: interfaceIds, tags: launch.interfaceTags ?? [] });
-    await insertOperations(tx, ids.map((resourceId) => ({ ...launch.operation, resourceId })), reservation.createdAt);
+    await insertTags(tx, { projectId, resourceType: 'network-interface', resourceIds: interfaceIds, tags: launch.interfaceTags ?? [] });
+    await insertOperations(tx, ids.map((resourceId) => ({ ...launch.operation, resourceId })), createdAt);
     return { outcome: 'launched', reservationId: reservation.id };
   });
 }

@@ -1,6 +1,6 @@
 // What volume hosts do to a snapshot's row while they work on it.
 import { and, eq, inArray, lt, ne, notInArray } from 'drizzle-orm';
-import type { Queryable } from './db.ts';
+import type { Queryable, Tx } from './db.ts';
 import { snapshots } from './schema/volumes.ts';
 
 export type Snapshot = typeof snapshots.$inferSelect;
@@ -40,6 +40,13 @@ export async function othersWithContent(db: Queryable, snapshot: Snapshot): Prom
   return row !== undefined;
 }
 
+/** The content of a snapshot, which is not deleted before this transaction ends. Null for no snapshot. */
+export async function holdContent(tx: Tx, snapshotId: string | null | undefined): Promise<string | null | 'gone'> {
+  if (snapshotId === null || snapshotId === undefined) return null;
+  const [row] = await tx.select({ contentId: snapshots.contentId }).from(snapshots)
+    .where(and(eq(snapshots.id, snapshotId), eq(snapshots.state, 'completed'))).for('share');
+  return row?.contentId ?? 'gone';
+}
 
 /** Of contents at a host, those that rows know, and whether one of these is still to be kept. */
 export async function knownContents(db: Queryable, host: string): Promise<ReadonlyMap<string, boolean>> {

@@ -5,7 +5,8 @@ import { attachmentOf, type Attachment } from './attachments.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
 import { insertOperation, type NewOperation } from './operations.ts';
-import { snapshots, volumeAttachments, volumeHosts, volumeModifications, volumes } from './schema/volumes.ts';
+import { volumeAttachments, volumeHosts, volumeModifications, volumes } from './schema/volumes.ts';
+import { holdContent } from './snapshot-work.ts';
 import { insertTags, tagsOf, type TagText } from './tags.ts';
 import { claimVolumeRoom } from './volume-hosts.ts';
 import { endVolumeIn, lockVolume, type Volume } from './volume-work.ts';
@@ -104,14 +105,6 @@ export async function findByVolumeToken(
   const [earlier] = await db.select().from(volumes).where(and(eq(volumes.projectId, asked.projectId), eq(volumes.clientToken, asked.clientToken)));
   if (earlier === undefined) return undefined;
   return earlier.requestDigest === asked.requestDigest ? { outcome: 'repeated', volumeId: earlier.id } : { outcome: 'mismatch' };
-}
-
-/** The content of a snapshot, which is not deleted before this transaction ends. Null for no snapshot. */
-export async function holdContent(tx: Tx, snapshotId: string | null | undefined): Promise<string | null | 'gone'> {
-  if (snapshotId === null || snapshotId === undefined) return null;
-  const [row] = await tx.select({ contentId: snapshots.contentId }).from(snapshots)
-    .where(and(eq(snapshots.id, snapshotId), eq(snapshots.state, 'completed'))).for('share');
-  return row?.contentId ?? 'gone';
 }
 
 export interface VolumeWish {

@@ -76,33 +76,11 @@ export function refuseUnsupported(input: LaunchInput): void {
 
 const isGiven = (text: string | undefined): boolean => text !== undefined && text !== '';
 
-/** The size of the root disk that the mappings ask for. Other disks are volumes, which this cloud does not have yet. */
-export function rootSizeAsked(input: LaunchInput, image: { readonly rootDeviceName: string; readonly virtualGiB: number }): number | undefined {
-  let sizeGiB: number | undefined;
-  for (const { DeviceName: device = '', Ebs: ebs, NoDevice, VirtualName } of input.BlockDeviceMappings ?? []) {
-    // Ephemeral disks are ignored for types that have none, as at AWS; so is a mapping that takes a disk away.
-    if (NoDevice !== undefined || VirtualName?.startsWith('ephemeral') === true) continue;
-    if (device !== image.rootDeviceName) {
-      fail('UnsupportedOperation',
-        `The device ${device.slice(0, 60)} cannot be mapped: only the root device ${image.rootDeviceName} can, until volumes are supported.`);
-    }
-    if (isGiven(ebs?.SnapshotId)) fail('UnsupportedOperation', 'Snapshots are not supported yet.');
-    if (ebs?.Encrypted === true) fail('UnsupportedOperation', 'Encrypted disks are not supported.');
-    if (ebs?.DeleteOnTermination === false) fail('UnsupportedOperation', 'The root disk cannot outlive its instance, until volumes are supported.');
-    if (ebs?.VolumeSize === undefined) continue;
-    sizeGiB = ebs.VolumeSize;
-    if (sizeGiB < Math.max(1, image.virtualGiB)) {
-      fail('InvalidBlockDeviceMapping', `Volume of size ${sizeGiB}GB is smaller than the image, expect size >= ${Math.max(1, image.virtualGiB)}GB`);
-    }
-    if (sizeGiB > rootGiBMax) fail('InvalidParameterValue', `Volume of ${sizeGiB}GiB is too large; maximum is ${rootGiBMax}GiB.`);
-  }
-  return sizeGiB;
-}
-
-/** Of the instances, and of their network interfaces. Terraform and Ansible give tags for the disks as well: there are none to tag. */
+/** Of the instances, of their network interfaces, and of the volumes that they are launched with: Terraform and Ansible give them in any case. */
 export const launchTags = (input: LaunchInput) => ({
   instance: tagsFor(input.TagSpecifications, 'instance', ['volume', 'network-interface']),
   interface: tagsFor(input.TagSpecifications, 'network-interface', ['volume', 'instance']),
+  volume: tagsFor(input.TagSpecifications, 'volume', ['instance', 'network-interface']),
 });
 
 export function checkShutdownBehavior(text: string | undefined): 'stop' | 'terminate' {

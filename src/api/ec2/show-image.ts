@@ -1,6 +1,6 @@
 // An image as DescribeImages shows it. Machine images are said to be `ebs`: their instances can be stopped and keep their root disk,
 // which is what clients conclude from it (`instance-store` would promise that stopping is impossible). The mapping names the root
-// disk that a launch makes; it has no snapshot, because the image's own content is what it is made from.
+// disk that a launch makes; it has no snapshot where the image's own content is what it is made from.
 import type * as ec2 from '@aws-sdk/client-ec2';
 import type { ImageRow } from '../../db/images.ts';
 import type { TagText } from '../../db/tags.ts';
@@ -26,7 +26,7 @@ export function showImage(image: ImageRow, tags: readonly TagText[]): ec2.Image 
     Description: image.description === '' ? undefined : image.description,
     RootDeviceType: isMachine ? 'ebs' : 'instance-store',
     RootDeviceName: isMachine ? image.rootDeviceName : undefined,
-    BlockDeviceMappings: isMachine ? [rootMapping(image)] : [],
+    BlockDeviceMappings: deviceMappings(image),
     VirtualizationType: image.virtualizationType === 'paravirtual' ? 'paravirtual' : 'hvm',
     CreationDate: image.createdAt.toISOString(),
     PlatformDetails: 'Linux/UNIX',
@@ -34,6 +34,16 @@ export function showImage(image: ImageRow, tags: readonly TagText[]): ec2.Image 
     ProductCodes: [],
     Tags: [...tags],
   };
+}
+
+/** The disks that a launch of it makes. */
+export function deviceMappings(image: ImageRow): ec2.BlockDeviceMapping[] {
+  if (image.type !== 'machine') return [];
+  const volumes = image.devices.map(({ device, snapshotId, sizeGiB, type, deleteOnTermination }): ec2.BlockDeviceMapping => ({
+    DeviceName: device,
+    Ebs: { DeleteOnTermination: deleteOnTermination, SnapshotId: snapshotId, VolumeSize: sizeGiB, VolumeType: type as ec2.VolumeType, Encrypted: false },
+  }));
+  return image.devices.some(({ device }) => device === image.rootDeviceName) ? volumes : [rootMapping(image), ...volumes];
 }
 
 function rootMapping(image: ImageRow): ec2.BlockDeviceMapping {

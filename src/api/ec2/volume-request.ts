@@ -72,10 +72,10 @@ export async function checkZone(call: Call, zone: string | undefined): Promise<s
 }
 
 /** `/dev/sdf`, `/dev/xvdf`, `/dev/vdb`, with or without `/dev/`. */
-export function checkDevice(device: string | undefined): string {
+export function checkDevice(device: string | undefined, code: 'InvalidParameterValue' | 'InvalidBlockDeviceMapping' = 'InvalidParameterValue'): string {
   if (device === undefined || device === '') return fail('MissingParameter', 'The request must contain the parameter Device');
   if (!/^(\/dev\/)?(sd|hd|vd|xvd)[a-z]{1,2}[0-9]{0,2}$/.test(device)) {
-    fail('InvalidParameterValue', `Value (${device.slice(0, 60)}) for parameter device is invalid. ${device.slice(0, 60)} is not a valid EBS device name.`);
+    fail(code, `Value (${device.slice(0, 60)}) for parameter device is invalid. ${device.slice(0, 60)} is not a valid EBS device name.`);
   }
   return device.startsWith('/dev/') ? device : `/dev/${device}`;
 }

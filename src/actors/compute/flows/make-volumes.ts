@@ -11,6 +11,7 @@ const lookMsMax = 2_000;
 export async function makeVolumes({ host, instance, requestId, signal, hurry }: InstanceContext): Promise<void> {
   for (let pauseMs = lookMs; ; pauseMs = Math.min(lookMsMax, pauseMs * 2)) {
     const attached = await volumesOfInstance(host.db, instance.id);
+    if (attached.length > 0 && !host.hypervisor.info.bootsKernels) throw new Error(`instances of the hypervisor ${host.hypervisor.info.kind} have no volumes`);
     const failed = attached.find(({ volume }) => volume.state === 'error');
     if (failed !== undefined) throw new Error(`the volume ${failed.volume.id} could not be made: ${failed.volume.stateReason ?? 'unknown'}`);
     const missing = attached.filter(({ volume }) => volume.state === 'creating');

@@ -1,17 +1,19 @@
-// Images: registered from an object of the objectstore, seen, launched by others, and given up. A kernel is registered with
+// Images: registered from an object of the objectstore or a snapshot, seen, launched by others, and given up. A kernel is registered with
 // KernelId=true and a ramdisk with RamdiskId=true, as Nova and Eucalyptus had it.
 import {
-  deregisterImage, findVisibleImage, imagesById, insertImage, launchPermissionsOf, mayReadObject, visibleImages, type ImageRow,
+  deregisterImage, findVisibleImage, imagesById, insertImage, launchPermissionsOf, mayReadObject, visibleImages, type ImageInsertion, type ImageRow,
+  type NewImage,
 } from '../../../db/images.ts';
 import { tagsOf, type TagText } from '../../../db/tags.ts';
 import { groupBy } from '../../../lib/group-by.ts';
 import { newId } from '../../../lib/ids.ts';
 import { action, fail, type Call, type Filters } from '../action.ts';
+import { imageDevices } from '../block-devices.ts';
 import { checkForm, describe } from '../describe.ts';
 import { imageForm, imageNotFound, ownedImage } from '../image-access.ts';
 import { admitWork } from '../notify.ts';
 import { tagsFor } from '../tag-specifications.ts';
-import { showImage } from '../show-image.ts';
+import { deviceMappings, showImage } from '../show-image.ts';
 import { imageAttributeActions } from './image-attributes.ts';
 
 const changers = ['projectmanager', 'sysadmin'] as const;
@@ -45,49 +47,58 @@ const filters: Filters<FullImage> = {
   'state-reason-code': (image) => image.stateReasonCode,
   'state-reason-message': (image) => image.stateReason,
   'virtualization-type': (image) => image.virtualizationType,
-  'block-device-mapping.device-name': (image) => (image.type === 'machine' ? image.rootDeviceName : undefined),
-  'block-device-mapping.delete-on-termination': (image) => (image.type === 'machine' ? true : undefined),
-  'block-device-mapping.volume-size': (image) => (image.virtualSizeBytes === null ? undefined : Math.ceil(image.virtualSizeBytes / 2 ** 30)),
-  'block-device-mapping.volume-type': (image) => (image.type === 'machine' ? 'standard' : undefined),
+  'block-device-mapping.device-name': (image) => deviceMappings(image).map(({ DeviceName }) => DeviceName),
+  'block-device-mapping.delete-on-termination': (image) => deviceMappings(image).map(({ Ebs }) => Ebs?.DeleteOnTermination),
+  'block-device-mapping.snapshot-id': (image) => deviceMappings(image).map(({ Ebs }) => Ebs?.SnapshotId),
+  'block-device-mapping.volume-size': (image) => deviceMappings(image).map(({ Ebs }) => Ebs?.VolumeSize),
+  'block-device-mapping.volume-type': (image) => deviceMappings(image).map(({ Ebs }) => Ebs?.VolumeType),
 };
 
 const register = action({
   name: 'RegisterImage',
-  doc: 'Makes an image of an object in a bucket: `ImageLocation=bucket/key`. Its content is copied, so that the object may go.',
+  doc: 'Makes an image: of an object in a bucket (`ImageLocation=bucket/key`), whose content is copied so that the object may go, or of a snapshot, mapped '
+    + 'to the root device, of which each instance gets a volume to boot from. Further mappings are volumes that instances get beside it.',
   roles: changers,
   errors: [
-    'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIName.Duplicate', 'InvalidAMIName.Malformed', 'InvalidManifest',
-    'InvalidParameterValue', 'MissingParameter', 'TagLimitExceeded', 'UnsupportedOperation',
+    'IncorrectState', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIName.Duplicate', 'InvalidAMIName.Malformed',
+    'InvalidBlockDeviceMapping', 'InvalidManifest', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSnapshot.NotFound',
+    'InvalidSnapshotID.Malformed', 'MissingParameter', 'TagLimitExceeded', 'UnknownVolumeType', 'UnsupportedOperation',
   ],
   async handle(call, input) {
-    if (input.ImageLocation === undefined || input.ImageLocation === '') {
-      if ((input.BlockDeviceMappings?.length ?? 0) > 0) return call.fail('UnsupportedOperation',
-        'Images of snapshots are not supported yet: give ImageLocation.');
+    const location = input.ImageLocation?.replace(/^\/+/, '') ?? '';
+    const hasContent = location !== '';
+    if (!hasContent && (input.BlockDeviceMappings?.length ?? 0) === 0) {
       return call.fail('MissingParameter', 'The request must contain the parameter ImageLocation');
     }
     if (input.BootMode === 'uefi') return call.fail('UnsupportedOperation', 'Instances boot by BIOS: BootMode=uefi is not supported.');
-    const location = input.ImageLocation.replace(/^\/+/, '');
     const tags = tagsFor(input.TagSpecifications, 'image');
     const type = input.KernelId === 'true' ? 'kernel' : input.RamdiskId === 'true' ? 'ramdisk' : 'machine';
     const name = input.Name === undefined || input.Name === '' ? undefined : checkName(input.Name);
-    const row = { ...emptyRow(call, type), location, ...(await propertiesOf(call, input, type)), name: name ?? nameOf(location) };
-    const at = await readableObject(call, location);
-    admitWork(call, 'objectstore');
-    const { principal } = call;
-    const result = await insertImage(call.db, {
-      row,
-      tags,
-      mayRename: name === undefined,
-      operation: {
-        kind: 'image.register', resourceId: row.id, projectId: principal.projectId, userId: principal.userId, requestId: call.requestId,
-        input: at, owner: 'objectstore', deadline: new Date(call.clock.now() + registerTimeoutMs),
-      },
+    if (name === undefined && !hasContent) return call.fail('MissingParameter', 'The request must contain the parameter Name');
+    const properties = await propertiesOf(call, input, type);
+    const devices = await imageDevices(call, input.BlockDeviceMappings, { rootDeviceName: properties.rootDeviceName, hasContent });
+    if (type !== 'machine' && devices.length > 0) return call.fail('InvalidParameterCombination', `An image of a ${type} has no devices.`);
+    const row = { ...emptyRow(call, type), ...properties, devices, location, name: name ?? nameOf(location) };
+    const result = hasContent ? await registerObject(call, row, { tags, mayRename: name === undefined }) : await insertImage(call.db, {
+      row: { ...row, state: 'available', location: `${row.projectId}/${row.name}` }, tags, mayRename: false, operation: null,
     });
     if (result.outcome === 'duplicate') return call.fail('InvalidAMIName.Duplicate', `AMI name ${row.name} is already in use by AMI ${result.usedBy}`);
+    if (result.outcome === 'snapshotGone') return call.fail('InvalidSnapshot.NotFound', 'A snapshot of the request was deleted meanwhile');
     call.relay.kick();
     return { ImageId: row.id };
   },
 });
+
+async function registerObject(call: Call, row: ImageRow, { tags, mayRename }: Pick<NewImage, 'tags' | 'mayRename'>): Promise<ImageInsertion> {
+  const at = await readableObject(call, row.location);
+  admitWork(call, 'objectstore');
+  const { projectId, userId } = call.principal;
+  const operation = {
+    kind: 'image.register', resourceId: row.id, projectId, userId, requestId: call.requestId, input: at, owner: 'objectstore',
+    deadline: new Date(call.clock.now() + registerTimeoutMs),
+  };
+  return insertImage(call.db, { row, tags, mayRename, operation });
+}
 
 const deregister = action({
   name: 'DeregisterImage',

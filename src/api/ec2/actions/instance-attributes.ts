@@ -163,6 +163,10 @@ async function changeDevices(call: Call, instanceId: string, mappings: NonNullab
     return { projectId, instanceId, device, deleteOnTermination };
   });
   for (const change of changes) {
+    if (change.device === row.rootDeviceName && !row.bootsFromVolume) {
+      if (!change.deleteOnTermination) fail('UnsupportedOperation', 'The root disk of this instance ends with it: it is not a volume.');
+      continue;
+    }
     if (!(await changeAttachment(call.db, change))) fail('InvalidInstanceAttributeValue', `No device is currently mapped at ${change.device.slice(0, 60)}`);
   }
 }

@@ -1,5 +1,6 @@
 // Start, stop, reboot, terminate: for each instance a state change and an operation for its owner, all of the request in one
 // transaction. An instance that is on its way to what is asked, or there, is left alone.
+import { rootless } from '../../../db/attach-volume.ts';
 import { transitionInstances, type InstanceRow, type Transition, type Transitioned } from '../../../db/instances.ts';
 import type { NewOperation } from '../../../db/operations.ts';
 import { action, fail, type Call } from '../action.ts';
@@ -18,7 +19,11 @@ const start = action({
   roles,
   errors: ['IncorrectInstanceState', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'MissingParameter', 'InvalidParameterValue'],
   async handle(call, input) {
+    const [rootlessOne] = await rootless(call.db, call.principal.projectId, input.InstanceIds ?? []);
     const changed = await transition(call, input.InstanceIds, (row) => {
+      if (row.id === rootlessOne?.id) {
+        fail('IncorrectInstanceState', `Instance '${row.id}' does not have a volume attached at root (${row.rootDeviceName})`);
+      }
       if (row.state === 'running' || row.state === 'pending') return undefined;
       if (row.state !== 'stopped') return failState(row, 'started');
       const times = timesOf(call);

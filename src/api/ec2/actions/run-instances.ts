@@ -8,16 +8,18 @@ import { findByToken, findInstanceType, launchInstances, zoneHasHosts, type Inst
 import { hostIsInZone } from '../../../db/zones.ts';
 import { newId } from '../../../lib/ids.ts';
 import { action, fail, type Call, type OutputOf } from '../action.ts';
+import { launchDisks, type LaunchDisks } from '../block-devices.ts';
 import { checkForm } from '../describe.ts';
 import { groupIdsOf } from '../instance-groups.ts';
 import { launchNetwork, networkAsked } from '../launch-network.ts';
 import { imageNotFound, visibleImage, imageForm } from '../image-access.ts';
 import {
-  checkClientToken, checkCounts, checkShutdownBehavior, checkUserData, launchTags, refuseUnsupported, requestDigest, rootSizeAsked,
-    type LaunchInput,
+  checkClientToken, checkCounts, checkShutdownBehavior, checkUserData, launchTags, refuseUnsupported, requestDigest, type LaunchInput,
 } from '../launch-request.ts';
 import { admitWork } from '../notify.ts';
 import { showReservation } from '../show-instance.ts';
+import { requireRelease } from '../upgrading.ts';
+import { failOverQuota, quotaOf, volumeTimeoutMs } from '../volume-request.ts';
 
 export const launchTimeoutMs = 10 * 60_000;
 const typeDefault = 'm1.small';
@@ -27,11 +29,12 @@ export const runInstances = action({
   doc: 'Launches instances of an image: MinCount at least, MaxCount at most. Repeating it with the same ClientToken launches nothing again.',
   roles: ['projectmanager', 'sysadmin'],
   errors: [
-    'IdempotentParameterMismatch', 'InstanceLimitExceeded', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable',
+    'AttachmentLimitExceeded', 'IdempotentParameterMismatch', 'IncorrectState', 'InstanceLimitExceeded', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound',
+    'InvalidAMIID.Unavailable',
     'InvalidBlockDeviceMapping', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidIPAddress.InUse', 'InvalidKeyPair.NotFound',
-    'InvalidNetworkInterfaceID.NotFound', 'InvalidParameter', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSubnetID.NotFound',
-    'InvalidSubnetId.Malformed', 'InvalidUserData.Malformed', 'MissingParameter', 'TagLimitExceeded', 'UnsupportedOperation',
-    'VpcLimitExceeded',
+    'InvalidNetworkInterfaceID.NotFound', 'InvalidParameter', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSnapshot.NotFound',
+    'InvalidSnapshotID.Malformed', 'InvalidSubnetID.NotFound', 'InvalidSubnetId.Malformed', 'InvalidUserData.Malformed', 'MissingParameter',
+    'TagLimitExceeded', 'UnknownVolumeType', 'UnsupportedOperation', 'VolumeLimitExceeded', 'VpcLimitExceeded',
   ],
   async handle(call, input) {
     const { projectId, userId } = call.principal;
@@ -48,7 +51,9 @@ export const runInstances = action({
     const asked = networkAsked(input);
     const { place, wish, subnetId, hasPublicAddress, networkId } = await launchNetwork(call, asked, counts.countMax);
     const wishedAddress = wish?.address ?? null;
-    const instance = { ...(await instanceOf(call, input, reservation)), zone, subnetId, networkId, hasPublicAddress, wishedAddress };
+    const { row, disks } = await instanceOf(call, input, reservation);
+    if (disks.volumes.length > 0) await Promise.all((['scheduler', 'compute'] as const).map((role) => requireRelease(call, role, '0.3.0')));
+    const instance = { ...row, zone, subnetId, networkId, hasPublicAddress, wishedAddress };
     const groupIds = await groupIdsOf(call, asked.groups, place);
     const result = await launchInstances(call.db, {
       reservation,
@@ -57,6 +62,7 @@ export const runInstances = action({
       wish,
       tags: tags.instance,
       interfaceTags: tags.interface,
+      disks: { volumes: disks.volumes, tags: tags.volume, quota: quotaOf(call), deadline: new Date(call.clock.now() + volumeTimeoutMs) },
       ...counts,
       quota: call.instancesPerProjectMax,
       newInstanceId: () => newId('i'),
@@ -79,6 +85,8 @@ async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunIn
   if (result.outcome === 'groupGone') return fail('InvalidGroup.NotFound', 'A security group of the request was deleted meanwhile');
   if (result.outcome === 'addressTaken') return fail('InvalidIPAddress.InUse', `Address ${result.address} is in use.`);
   if (result.outcome === 'overQuota') return fail('InstanceLimitExceeded', 'You have requested more instances than your current instance limit allows.');
+  if (result.outcome === 'overVolumeQuota') return failOverQuota(call, result.of);
+  if (result.outcome === 'snapshotGone') return fail('InvalidSnapshot.NotFound', 'A snapshot of the request was deleted meanwhile');
   if (result.outcome === 'launched') call.relay.kick();
   const launched = await loadInstances(call.db, call.principal.projectId, { reservationId: result.reservationId });
   return showReservation(call, launched);
@@ -88,13 +96,15 @@ async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunIn
 type Unplaced = Omit<NewInstance, 'zone' | 'subnetId' | 'networkId' | 'hasPublicAddress' | 'wishedAddress'>;
 
 /** The row that all instances of the launch have in common. */
-async function instanceOf(call: Call, input: LaunchInput, reservation: { id: string; createdAt: Date }): Promise<Unplaced> {
+async function instanceOf(
+  call: Call, input: LaunchInput, reservation: { id: string; createdAt: Date },
+): Promise<{ row: Unplaced; disks: LaunchDisks }> {
   const image = await bootableImage(call, input.ImageId);
   const type = await typeOf(call, input.InstanceType);
   const key = await publicKeyOf(call, input.KeyName);
   const virtualGiB = Math.ceil((image.virtualSizeBytes ?? 0) / 2 ** 30);
-  const asked = rootSizeAsked(input, { rootDeviceName: image.rootDeviceName, virtualGiB });
-  return {
+  const disks = await launchDisks(call, input.BlockDeviceMappings, { ...image, virtualGiB });
+  const row: Unplaced = {
     reservationId: reservation.id,
     projectId: call.principal.projectId,
     userId: call.principal.userId,
@@ -103,7 +113,9 @@ async function instanceOf(call: Call, input: LaunchInput, reservation: { id: str
     instanceType: type.name,
     cores: type.cores,
     memoryMiB: type.memoryMiB,
-    rootGiB: asked ?? rootGiBOf(type, virtualGiB),
+    // A root disk that is a volume takes no room of the compute host.
+    rootGiB: disks.bootsFromVolume ? 0 : (disks.rootGiB ?? rootGiBOf(type, virtualGiB)),
+    bootsFromVolume: disks.bootsFromVolume,
     architecture: image.architecture,
     rootDeviceName: image.rootDeviceName,
     ...key,
@@ -115,6 +127,7 @@ async function instanceOf(call: Call, input: LaunchInput, reservation: { id: str
     stateDeadline: new Date(reservation.createdAt.getTime() + launchTimeoutMs),
     launchedAt: reservation.createdAt,
   };
+  return { row, disks };
 }
 
 /** A disk never gets smaller than its image. 0 stays: as large as the image. */
