@@ -43,7 +43,7 @@ export async function instanceByAddress(db: Queryable, where: { networkId: strin
     where ${instanceSecurityGroups.instanceId} = ${instances.id})`;
   const devices = sql<unknown>`(
     select coalesce(json_agg(${volumeAttachments.device} order by ${volumeAttachments.device}), '[]'::json)
-    from ${volumeAttachments} where ${volumeAttachments.instanceId} = ${instances.id} and ${volumeAttachments.state} = 'attached')`;
+    from ${volumeAttachments} where ${volumeAttachments.instanceId} = ${instances.id} and ${volumeAttachments.state} <> 'detaching')`;
   const [row] = await db.select({
     instanceId: instances.id,
     projectId: instances.projectId,

@@ -40,6 +40,9 @@ export const initiatorName = (host: string): string =>
 /** The serial of a volume's disk, as the guest sees it: at most 20 characters, as on AWS. */
 export const volumeSerial = (volumeId: string): string => volumeId.replace('-', '').slice(0, 20);
 
+/** Other disks, such as the root disk of an image, have names for it. */
+export const isVolumeSerial = (serial: string): boolean => /^vol[0-9a-f]{8,17}$/.test(serial);
+
 /** The UUID of an instance's domain. It begins with `ec2`, by which cloud-init recognises the Ec2 data source without being told. */
 export function domainUuid(instanceId: string): string {
   const hex = `ec2${createHash('sha256').update(instanceId).digest('hex').slice(0, 29)}`;

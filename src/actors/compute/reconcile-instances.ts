@@ -8,7 +8,7 @@ import { adoptArrived, forgetMigration } from '../../db/migrate-work.ts';
 import { addressesOfInstances } from '../../db/networks.ts';
 import { insertOperation, purgeEndedOperations, resourcesWithWork, type NewOperation } from '../../db/operations.ts';
 import type { DomainStatus } from '../../drivers/hypervisor/driver.ts';
-import { newRequestId, volumeSerial } from '../../lib/ids.ts';
+import { isVolumeSerial, newRequestId, volumeSerial } from '../../lib/ids.ts';
 import { networkProtocol } from '../../messages/network.ts';
 import { instanceDirectory, type ComputeHost } from './host.ts';
 import { evictImages } from './image-cache.ts';
@@ -85,9 +85,9 @@ async function reconcileOne(host: ComputeHost, row: Instance, domain: DomainStat
 
 /** Its guest runs although it is shown as stopped: this host was lost. What was taken off it meanwhile goes first: it may be another's. */
 async function adoptRunning(host: ComputeHost, row: Instance): Promise<void> {
-  const own = new Set(['root', ...(await volumesOfInstance(host.db, row.id)).map(({ volume }) => volumeSerial(volume.id))]);
+  const own = new Set((await volumesOfInstance(host.db, row.id)).map(({ volume }) => volumeSerial(volume.id)));
   for (const { serial } of await host.hypervisor.disks(row.id)) {
-    if (own.has(serial)) continue;
+    if (!isVolumeSerial(serial) || own.has(serial)) continue;
     await host.hypervisor.detachDisk(row.id, serial, { force: true });
     host.log.warn({ instance: row.id, disk: serial }, 'a volume was taken off the guest: it was released while this host was away');
   }
