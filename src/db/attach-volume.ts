@@ -1,7 +1,6 @@
 // How a volume comes to an instance and leaves it, as clients wish it: rows of both are held, so that of any number of wishes one is granted.
 import { and, asc, eq, inArray, notExists, sql } from 'drizzle-orm';
-import { newId } from '../lib/ids.ts';
-import { attachmentOf, type Attachment } from './attachments.ts';
+import { attachmentOf, freeTarget, newAttachment, type Attachment } from './attachments.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockInstances, type InstanceRow } from './instances.ts';
 import { insertOperation } from './operations.ts';
@@ -51,10 +50,6 @@ export function attachVolume(db: Db, wish: AttachWish, now: Date): Promise<Attac
   });
 }
 
-export const newAttachment = (of: Pick<Attachment, 'volumeId' | 'instanceId' | 'device' | 'target'>, now: Date): Attachment => ({
-  ...of, id: newId('vat'), state: 'attaching', released: false, connection: null, deleteOnTermination: false, attachedAt: now,
-});
-
 async function refusalToAttach(tx: Tx, instance: InstanceRow, volume: Volume): Promise<AttachRefusal | undefined> {
   if ((instance.state !== 'running' && instance.state !== 'stopped') || instance.host === null || instance.hostLost) {
     return { refused: 'instanceState', instance };
@@ -66,12 +61,6 @@ async function refusalToAttach(tx: Tx, instance: InstanceRow, volume: Volume): P
   if (keeper !== undefined && !keeper.isRemote && keeper.name !== instance.host) return { refused: 'elsewhere', host: keeper.name };
   const [host] = await tx.select({ hypervisor: hosts.hypervisor }).from(hosts).where(eq(hosts.name, instance.host));
   return host?.hypervisor === 'lxc' ? { refused: 'noDisks', hypervisor: 'lxc' } : undefined;
-}
-
-/** `vdb` … `vdz`: the root disk is `vda`. */
-export function freeTarget(there: readonly Pick<Attachment, 'target'>[]): string | undefined {
-  const used = new Set(there.map(({ target }) => target));
-  return [...'bcdefghijklmnopqrstuvwxyz'].map((letter) => `vd${letter}`).find((target) => !used.has(target));
 }
 
 export interface DetachWish extends VolumeWish {

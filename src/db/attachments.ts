@@ -1,6 +1,7 @@
 // What a volume is attached to, and what follows from it: to whom it is served. Rows are held in one order everywhere: instances, then volumes,
 // then their hosts.
 import { and, asc, eq, inArray, ne, sql } from 'drizzle-orm';
+import { newId } from '../lib/ids.ts';
 import type { WireConnection } from '../messages/volume.ts';
 import { inTransaction, type Db, type Queryable, type Tx } from './db.ts';
 import { finishOperation, insertOperation, unfinishedOperations } from './operations.ts';
@@ -10,6 +11,16 @@ import { volumeAttachments, volumes } from './schema/volumes.ts';
 import { endVolumeIn, lockVolume, type Volume } from './volume-work.ts';
 
 export type Attachment = typeof volumeAttachments.$inferSelect;
+
+export const newAttachment = (of: Pick<Attachment, 'volumeId' | 'instanceId' | 'device' | 'target'>, now: Date): Attachment => ({
+  ...of, id: newId('vat'), state: 'attaching', released: false, connection: null, deleteOnTermination: false, attachedAt: now,
+});
+
+/** `vdb` … `vdz`: the root disk is `vda`. */
+export function freeTarget(there: readonly Pick<Attachment, 'target'>[]): string | undefined {
+  const used = new Set(there.map(({ target }) => target));
+  return [...'bcdefghijklmnopqrstuvwxyz'].map((letter) => `vd${letter}`).find((target) => !used.has(target));
+}
 
 export async function attachmentOf(db: Queryable, volumeId: string): Promise<Attachment | undefined> {
   const [row] = await db.select().from(volumeAttachments).where(eq(volumeAttachments.volumeId, volumeId));

@@ -1,7 +1,7 @@
 // Volumes that instances are launched with: rows of volumes that nobody makes yet, attached to their instances. They are made when the host of the
 // instance is known (actors/compute/flows/make-volumes.ts).
 import { newId } from '../lib/ids.ts';
-import { freeTarget, newAttachment } from './attach-volume.ts';
+import { freeTarget, newAttachment } from './attachments.ts';
 import type { Tx } from './db.ts';
 import { volumeAttachments, volumes } from './schema/volumes.ts';
 import { holdContent } from './snapshot-work.ts';
