@@ -85,7 +85,7 @@ class NestedLab implements Lab {
   readonly #ssh: readonly string[];
   readonly #servers: Server[] = [];
   /** The connection carries no more of them at once. */
-  readonly #sessions = createGate(6);
+  readonly #sessions = createGate(3);
 
   constructor(name: string) {
     this.namespace = name;
