@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { networkSpecOf } from '../../src/actors/network/network-spec.ts';
-import type { DhcpHost, TrafficRule, NetworkSpec, PortSpec } from '../../src/drivers/network/driver.ts';
+import type { DhcpHost, FloatingAddress, TrafficRule, NetworkSpec, PortSpec } from '../../src/drivers/network/driver.ts';
 import { createNamespaces } from '../../src/drivers/network/linux/namespace.ts';
 import { createLinuxNetwork, type LinuxNetwork } from '../../src/drivers/network/linux/linux.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -17,6 +17,8 @@ export interface ProjectNetwork {
   readonly segment: number;
   readonly cidr: string;
   readonly gateway: string;
+  /** Where its routes lead to outside; may be changed, for the next `ensure`. Default: everywhere. */
+  ways?: readonly string[];
 }
 
 export interface LabHost {
@@ -50,7 +52,9 @@ export interface ProjectLab {
   /** On the wire, as the world outside the cloud: 198.51.100.254. */
   readonly outside: Run;
   guest(host: LabHost, network: ProjectNetwork, number: number): Promise<ProjectGuest>;
-  /** Networks, DHCP and rules of a host for these guests, whoever of them is there. */
+  /** The rules of a host for these guests, whoever of them is there. */
+  applyRules(host: LabHost, guests: readonly ProjectGuest[], ingress?: readonly TrafficRule[], floating?: readonly FloatingAddress[]): Promise<void>;
+  /** As above, with networks and DHCP. */
   ensure(host: LabHost, guests: readonly ProjectGuest[], ingress?: readonly TrafficRule[]): Promise<void>;
   anew(host: LabHost): Promise<void>;
   down(): Promise<void>;
@@ -100,10 +104,10 @@ export async function projectLab(name: string, options: { hosts: number; manager
     await run('ip', ['route', 'add', 'default', 'via', outsideAddress]);
     const stateDirectory = `${directory}/h${number}`;
     const peers = Array.from({ length: options.hosts }, (_, index) => index + 1).filter((other) => other !== number).map(addressOf);
-    const spec = ({ projectId, routerId, segment, cidr, gateway }: ProjectNetwork): NetworkSpec => networkSpecOf({
+    const spec = ({ projectId, routerId, segment, cidr, gateway, ways }: ProjectNetwork): NetworkSpec => networkSpecOf({
       id: `net-${segment}`, name: `net-${segment}`, manager, cidr, gateway, bridge: `nvbr${manager === 'vxlan' ? 'x' : 'l'}${segment}`, mtu: 1450,
       createdAt: new Date(0), projectId, routerId, segment, isDefault: true,
-    }, { host: `${name}-h${number}`, dnsDomain: 'novalocal', leaseSeconds: 3_600, address: addressOf(number), vlanInterface: 'eth0' }, peers);
+    }, { host: `${name}-h${number}`, dnsDomain: 'novalocal', leaseSeconds: 3_600, address: addressOf(number), vlanInterface: 'eth0' }, { peers, ways });
     return {
       name: `h${number}`, namespace, address: addressOf(number), run, stateDirectory, driver: driverOf(run, stateDirectory), spec,
       inRouter: (network) => createNamespaces({ machine: root, clock: systemClock, log: silentLog }).inside(spec(network).router?.namespace ?? ''),
@@ -111,6 +115,16 @@ export async function projectLab(name: string, options: { hosts: number; manager
   }
   const hosts = await Promise.all(Array.from({ length: options.hosts }, (_, index) => makeHost(index + 1)));
   const used = new Map<string, { host: LabHost; network: ProjectNetwork }>();
+
+  /** With a member of one of a router's networks come the others. */
+  function networksOn(host: LabHost): ProjectNetwork[] {
+    const routers = new Set([...used.values()].filter((one) => one.host === host).map((one) => one.network.routerId));
+    return [...new Set([...used.values()].map((one) => one.network))].filter((network) => routers.has(network.routerId));
+  }
+  const applyRules: ProjectLab['applyRules'] = async (host, guests, ingress = [everything], floating = []) => {
+    const ports = guests.filter((guest) => guest.host === host).map((guest) => ({ ...guest.port, ingress }));
+    await host.driver.applyFirewall({ networks: networksOn(host).map(host.spec), ports, metadataPort, floating });
+  };
 
   return {
     hosts, outside,
@@ -142,11 +156,11 @@ export async function projectLab(name: string, options: { hosts: number; manager
         },
       };
     },
-    async ensure(host, guests, ingress = [everything]) {
-      const networks = [...used.values()].filter((one) => one.host === host).map((one) => one.network);
+    applyRules,
+    async ensure(host, guests, ingress) {
+      await applyRules(host, guests, ingress);
       const own = guests.filter((guest) => guest.host === host);
-      await host.driver.applyFirewall({ networks: networks.map(host.spec), ports: own.map((guest) => ({ ...guest.port, ingress })), metadataPort });
-      for (const network of networks) {
+      for (const network of networksOn(host)) {
         const [here, there] = [own, guests.filter((guest) => guest.host !== host)].map((some) =>
           some.filter((guest) => guest.network === network).map((guest) => guest.dhcp));
         await host.driver.ensureNetwork(host.spec(network), here ?? [], there);

@@ -1,6 +1,6 @@
 // Networks of projects: each with a segment of its own, so that the same range of addresses can be in use in many projects. Which of them a
 // host has to plumb, and where else their members are.
-import { and, asc, eq, inArray, isNull, ne, or, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNull, ne, or, sql, type SQL } from 'drizzle-orm';
 import { newId } from '../lib/ids.ts';
 import { inTransaction, type Queryable, type Tx } from './db.ts';
 import { checkCidr, insertAddresses, nthAddress, type Network } from './networks.ts';
@@ -118,13 +118,22 @@ export async function peersOfRouters(db: Queryable, of: { host: string; routerId
   return peers;
 }
 
+/** The hosts that have members of the networks of a router. */
+export function hostsOfRouter(db: Queryable, routerId: string): Promise<string[]> {
+  return hostsOfNetworks(db, eq(networks.routerId, routerId));
+}
+
 /** The hosts that have members of the networks of an instance's router; none for one on the shared network. */
-export async function peersOfInstance(db: Queryable, instanceId: string): Promise<string[]> {
+export function peersOfInstance(db: Queryable, instanceId: string): Promise<string[]> {
   const own = db.select({ routerId: networks.routerId }).from(fixedAddresses)
     .innerJoin(networks, eq(networks.id, fixedAddresses.networkId)).where(eq(fixedAddresses.instanceId, instanceId));
+  return hostsOfNetworks(db, inArray(networks.routerId, own));
+}
+
+async function hostsOfNetworks(db: Queryable, which: SQL): Promise<string[]> {
   const rows = await db.selectDistinct({ host: instances.host }).from(instances)
     .innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instances.id))
     .innerJoin(networks, eq(networks.id, fixedAddresses.networkId))
-    .where(and(inArray(networks.routerId, own), ne(instances.state, 'terminated')));
+    .where(and(which, ne(instances.state, 'terminated')));
   return rows.flatMap((row) => row.host ?? []);
 }

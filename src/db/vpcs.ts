@@ -58,7 +58,8 @@ async function makeDefaultVpc(tx: Tx, { projectId, zone, now, projectNetworks }:
   const vpc: Vpc = { id: network.routerId ?? newId('vpc'), projectId, cidr, isDefault: true, enableDnsHostnames: true, createdAt: now };
   const mainTableId = await insertVpc(tx, vpc);
   const subnet: Subnet = {
-    id: newId('subnet'), projectId, vpcId: vpc.id, networkId: network.id, cidr: network.cidr, zone, isDefault: true, mapPublicIpOnLaunch: true, createdAt: now,
+    id: newId('subnet'), projectId, vpcId: vpc.id, networkId: network.id, cidr: network.cidr, zone, isDefault: true,
+    mapPublicIpOnLaunch: network.projectId === null, createdAt: now,
   };
   await tx.insert(subnets).values(subnet);
   const gateway = { id: newId('igw'), projectId, vpcId: vpc.id, createdAt: now };

@@ -59,7 +59,7 @@ export const networkActor: ActorDefinition<State, NetworkMessage, NetworkArgs> =
       case 'look': return look(state, context);
       // A network whose server died is ensured even if a run has just begun: that one may have seen it alive.
       case 'dhcpDied': return ensureSoon(state, state.networks.get(message.networkId));
-      case 'refreshDue': return refresh(state);
+      case 'refreshDue': return refresh(state, context);
       case 'refreshFirewall': return hint(state, context);
     }
   },
@@ -68,22 +68,25 @@ export const networkActor: ActorDefinition<State, NetworkMessage, NetworkArgs> =
   onStop: (state) => state.unsubscribe(),
 };
 
-function hint(state: State, context: Context): void {
+function hint(state: State, context: Context): Promise<void> | undefined {
   const { host, hints } = state;
-  if (hints.waiting) return;
+  if (hints.waiting) return undefined;
   const now = host.clock.now();
-  if (now >= hints.notBefore) return refresh(state);
+  if (now >= hints.notBefore) return refresh(state, context);
   hints.waiting = true;
   context.after(hints.notBefore - now, { type: 'refreshDue' });
+  return undefined;
 }
 
-function refresh(state: State): void {
+function refresh(state: State, context: Context): Promise<void> {
   const { host, hints, networks } = state;
   hints.waiting = false;
   hints.notBefore = host.clock.now() + hintIntervalMs;
   ensureSoon(state, state.firewall);
   // Who may speak with one another wants names, too, and hosts that have their first member want to be known.
   for (const ref of networks.values()) host.system.tell(ref, { type: 'ensure', ticket: nextTicket(), isHint: true });
+  // Subnets come and go.
+  return look(state, context);
 }
 
 function ensureSoon({ host }: State, ref: Ref<EnsureMessage> | undefined): void {
@@ -99,8 +102,11 @@ function childOf({ host, networks }: State, context: Context, networkId: string)
   return ref;
 }
 
-function ensureOne(state: State, context: Context, { networkId, replyTo }: { networkId: string; replyTo: ReplyTo<null> }): void {
+/** The first member of a router's networks on this host brings the others of that router, too. */
+async function ensureOne(state: State, context: Context, { networkId, replyTo }: { networkId: string; replyTo: ReplyTo<null> }): Promise<void> {
+  const isNew = !state.networks.has(networkId);
   state.host.system.tell(childOf(state, context, networkId), { type: 'ensure', ticket: nextTicket(), replyTo });
+  if (isNew) await look(state, context);
 }
 
 /** What is plumbed and not wanted, by this process or one before it, has a child too: it takes the network away. */

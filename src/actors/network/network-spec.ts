@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto';
 import type { Db } from '../../db/db.ts';
 import { claimHostAddress, type Network } from '../../db/networks.ts';
 import { networksOfHost, peersOfRouters } from '../../db/project-networks.ts';
+import { waysOut } from '../../db/route-tables.ts';
+import { everywhere } from '../../db/vpcs.ts';
 import type { NetworkSpec, RouterSpec, Segment } from '../../drivers/network/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
@@ -24,13 +26,21 @@ export interface Plumbing {
 
 const vxlanPortDefault = 4789;
 
-/** `peers`: the addresses of the other hosts that plumb networks of its router. */
-export function networkSpecOf(row: Network, plumbing: Plumbing, peers: readonly string[] = []): NetworkSpec {
+/** What the network of a project is to this host. */
+export interface Around {
+  /** The addresses of the other hosts that plumb networks of its router. */
+  readonly peers?: readonly string[] | undefined;
+  /** Where its routes lead to, beside the networks of its router. Undefined: it is in no VPC yet, whose first one leads everywhere. */
+  readonly ways?: readonly string[] | undefined;
+}
+
+export function networkSpecOf(row: Network, plumbing: Plumbing, { peers = [], ways = [everywhere] }: Around = {}): NetworkSpec {
   const { id, bridge, cidr, gateway, mtu, projectId } = row;
   const { dnsDomain, leaseSeconds, flatInterface } = plumbing;
   const common = { id, bridge, cidr, gateway, mtu, dnsDomain, leaseSeconds, ...(row.manager === 'flat' ? { dhcp: false } : {}) };
   if (projectId === null) return { ...common, flatInterface };
-  return { ...common, router: routerOf(row, plumbing), segment: segmentOf(row, plumbing, peers) };
+  const outside = ways.includes(everywhere) ? {} : { outside: ways };
+  return { ...common, ...outside, router: routerOf(row, plumbing), segment: segmentOf(row, plumbing, peers) };
 }
 
 /** Names of namespaces are those of a machine, on which specs have several hosts. */
@@ -54,9 +64,12 @@ export function networksToPlumb({ db, clock }: { db: Db; clock: Clock }, plumbin
   const own = new Map<string, string | undefined>();
   return async () => {
     const rows = await networksOfHost(db, plumbing.host);
-    const peers = await peersOfRouters(db, { host: plumbing.host, routerIds: rows.flatMap((row) => row.routerId ?? []) });
+    const routed = rows.filter((row) => row.routerId !== null);
+    const [peers, ways] = await Promise.all([
+      peersOfRouters(db, { host: plumbing.host, routerIds: routed.flatMap((row) => row.routerId ?? []) }), waysOut(db, routed.map((row) => row.id)),
+    ]);
     return Promise.all(rows.map(async (row) => {
-      const network = networkSpecOf(row, plumbing, peers.get(row.routerId ?? ''));
+      const network = networkSpecOf(row, plumbing, { peers: peers.get(row.routerId ?? ''), ways: ways.get(row.id) });
       if (network.flatInterface === undefined) return network;
       if (own.get(network.id) === undefined) own.set(network.id, await claimHostAddress(db, { networkId: network.id, host: plumbing.host, now: clock.date() }));
       return { ...network, hostAddress: own.get(network.id) };

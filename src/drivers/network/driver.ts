@@ -43,6 +43,8 @@ export interface NetworkSpec {
   readonly flatInterface?: string | undefined;
   /** Of a network of a project; without it the host is the gateway, and the bridge has its address. */
   readonly router?: RouterSpec | undefined;
+  /** With a router only: where its guests may go beside the networks of that router, and who may come from there. Undefined: everywhere. */
+  readonly outside?: readonly string[] | undefined;
   /** With a router only. */
   readonly segment?: Segment | undefined;
   /** This host's own address on a joined network, by which it speaks with guests of other hosts. Undefined: it does not. */

@@ -55,6 +55,19 @@ export const answersOfRouters = (routed: readonly Routed[]): string[] =>
 /** What is not for a guest of this host only crosses the bridge: to the router, or to another host, whose rules decide. */
 export const forwardRouted = (routed: readonly Routed[]): string[] => routed.map(({ bridge }) => `iifname "${bridge}" oifname "${bridge}" accept`);
 
+/** The guests of this host behind routers. */
+export const membersOf = (routed: readonly Routed[], ports: readonly PortSpec[]): string[] => {
+  const bridges = new Set(routed.map(({ bridge }) => bridge));
+  return ports.filter(({ bridge }) => bridges.has(bridge)).map(({ bridge, address }) => `"${bridge}" . ${address}`);
+};
+
+/**
+ * What routers send each other between subnets is seen here in one direction only, the answer coming by the router of the other host: tracking takes it
+ * for invalid. Whether it may, the host of its receiver decides.
+ */
+export const crossRouted = (routed: readonly Routed[]): string[] => routed.map(({ bridge }) =>
+  `iifname "${bridge}" oifname "${bridge}" iifname . ip saddr != @members oifname . ip daddr != @members accept`);
+
 /** Routers reach the outside through the host, and nothing of the host itself. */
 export const inputFromRouters = (routed: readonly Routed[]): string[] => (routed.length === 0 ? [] : [
   `iifname "${routerLinkPrefix}*" ct state established,related accept`,

@@ -17,7 +17,7 @@ export interface RouterRules {
 /** The whole table, replaced in one transaction. Pure. */
 export function renderRouter({ networks, metadataPort, floating }: RouterRules, tableName: string): string {
   checkInteger(metadataPort, { kind: 'a port', min: 1, max: 65_535 });
-  const legs = networks.map(({ bridge, gateway }) => ({ leg: checkLinkName(bridge), gateway: checkAddress(gateway) }))
+  const legs = networks.map(({ bridge, gateway, outside }) => ({ leg: checkLinkName(bridge), gateway: checkAddress(gateway), outside }))
     .toSorted((a, b) => (a.leg < b.leg ? -1 : 1));
   if (legs.length === 0) throw new DriverError('failed', 'a router without networks');
   const names = `{ ${legs.map(({ leg }) => `"${leg}"`).join(', ')} }`;
@@ -48,6 +48,8 @@ ${nat.maps.map(map).join('')}${chain('prerouting', [
     'icmp type echo-request accept',
   ])}${chain('forward', [
     'type filter hook forward priority filter; policy drop;',
+    // Open connections too end with the route.
+    ...legs.flatMap(wayOut),
     'ct state established,related accept',
     // Between networks of one router an answer may come by the router of another host: connections are not asked for.
     `iifname ${names} oifname ${names} accept`,
@@ -55,6 +57,18 @@ ${nat.maps.map(map).join('')}${chain('prerouting', [
     'ct status dnat accept',
   ])}}
 `;
+}
+
+/** What a network without a route to everywhere may not do: neither to nor from there, and not to its neighbours by their floating addresses either. */
+function wayOut({ leg, outside }: { readonly leg: string; readonly outside: readonly string[] | undefined }): string[] {
+  if (outside === undefined) return [];
+  const ranges = collapseCidrs(outside.map(parseIPv4Cidr)).map(cidrText).join(', ');
+  const notThere = (what: string): string => (ranges === '' ? '' : `${what} != { ${ranges} } `);
+  return [
+    `iifname "${leg}" oifname "${uplinkName}" ${notThere('ip daddr')}drop`,
+    `iifname "${uplinkName}" oifname "${leg}" ${notThere('ip saddr')}drop`,
+    `iifname "${leg}" ct direction original ct status dnat ${notThere('ct original ip daddr')}drop`,
+  ];
 }
 
 const chain = (name: string, rules: readonly string[]): string => `  chain ${name} {\n${rules.map((rule) => `    ${rule}\n`).join('')}  }\n`;

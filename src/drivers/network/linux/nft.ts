@@ -5,7 +5,8 @@ import { addressNumber } from '../../../lib/ipv4.ts';
 import type { FirewallSpec, TrafficRule, NetworkSpec, PortSpec } from '../driver.ts';
 import { floatingRules, type FloatingRules } from './nft-floating.ts';
 import {
-  answersOfRouters, forwardRouted, fromRouted, inputFromRouters, routedNetworks, routedRules, sourceOfRouters, toRouted, zoneRules, type Routed,
+  answersOfRouters, crossRouted, forwardRouted, fromRouted, inputFromRouters, membersOf, routedNetworks, routedRules, sourceOfRouters, toRouted, zoneRules,
+  type Routed,
 } from './nft-routed.ts';
 import { arpToGuests, fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross, toHostFromGuests, type Joined } from './nft-fabric.ts';
 import { checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
@@ -76,6 +77,7 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
     set('bridges', 'type ifname', networks.map((network) => `"${network.bridge}"`)),
     set('gateways', 'type ifname . ipv4_addr', shared.map((network) => `"${network.bridge}" . ${network.gateway}`)),
     set('served', 'type ifname . ipv4_addr', networks.map((network) => `"${network.bridge}" . ${network.gateway}`)),
+    ...(routed.length === 0 ? [] : [set('members', 'type ifname . ipv4_addr', membersOf(routed, ports))]),
     map('guests', 'type ifname . ipv4_addr : verdict', guests),
     ...floating.maps.map(({ name, type, elements }) => map(name, type, elements)),
     map('senders', 'type ifname . ipv4_addr : verdict', senders),
@@ -116,6 +118,7 @@ const forwardRules = (joined: readonly Joined[], routed: readonly Routed[]): str
   'type filter hook forward priority filter; policy accept;',
   'iifname != @bridges oifname != @bridges accept',
   'ct state established,related accept',
+  ...crossRouted(routed),
   'ct state invalid drop',
   ...answersOfRouters(routed),
   'iifname . ip saddr vmap @senders',
