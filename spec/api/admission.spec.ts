@@ -5,7 +5,7 @@ import { createDispatcher } from '../../src/api/ec2/dispatch.ts';
 import { instances, operations, outbox, reservations } from '../../src/db/schema/all.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { silentLog as log } from '../../src/lib/log.ts';
-import { volumeQuotas } from '../support/ec2-world.ts';
+import { projectQuotas } from '../support/ec2-world.ts';
 import { requestOf } from '../support/auth-fixture.ts';
 import { createEc2Lab, type Ec2Lab } from '../support/ec2.ts';
 
@@ -25,7 +25,7 @@ describe('while the scheduler cannot take more', () => {
       actions: allActions, authenticate: async () => lab.ann,
       services: {
         db: lab.db, transport: lab.transport, relay, directory: lab.directory, clock, log, region: 'nova', zone: 'nova', dnsDomain: 'x',
-        endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...volumeQuotas,
+        endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...projectQuotas,
       },
     });
     const call = async (query: string) => {

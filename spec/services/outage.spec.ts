@@ -16,7 +16,7 @@ import { createSealer } from '../../src/lib/sealed.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
 import { createLocalDirectory } from '../../src/transport/local-directory.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
-import { volumeQuotas } from '../support/ec2-world.ts';
+import { projectQuotas } from '../support/ec2-world.ts';
 import { requestOf } from '../support/auth-fixture.ts';
 import { waitUntil } from '../support/patience.ts';
 import { startPostgres, type PostgresServer } from '../support/postgres-server.ts';
@@ -41,7 +41,7 @@ describe('D5 while PostgreSQL is away', () => {
       services: {
         db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, directory: createLocalDirectory({ clock }), clock, log,
         region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
-        ...volumeQuotas,
+        ...projectQuotas,
       },
     });
   });
@@ -73,7 +73,7 @@ describe('D5 while PostgreSQL is away', () => {
       services: {
         db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, directory: createLocalDirectory({ clock }), clock, log,
         region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
-        ...volumeQuotas,
+        ...projectQuotas,
       },
     });
     await server.stop();

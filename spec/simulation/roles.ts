@@ -30,7 +30,7 @@ import type { Directory } from '../../src/transport/directory.ts';
 import { createLocalDirectory, type DirectoryBoard } from '../../src/transport/local-directory.ts';
 import { createLocalTransport, type LocalMedium } from '../../src/transport/local.ts';
 import type { Relay, Transport } from '../../src/transport/transport.ts';
-import { volumeQuotas } from '../support/ec2-world.ts';
+import { projectQuotas } from '../support/ec2-world.ts';
 import { specAccess } from '../support/attachment-access.ts';
 import type { SimDatabase } from '../support/sim-database.ts';
 import type { VirtualTime } from '../support/sim-time.ts';
@@ -171,7 +171,7 @@ export async function startApi(ground: Ground, principal: Principal): Promise<Ca
   return async (name, input, requestId) => {
     const call: Call = {
       db, transport, relay, directory, clock, log: silentLog, region: 'nova', zone: 'nova', dnsDomain: 'simulation', endpoint: 'http://127.0.0.1:8773',
-      instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...volumeQuotas, requestId, principal, version: '2016-11-15', fail,
+      instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...projectQuotas, requestId, principal, version: '2016-11-15', fail,
     };
     const action = actions.get(name);
     if (action === undefined) throw new Error(`no action ${name}`);

@@ -13,6 +13,7 @@ import { reportHost } from '../../src/db/hosts.ts';
 import { reportVolumeHost } from '../../src/db/volume-hosts.ts';
 import { seedInstanceTypes } from '../../src/db/instance-types.ts';
 import { createNetwork, sharedNetworkName } from '../../src/db/networks.ts';
+import type { ProjectNetworkPolicy } from '../../src/db/project-networks.ts';
 import { authDrivers } from '../../src/drivers/auth/index.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -49,7 +50,7 @@ export interface Ec2World {
 export const makeSharedNetwork = (db: Db, now: Date) =>
   createNetwork(db, { name: sharedNetworkName, manager: 'flat-dhcp', cidr: '10.45.0.0/24', bridge: 'br-novact', mtu: 1500 }, now);
 
-export const volumeQuotas = { volumesPerProjectMax: 20, gigabytesPerProjectMax: 1_000, snapshotsPerProjectMax: 20 } as const;
+export const projectQuotas = { volumesPerProjectMax: 20, gigabytesPerProjectMax: 1_000, snapshotsPerProjectMax: 20, vpcsPerProjectMax: 5, subnetsPerVpcMax: 5 } as const;
 
 const annProject = '111122223333';
 const bobProject = '444455556666';
@@ -61,7 +62,14 @@ async function member(auth: AuthManager, name: string, projectId: string, manage
   return { ...(await auth.principalFor(name, name)), ...key };
 }
 
-export async function createEc2World(options: { clock?: Clock; actions?: readonly AnyAction[] } = {}): Promise<Ec2World> {
+export interface Ec2WorldOptions {
+  readonly clock?: Clock;
+  readonly actions?: readonly AnyAction[];
+  /** Each project has networks of its own; default: all share one. */
+  readonly projectNetworks?: ProjectNetworkPolicy;
+}
+
+export async function createEc2World(options: Ec2WorldOptions = {}): Promise<Ec2World> {
   const database = await createTestDatabase();
   const { db } = database;
   const clock = options.clock ?? systemClock;
@@ -72,7 +80,7 @@ export async function createEc2World(options: { clock?: Clock; actions?: readonl
   const bob = await member(auth, 'bob', bobProject, 'root');
   await seedInstanceTypes(db);
   await reportHost(db, { name: 'host1', zone: 'nova', hypervisor: 'sim', cores: 8, memoryMiB: 16_384, diskGiB: 200, bootId: 'boot-1' }, clock.date());
-  await makeSharedNetwork(db, clock.date());
+  if (options.projectNetworks === undefined) await makeSharedNetwork(db, clock.date());
   await reportVolumeHost(db, { name: 'host1', zone: 'nova', driver: 'fake', isRemote: true, movesLive: true, sizeGiB: 10_000 }, clock.date());
   const directory = createLocalDirectory({ clock });
   let current: Principal = ann;
@@ -80,7 +88,8 @@ export async function createEc2World(options: { clock?: Clock; actions?: readonl
     actions: options.actions ?? allActions,
     services: {
       db, transport, relay: { kick: () => undefined, accepts: () => true }, directory, clock, log: silentLog, region: 'nova', zone: 'nova',
-      dnsDomain: 'novact.internal', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...volumeQuotas,
+      dnsDomain: 'novact.internal', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...projectQuotas,
+      projectNetworks: options.projectNetworks,
     },
     authenticate,
   });

@@ -10,7 +10,7 @@ import { networkProtocol } from '../../src/messages/network.ts';
 import { objectstoreProtocol } from '../../src/messages/objectstore.ts';
 import { volumeProtocol } from '../../src/messages/volume.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
-import { createEc2World, makeSharedNetwork, type Ec2World } from './ec2-world.ts';
+import { createEc2World, makeSharedNetwork, type Ec2World, type Ec2WorldOptions } from './ec2-world.ts';
 
 export type Params = Readonly<Record<string, string | number | boolean>>;
 
@@ -64,7 +64,7 @@ function listed(value: unknown): unknown {
     .map(([name, member]) => [name, name === 'item' && !Array.isArray(member) ? [listed(member)] : listed(member)]));
 }
 
-export async function createEc2Lab(options: Parameters<typeof createEc2World>[0] & { console?: () =>
+export async function createEc2Lab(options: Ec2WorldOptions & { console?: () =>
   Promise<{ output: string; timestamp: string }> } = {}): Promise<Ec2Lab> {
   const world = await createEc2World(options);
   const seen: Told[] = [];
@@ -113,7 +113,7 @@ export async function createEc2Lab(options: Parameters<typeof createEc2World>[0]
     async clear() {
       await world.db.execute(sql`truncate reservations, instances, images, networks, fixed_addresses, security_groups, tags, operations, key_pairs, vpcs,
         dhcp_options, internet_gateways cascade`);
-      await makeSharedNetwork(world.db, new Date());
+      if (options.projectNetworks === undefined) await makeSharedNetwork(world.db, new Date());
       await told();
     },
     async addImage(row = {}) {

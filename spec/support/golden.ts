@@ -4,9 +4,10 @@ import { and, eq } from 'drizzle-orm';
 import type { Db } from '../../src/db/db.ts';
 import { fixedAddresses, images, instances, snapshots, volumeAttachments, volumes } from '../../src/db/schema/all.ts';
 import { createFloating } from '../../src/db/address-pools.ts';
+import type { ProjectNetworkPolicy } from '../../src/db/project-networks.ts';
 import type { Principal } from '../../src/auth/principal.ts';
 import { fixtureNow, standingClock } from './auth-fixture.ts';
-import { createEc2World, type Ec2World } from './ec2-world.ts';
+import { createEc2World, type Ec2World, type Ec2WorldOptions } from './ec2-world.ts';
 
 /** A public image that every story may run. */
 export const goldenImage = 'ami-0ffffffffffffff01';
@@ -17,9 +18,34 @@ export interface GoldenWorld {
   close(): Promise<void>;
 }
 
+/** Where projects have networks of their own. */
+const projectNetworks: ProjectNetworkPolicy = { manager: 'vxlan', cidr: '172.31.0.0/24', segments: { min: 5_000, max: 5_999 }, mtu: 1450 };
+/** Such networks are made and changed by these. */
+const changesVpcs = /Action=(Create|Delete|Attach|Detach|Replace|Associate|Disassociate)(Vpc|Subnet|InternetGateway|Route|RouteTable|RouteTableAssociation)(&|$)/;
+
 export async function createGoldenWorld(): Promise<GoldenWorld> {
+  const shared = await furnishedWorld({});
+  let routed: Promise<Ec2World> | undefined;
+  let stories = 0;
+  return {
+    async play(queries) {
+      stories += 1;
+      const world = queries.some((query) => changesVpcs.test(query)) ? await (routed ??= furnishedWorld({ projectNetworks })) : shared;
+      const text = await playStory(world, await newcomer(world, stories), queries);
+      // The network is one for all: what is left of it is the same in every story, whatever the order.
+      await world.db.update(fixedAddresses).set({ instanceId: null, claimedAt: null });
+      return text;
+    },
+    async close() {
+      await shared.close();
+      await (await routed)?.close();
+    },
+  };
+}
+
+async function furnishedWorld(options: Ec2WorldOptions): Promise<Ec2World> {
   const clock = standingClock(fixtureNow);
-  const world = await createEc2World({ clock });
+  const world = await createEc2World({ ...options, clock });
   const now = clock.date();
   await world.db.insert(images).values({
     id: goldenImage, projectId: world.bob.projectId, name: 'tiny', location: 'images/tiny.qcow2', type: 'machine', architecture: 'x86_64',
@@ -29,17 +55,7 @@ export async function createGoldenWorld(): Promise<GoldenWorld> {
   });
   await createFloating(world.db, { range: '203.0.113.0/26', pool: 'default' });
   await createFloating(world.db, { range: '203.0.113.64/26', pool: 'dmz' });
-  let stories = 0;
-  return {
-    async play(queries) {
-      stories += 1;
-      const text = await playStory(world, await newcomer(world, stories), queries);
-      // The network is one for all: what is left of it is the same in every story, whatever the order.
-      await world.db.update(fixedAddresses).set({ instanceId: null, claimedAt: null });
-      return text;
-    },
-    close: () => world.close(),
-  };
+  return world;
 }
 
 async function newcomer(world: Ec2World, story: number): Promise<Principal> {

@@ -135,6 +135,10 @@ export const options = {
   snapshotsPerProjectMax: option('Snapshots that a project may have at once.', whole(0, 1_000_000), { default: () => 100 }),
   instancesPerProjectMax: option('Instances that a project may have at once.', whole(1, 1_000_000), { default: () => 20 }),
   addressesPerProjectMax: option('Floating addresses that a project may have at once.', whole(0, 1_000_000), { default: () => 10 }),
+  vpcsPerProjectMax: option('VPCs that a project may have, the default one among them, and internet gateways.', whole(1, 10_000), { default: () => 5 }),
+  subnetsPerVpcMax: option(
+    'Subnets that a VPC may have. Each is plumbed on every host that has an instance of its VPC.', whole(1, 1_000), { default: () => 20 },
+  ),
   coresRatio: option('Guest cores offered for each core of the host.', z.coerce.number().min(0.1).max(64), { default: () => 8 }),
   memoryReservedMiB: option('Memory of the host kept back from guests.', whole(0, 1_048_576), { default: () => 1024 }),
   diskReservedGiB: option('Disk of the state folder kept back from guests.', whole(0, 1_048_576), { default: () => 2 }),

@@ -6,6 +6,7 @@ import { newId } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
 import { lockInstances, type InstanceRow } from './instances.ts';
+import { closedVpcOf } from './internet-gateways.ts';
 import { insertOutbox } from './outbox.ts';
 import { floatingAddresses } from './schema/addresses.ts';
 import { instances } from './schema/instances.ts';
@@ -93,6 +94,8 @@ export type AssociationResult =
   | { readonly outcome: 'noInstance' }
   /** Neither running nor stopped. */
   | { readonly outcome: 'notReady'; readonly instance: InstanceRow }
+  /** The VPC of the instance has no internet gateway. */
+  | { readonly outcome: 'noGateway'; readonly vpcId: string }
   /** The address leads to another instance, or the instance has the address that is told. */
   | { readonly outcome: 'taken'; readonly by: FloatingAddressRow };
 
@@ -110,6 +113,8 @@ export function associateFloating(db: Db, wish: Association): Promise<Associatio
     if (row === undefined) return { outcome: 'noAddress' };
     if (instance.state !== 'running' && instance.state !== 'stopped') return { outcome: 'notReady', instance };
     if (row.instanceId === instanceId && row.associationId !== null) return { outcome: 'associated', associationId: row.associationId };
+    const vpcId = await closedVpcOf(tx, instance.networkId);
+    if (vpcId !== undefined) return { outcome: 'noGateway', vpcId };
     const other = rows.find((each) => each !== row);
     const inTheWay = row.instanceId === null ? other : row;
     if (inTheWay !== undefined && !wish.mayMove) return { outcome: 'taken', by: inTheWay };

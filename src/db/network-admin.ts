@@ -1,6 +1,6 @@
 // Networks as their operators see them: what is used of each, and taking one away that nobody uses.
 import { and, asc, eq, isNotNull, ne, or, sql } from 'drizzle-orm';
-import type { Db, Queryable } from './db.ts';
+import { inTransaction, type Queryable } from './db.ts';
 import type { Network } from './networks.ts';
 import { projects } from './schema/identity.ts';
 import { instances } from './schema/instances.ts';
@@ -38,8 +38,8 @@ export async function findProjectId(db: Queryable, project: string): Promise<str
 }
 
 /** Takes a network of a project away that no instance is on. Undefined: it is gone; otherwise why it stays. */
-export function deleteUnusedNetwork(db: Db, networkId: string): Promise<{ refusal: string } | undefined> {
-  return db.transaction(async (tx) => {
+export function deleteUnusedNetwork(db: Queryable, networkId: string): Promise<{ refusal: string } | undefined> {
+  return inTransaction(db, async (tx) => {
     // A launch that names the network holds its row: whoever comes first is seen by the other.
     const [network] = await tx.select().from(networks).where(eq(networks.id, networkId)).for('update');
     if (network === undefined) return { refusal: `there is no network ${networkId}` };
@@ -48,6 +48,8 @@ export function deleteUnusedNetwork(db: Db, networkId: string): Promise<{ refusa
     const members = and(eq(instances.networkId, networkId), ne(instances.state, 'terminated'));
     const [held, living] = [await tx.$count(fixedAddresses, inUse), await tx.$count(instances, members)];
     if (held + living > 0) return { refusal: `${Math.max(held, living)} instances are on ${networkId}` };
+    // Those that have ended are still shown, without a place.
+    await tx.update(instances).set({ subnetId: null }).where(eq(instances.networkId, networkId));
     await tx.delete(networks).where(eq(networks.id, networkId));
     return undefined;
   });

@@ -116,6 +116,13 @@ export async function claimAddress(db: Queryable, claim: { networkId: string; in
   }
 }
 
+/** Keeps a network from being taken away until the transaction ends. Null: the shared one, which stays. False: it is gone. */
+export async function holdNetwork(tx: Tx, networkId: string | null): Promise<boolean> {
+  if (networkId === null) return true;
+  const [row] = await tx.select({ id: networks.id }).from(networks).where(eq(networks.id, networkId)).for('key share');
+  return row !== undefined;
+}
+
 interface Wish {
   readonly networkId: string;
   readonly address: string;

@@ -5,7 +5,7 @@ import { derivedId, newMac } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
 import { holdDisks, insertLaunchVolumes, type DisksRefusal, type LaunchDisks } from './launch-volumes.ts';
-import { claimWished, holdAddress } from './networks.ts';
+import { claimWished, holdAddress, holdNetwork } from './networks.ts';
 import { insertOperations, type NewOperation } from './operations.ts';
 import { instances, instanceSecurityGroups, instanceTypes, reservations } from './schema/instances.ts';
 import { hosts } from './schema/hosts.ts';
@@ -53,6 +53,7 @@ export type LaunchResult =
   | { readonly outcome: 'mismatch' }
   | { readonly outcome: 'overQuota' }
   | { readonly outcome: 'groupGone' }
+  | { readonly outcome: 'networkGone' }
   | { readonly outcome: 'addressTaken'; readonly address: string }
   | DisksRefusal;
 
@@ -70,6 +71,7 @@ export function launchInstances(db: Db, launch: Launch): Promise<LaunchResult> {
     const count = Math.min(room, launch.countMax);
     const contents = await holdDisks(tx, reservation.projectId, launch.disks, count);
     if ('outcome' in contents) return contents;
+    if (!(await holdNetwork(tx, launch.instance.networkId ?? null))) return { outcome: 'networkGone' };
     if (launch.wish !== undefined && !(await holdAddress(tx, launch.wish))) return { outcome: 'addressTaken', address: launch.wish.address };
     await tx.insert(reservations).values(reservation);
     const ids = await insertInstances(tx, launch, count);

@@ -2,7 +2,7 @@
 // decided against what is really there.
 import { and, asc, eq, inArray, isNull, ne, or, type SQL } from 'drizzle-orm';
 import { newId } from '../lib/ids.ts';
-import type { Db, Queryable, Tx } from './db.ts';
+import { inTransaction, type Db, type Queryable, type Tx } from './db.ts';
 import { projects } from './schema/identity.ts';
 import { instances, instanceSecurityGroups, securityGroupRules, securityGroups } from './schema/instances.ts';
 import { deleteTagsOf, insertTags, type TagText } from './tags.ts';
@@ -94,8 +94,8 @@ export function insertGroup(db: Db, row: SecurityGroup, tags: readonly TagText[]
 export type GroupDeletion = 'deleted' | 'absent' | 'usedByInstances' | 'usedByRules';
 
 /** Deletes a group that neither instances nor other groups' rules need. Memberships of terminated instances go with it. */
-export function deleteGroup(db: Db, groupId: string): Promise<GroupDeletion> {
-  return db.transaction(async (tx) => {
+export function deleteGroup(db: Queryable, groupId: string): Promise<GroupDeletion> {
+  return inTransaction(db, async (tx) => {
     const [locked] = await tx.select().from(securityGroups).where(eq(securityGroups.id, groupId)).for('update');
     if (locked === undefined) return 'absent';
     const [member] = await tx.select({ id: instances.id }).from(instanceSecurityGroups)

@@ -25,3 +25,12 @@ export function parseRange(text: string): AddressRange | undefined {
   const base = addressNumber(text.split('/')[0] ?? '');
   return { first: base, last: base + 2 ** (32 - Number(text.split('/')[1])) - 1 };
 }
+
+/** Of a network that was checked. */
+export function rangeOfCidr(cidr: string): AddressRange {
+  const range = parseRange(cidr);
+  if (range === undefined) throw new Error(`${cidr} is no network`);
+  return range;
+}
+
+export const rangesMeet = (one: AddressRange, other: AddressRange): boolean => one.first <= other.last && other.first <= one.last;

@@ -19,6 +19,7 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
       endpoint: endpointsOf(settings).ec2, instancesPerProjectMax: settings.instancesPerProjectMax,
       addressesPerProjectMax: settings.addressesPerProjectMax,
       projectNetworks: projectNetworksOf(settings),
+      vpcsPerProjectMax: settings.vpcsPerProjectMax, subnetsPerVpcMax: settings.subnetsPerVpcMax,
       volumesPerProjectMax: settings.volumesPerProjectMax, gigabytesPerProjectMax: settings.gigabytesPerProjectMax,
       snapshotsPerProjectMax: settings.snapshotsPerProjectMax,
     },

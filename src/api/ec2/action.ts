@@ -52,6 +52,8 @@ export interface Services {
   readonly addressesPerProjectMax: number;
   /** How projects get networks of their own; undefined: all share one. */
   readonly projectNetworks?: ProjectNetworkPolicy | undefined;
+  readonly vpcsPerProjectMax: number;
+  readonly subnetsPerVpcMax: number;
   readonly volumesPerProjectMax: number;
   readonly gigabytesPerProjectMax: number;
   readonly snapshotsPerProjectMax: number;

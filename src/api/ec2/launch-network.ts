@@ -51,6 +51,8 @@ export interface LaunchNetwork {
   readonly subnetId: string | null;
   /** Of the project; null: the one that all share. */
   readonly networkId: string | null;
+  /** Where it is to be by its subnet; undefined: hosts of every zone serve it. */
+  readonly zone: string | undefined;
   readonly hasPublicAddress: boolean;
   readonly wish: { readonly networkId: string; readonly address: string } | undefined;
   /** Undefined: the cloud has no network yet. */
@@ -62,7 +64,7 @@ export async function launchNetwork(call: Call, asked: NetworkAsked, countMax: n
   const subnet = await subnetAsked(call, asked.subnetId);
   if (subnet === undefined) {
     if (asked.address !== undefined) fail('InvalidParameterValue', 'An address cannot be chosen before the cloud has a network.');
-    return { subnetId: null, networkId: null, hasPublicAddress: true, wish: undefined, place: undefined };
+    return { subnetId: null, networkId: null, zone: undefined, hasPublicAddress: true, wish: undefined, place: undefined };
   }
   if (asked.hasPublicAddress === true && !subnet.isReachable) {
     fail('UnsupportedOperation', 'Addresses of this subnet are not reached from outside; allocate an address and associate it with the instance.');
@@ -70,6 +72,7 @@ export async function launchNetwork(call: Call, asked: NetworkAsked, countMax: n
   return {
     subnetId: subnet.isDefault ? null : subnet.id,
     networkId: subnet.isReachable ? null : subnet.networkId,
+    zone: subnet.isDefault ? undefined : subnet.zone,
     hasPublicAddress: asked.hasPublicAddress ?? subnet.mapPublicIpOnLaunch,
     wish: asked.address === undefined ? undefined : { networkId: subnet.networkId, address: checkAddress(asked.address, subnet, countMax) },
     place: { subnetId: subnet.id, vpcId: subnet.isDefault ? null : subnet.vpcId },

@@ -1,8 +1,11 @@
 // Virtual private clouds as handlers reach them: the caller's default one is there as soon as somebody looks.
+import type { VpcChange } from '../../db/change-vpc.ts';
+import { findSharedNetwork } from '../../db/networks.ts';
+import type { ProjectNetworkPolicy } from '../../db/project-networks.ts';
 import { ensureDefaultVpc, type DefaultVpc } from '../../db/vpcs.ts';
 import type { TagText } from '../../db/tags.ts';
 import { tagsOf } from '../../db/tags.ts';
-import type { Call } from './action.ts';
+import { fail, type Call } from './action.ts';
 
 /** What concerns networks is the netadmin's, as Nova's security groups are. */
 export const networkChangers = ['netadmin'] as const;
@@ -12,6 +15,20 @@ export const defaultVpcOf = (call: Call): Promise<DefaultVpc | undefined> =>
   ensureDefaultVpc(call.db, {
     projectId: call.principal.projectId, zone: call.zone, now: call.clock.date(), projectNetworks: call.projectNetworks,
   });
+
+/** How networks of projects are made here. Where all projects share one there are no VPCs to be changed, and the client is told so. */
+export async function projectNetworks(call: Call): Promise<ProjectNetworkPolicy> {
+  if (call.projectNetworks !== undefined) return call.projectNetworks;
+  const manager = (await findSharedNetwork(call.db))?.manager ?? 'flat';
+  return fail('UnsupportedOperation',
+    `The network manager is ${manager}, with one network for all projects: there are no VPCs and subnets beside the default ones, and its routes are fixed.`);
+}
+
+/** Of a change that this call makes. */
+export const changeOf = ({ principal, requestId, clock }: Call): VpcChange => ({ projectId: principal.projectId, requestId, now: clock.date() });
+
+/** AWS's words for what others still need. */
+export const failInUse = (noun: string, id: string): never => fail('DependencyViolation', `The ${noun} '${id}' has dependencies and cannot be deleted.`);
 
 export type Tagged<Row> = Row & { readonly tags: readonly TagText[] };
 

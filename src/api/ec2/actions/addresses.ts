@@ -81,7 +81,7 @@ const associate = action({
   doc: 'Leads an address to an instance, running or stopped; from another, unless AllowReassociation is false. Repeating it changes nothing.',
   roles: changers,
   errors: [
-    ...namedErrors, 'InvalidInstanceID', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'InvalidNetworkInterfaceID.NotFound',
+    ...namedErrors, 'Gateway.NotAttached', 'InvalidInstanceID', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'InvalidNetworkInterfaceID.NotFound',
     'InvalidParameterValue', 'Resource.AlreadyAssociated',
   ],
   async handle(call, input) {
@@ -96,6 +96,7 @@ const associate = action({
     if (result.outcome === 'notReady') {
       return call.fail('InvalidInstanceID', `The ${result.instance.state} instance '${instanceId}' is not in a valid state for this operation.`);
     }
+    if (result.outcome === 'noGateway') return call.fail('Gateway.NotAttached', `Network ${result.vpcId} is not attached to any internet gateway`);
     if (result.outcome === 'taken') {
       const { address, associationId } = result.by;
       return call.fail('Resource.AlreadyAssociated', `resource ${address} is already associated with associate-id ${associationId}`);

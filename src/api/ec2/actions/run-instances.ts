@@ -47,9 +47,9 @@ export const runInstances = action({
     refuseUnsupported(input);
     const counts = checkCounts(input);
     const tags = launchTags(input);
-    const { zone, host } = await placementOf(call, input.Placement?.AvailabilityZone);
     const asked = networkAsked(input);
-    const { place, wish, subnetId, hasPublicAddress, networkId } = await launchNetwork(call, asked, counts.countMax);
+    const { place, wish, subnetId, hasPublicAddress, networkId, zone: zoneOfSubnet } = await launchNetwork(call, asked, counts.countMax);
+    const { zone, host } = await placementOf(call, input.Placement?.AvailabilityZone, zoneOfSubnet);
     const wishedAddress = wish?.address ?? null;
     const { row, disks } = await instanceOf(call, input, reservation);
     if (disks.volumes.length > 0) await Promise.all((['scheduler', 'compute'] as const).map((role) => requireRelease(call, role, '0.3.0')));
@@ -82,6 +82,7 @@ export const runInstances = action({
 async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunInstances'>> {
   if (result.outcome === 'mismatch') return fail('IdempotentParameterMismatch',
     'Arguments on this idempotent request are inconsistent with arguments used in previous request(s).');
+  if (result.outcome === 'networkGone') return fail('InvalidSubnetID.NotFound', 'The subnet of the request was deleted meanwhile');
   if (result.outcome === 'groupGone') return fail('InvalidGroup.NotFound', 'A security group of the request was deleted meanwhile');
   if (result.outcome === 'addressTaken') return fail('InvalidIPAddress.InUse', `Address ${result.address} is in use.`);
   if (result.outcome === 'overQuota') return fail('InstanceLimitExceeded', 'You have requested more instances than your current instance limit allows.');
@@ -184,9 +185,16 @@ async function publicKeyOf(call: Call, name: string | undefined): Promise<{ keyN
   return { keyName: key.name, publicKey: key.publicKey };
 }
 
-/** A zone; of administrators also `zone:host`, as in Nova. */
-async function placementOf(call: Call, asked: string | undefined): Promise<{ zone: string; host?: string }> {
-  if (asked === undefined || asked === '' || asked === call.zone) return { zone: call.zone };
+/** A zone; of administrators also `zone:host`, as in Nova. A subnet beside the default one has a zone of its own, which must not be contradicted. */
+async function placementOf(call: Call, asked: string | undefined, zoneOfSubnet: string | undefined): Promise<{ zone: string; host?: string }> {
+  const placement = await zoneAsked(call, asked ?? '', zoneOfSubnet ?? call.zone);
+  if (zoneOfSubnet === undefined || placement.zone === zoneOfSubnet) return placement;
+  return fail('InvalidParameterValue', `The availability zone '${placement.zone}' is not that of the subnet, which is in '${zoneOfSubnet}'.`);
+}
+
+async function zoneAsked(call: Call, asked: string, standard: string): Promise<{ zone: string; host?: string }> {
+  if (asked === '') return { zone: standard };
+  if (asked === call.zone) return { zone: call.zone };
   const invalid = (): never => fail('InvalidParameterValue', `Invalid availability zone: [${asked.slice(0, 60)}]`);
   const colon = asked.indexOf(':');
   if (colon >= 0 && call.principal.isAdmin) {

@@ -1,9 +1,13 @@
-// Subnets: seen, and their one attribute.
+// Subnets: made, seen, their one attribute, deleted.
+import { createSubnet, deleteSubnet } from '../../../db/make-vpcs.ts';
+import { zoneHasHosts } from '../../../db/reservations.ts';
 import { setPublicOnLaunch, subnetsOf, type FullSubnet } from '../../../db/vpcs.ts';
 import { action, fail, type Call, type Filters } from '../action.ts';
 import { describe } from '../describe.ts';
 import { checkedId, failNotFound, wantedIds } from '../resource-kinds.ts';
-import { loadTagged, networkChangers, page, type Tagged } from '../vpc-access.ts';
+import { tagsFor } from '../tag-specifications.ts';
+import { changeOf, defaultVpcOf, failInUse, loadTagged, networkChangers, page, projectNetworks, type Tagged } from '../vpc-access.ts';
+import { checkRange } from '../vpc-range.ts';
 
 const arnOf = (call: Pick<Call, 'region'>, subnet: FullSubnet): string => `arn:aws:ec2:${call.region}:${subnet.projectId}:subnet/${subnet.id}`;
 const zone = (subnet: FullSubnet): string => subnet.zone;
@@ -53,7 +57,7 @@ const load = (call: Call): Promise<Tagged<FullSubnet>[]> => loadTagged(call, (pr
 
 const describeSubnets = action({
   name: 'DescribeSubnets',
-  doc: 'The subnets of the project. The default one is made by looking. Hosts of every zone serve every subnet, whatever zone is shown.',
+  doc: 'The subnets of the project. The default one is made by looking, and is served by hosts of every zone, whatever zone is shown.',
   roles: 'anyMember',
   errors: ['InvalidNextToken', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSubnetID.NotFound', 'InvalidSubnetId.Malformed'],
   filters: Object.keys(filters({ region: '' })),
@@ -66,6 +70,68 @@ const describeSubnets = action({
   },
 });
 
+const create = action({
+  name: 'CreateSubnet',
+  doc: 'Makes a subnet of a VPC: a network of its own behind the VPC\'s router. Where all projects share one network it is refused.',
+  roles: networkChangers,
+  errors: [
+    'InvalidParameterValue', 'InvalidSubnet.Conflict', 'InvalidSubnet.Range', 'InvalidVpcID.NotFound', 'InvalidVpcId.Malformed', 'MissingParameter',
+    'SubnetLimitExceeded', 'TagLimitExceeded', 'UnsupportedOperation',
+  ],
+  async handle(call, input) {
+    const policy = await projectNetworks(call);
+    const vpcId = checkedId('vpc', input.VpcId);
+    if (input.Ipv6Native === true || (input.Ipv6CidrBlock ?? input.Ipv6IpamPoolId ?? '') !== '') fail('UnsupportedOperation', 'Networks of projects are IPv4 only.');
+    if ((input.OutpostArn ?? input.Ipv4IpamPoolId ?? '') !== '') fail('UnsupportedOperation', 'There are neither outposts nor pools of ranges: name a CidrBlock.');
+    const asked = checkRange(input.CidrBlock, 'Subnet');
+    const tags = tagsFor(input.TagSpecifications, 'subnet');
+    const inZone = await zoneAsked(call, input.AvailabilityZone ?? input.AvailabilityZoneId);
+    await defaultVpcOf(call);
+    const made = await createSubnet(call.db, {
+      ...changeOf(call), ...asked, vpcId, zone: inZone, tags, policy, countMax: call.subnetsPerVpcMax,
+    });
+    switch (made.outcome) {
+      case 'noVpc': return failNotFound('vpc', vpcId);
+      case 'outside': return call.fail('InvalidSubnet.Range', `The CIDR '${asked.cidr}' is invalid.`);
+      case 'conflict': return call.fail('InvalidSubnet.Conflict', `The CIDR '${asked.cidr}' conflicts with another subnet`);
+      case 'tooMany': return call.fail('SubnetLimitExceeded', 'The maximum number of subnets has been reached.');
+      case 'noSegment': return call.fail('SubnetLimitExceeded', 'The maximum number of networks of this cloud has been reached.');
+      case 'made': {
+        call.relay.kick();
+        return { Subnet: showSubnet(call, await subnetNamed(call, made.subnetId)) };
+      }
+    }
+  },
+});
+
+/** The cloud's main one, unless the request names another that has hosts. Zones have no other ids than their names. */
+async function zoneAsked(call: Call, given: string | undefined): Promise<string> {
+  if (given === undefined || given === '' || given === call.zone) return call.zone;
+  if (await zoneHasHosts(call.db, given)) return given;
+  return fail('InvalidParameterValue', `Value (${given.slice(0, 60)}) for parameter availabilityZone is invalid. No host is in that zone.`);
+}
+
+const remove = action({
+  name: 'DeleteSubnet',
+  doc: 'Deletes a subnet in which no instance is. The default one stays.',
+  roles: networkChangers,
+  errors: ['DependencyViolation', 'InvalidSubnetID.NotFound', 'InvalidSubnetId.Malformed', 'UnsupportedOperation'],
+  async handle(call, input) {
+    const subnet = await subnetNamed(call, input.SubnetId);
+    if (subnet.isDefault) return call.fail('UnsupportedOperation', 'The default subnet is the network of the project: it cannot be deleted.');
+    const outcome = await deleteSubnet(call.db, { ...changeOf(call), subnetId: subnet.id });
+    if (outcome === 'absent') return failNotFound('subnet', subnet.id);
+    if (outcome === 'inUse') return failInUse('subnet', subnet.id);
+    call.relay.kick();
+    return {};
+  },
+});
+
+async function subnetNamed(call: Call, given: string | undefined): Promise<Tagged<FullSubnet>> {
+  const id = checkedId('subnet', given);
+  return (await load(call)).find((each) => each.id === id) ?? failNotFound('subnet', id);
+}
+
 const modifyAttribute = action({
   name: 'ModifySubnetAttribute',
   doc: 'Says whether instances are launched with a public address. What cannot be otherwise is refused, unless asked for as it is.',
@@ -76,8 +142,7 @@ const modifyAttribute = action({
     const given = Object.entries(others).filter(([, value]) => value !== undefined);
     if (given.length === 0 && map?.Value === undefined) return call.fail('MissingParameter', 'No attributes specified.');
     if (given.length + (map?.Value === undefined ? 0 : 1) > 1) return call.fail('InvalidParameterCombination', 'Fields for multiple attribute types specified');
-    const id = checkedId('subnet', input.SubnetId);
-    const subnet = (await load(call)).find((each) => each.id === id) ?? failNotFound('subnet', id);
+    const subnet = await subnetNamed(call, input.SubnetId);
     for (const [name, value] of given) if (!isAsItIs(name, value)) fail('UnsupportedOperation', `The attribute ${name} of a subnet cannot be changed.`);
     if (map?.Value !== undefined) await changeMapping(call, subnet, map.Value);
     return {};
@@ -99,4 +164,4 @@ async function changeMapping(call: Call, subnet: FullSubnet, isMapped: boolean):
   await setPublicOnLaunch(call.db, subnet.id, isMapped);
 }
 
-export const subnetActions = [describeSubnets, modifyAttribute] as const;
+export const subnetActions = [create, remove, describeSubnets, modifyAttribute] as const;

@@ -1,10 +1,13 @@
-// Virtual private clouds: seen, and their attributes.
+// Virtual private clouds: made where networks of projects are, seen, their attributes, deleted.
+import { createVpc, deleteVpc } from '../../../db/make-vpcs.ts';
 import { dhcpOptionsOf, setDnsHostnames, vpcsOf, type Vpc } from '../../../db/vpcs.ts';
 import { derivedId } from '../../../lib/ids.ts';
 import { action, fail, type Call, type Filters, type OutputOf } from '../action.ts';
 import { describe } from '../describe.ts';
 import { checkedId, failNotFound, wantedIds } from '../resource-kinds.ts';
-import { loadTagged, networkChangers, page, type Tagged } from '../vpc-access.ts';
+import { tagsFor } from '../tag-specifications.ts';
+import { changeOf, defaultVpcOf, failInUse, loadTagged, networkChangers, page, projectNetworks, type Tagged } from '../vpc-access.ts';
+import { checkRange } from '../vpc-range.ts';
 
 const isDefault = (vpc: Vpc): boolean => vpc.isDefault;
 const cidr = (vpc: Vpc): string => vpc.cidr;
@@ -49,6 +52,41 @@ const describeVpcs = action({
       input, items, id: (vpc) => vpc.id, ids: wantedIds('vpc', input.VpcIds), filters: filters(dhcpOptionsId), tags: (vpc) => vpc.tags, page,
     });
     return { Vpcs: found.items.map((vpc) => showVpc(vpc, dhcpOptionsId)), NextToken: found.NextToken };
+  },
+});
+
+const create = action({
+  name: 'CreateVpc',
+  doc: 'Makes a VPC without a way out, with its main route table, network ACL and default group. Where all projects share one network it is refused.',
+  roles: networkChangers,
+  errors: ['InvalidParameterValue', 'InvalidVpc.Range', 'MissingParameter', 'TagLimitExceeded', 'UnsupportedOperation', 'VpcLimitExceeded'],
+  async handle(call, input) {
+    await projectNetworks(call);
+    if ((input.InstanceTenancy ?? 'default') !== 'default') return call.fail('UnsupportedOperation', 'Hosts of this cloud are shared: the tenancy is default.');
+    if (input.AmazonProvidedIpv6CidrBlock === true || (input.Ipv6CidrBlock ?? input.Ipv6IpamPoolId ?? input.Ipv6Pool ?? '') !== '') {
+      return call.fail('UnsupportedOperation', 'Networks of projects are IPv4 only.');
+    }
+    if ((input.Ipv4IpamPoolId ?? '') !== '') return call.fail('UnsupportedOperation', 'There are no pools of ranges: name a CidrBlock.');
+    const { cidr: range } = checkRange(input.CidrBlock, 'Vpc');
+    const tags = tagsFor(input.TagSpecifications, 'vpc');
+    await defaultVpcOf(call);
+    const made = await createVpc(call.db, { ...changeOf(call), cidr: range, tags, countMax: call.vpcsPerProjectMax });
+    if (made === undefined) return call.fail('VpcLimitExceeded', 'The maximum number of VPCs has been reached.');
+    return { Vpc: showVpc({ ...made, tags }, await dhcpOptionsOf(call.db, made.projectId)) };
+  },
+});
+
+const remove = action({
+  name: 'DeleteVpc',
+  doc: 'Deletes a VPC that has neither subnets nor a gateway, nor route tables and groups of its users. The default one stays.',
+  roles: networkChangers,
+  errors: ['DependencyViolation', 'InvalidVpcID.NotFound', 'InvalidVpcId.Malformed', 'UnsupportedOperation'],
+  async handle(call, input) {
+    const vpc = await vpcNamed(call, input.VpcId);
+    if (vpc.isDefault) return call.fail('UnsupportedOperation', 'The default VPC is the network of the project: it cannot be deleted.');
+    const outcome = await deleteVpc(call.db, { projectId: vpc.projectId, vpcId: vpc.id });
+    if (outcome === 'absent') return failNotFound('vpc', vpc.id);
+    return outcome === 'inUse' ? failInUse('vpc', vpc.id) : {};
   },
 });
 
@@ -97,4 +135,4 @@ const modifyAttribute = action({
   },
 });
 
-export const vpcActions = [describeVpcs, describeAttribute, modifyAttribute] as const;
+export const vpcActions = [create, remove, describeVpcs, describeAttribute, modifyAttribute] as const;
