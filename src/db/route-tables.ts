@@ -1,6 +1,7 @@
 // Route tables: made, filled, and followed by subnets. Beside the route to the VPC itself, which every table has, routes lead to internet gateways.
-import { and, eq, inArray, isNull, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNull } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
+import { groupBy } from '../lib/group-by.ts';
 import { newId } from '../lib/ids.ts';
 import { lockVpc, tellRouter, type VpcChange } from './change-vpc.ts';
 import type { Db, Queryable, Tx } from './db.ts';
@@ -165,17 +166,17 @@ export function replaceAssociation(db: Db, wish: VpcChange & { readonly associat
  * no subnet lies on.
  */
 export async function waysOut(db: Queryable, networkIds: readonly string[]): Promise<Map<string, string[]>> {
-  const ways = new Map<string, string[]>();
-  if (networkIds.length === 0) return ways;
+  if (networkIds.length === 0) return new Map();
   const [main, own] = [alias(routeTableAssociations, 'main'), alias(routeTableAssociations, 'own')];
-  const rows = await db.select({ networkId: subnets.networkId, destination: routes.destination, gatewayId: internetGateways.id }).from(subnets)
+  const lying = await db.select({ networkId: subnets.networkId, own: own.routeTableId, main: main.routeTableId }).from(subnets)
     .innerJoin(main, and(eq(main.vpcId, subnets.vpcId), isNull(main.subnetId))).leftJoin(own, eq(own.subnetId, subnets.id))
-    .leftJoin(routes, eq(routes.routeTableId, sql`coalesce(${own.routeTableId}, ${main.routeTableId})`))
-    .leftJoin(internetGateways, and(eq(internetGateways.id, routes.gatewayId), eq(internetGateways.vpcId, subnets.vpcId)))
     .where(inArray(subnets.networkId, [...networkIds]));
-  for (const { networkId, destination, gatewayId } of rows) {
-    const known = ways.get(networkId) ?? [];
-    ways.set(networkId, destination === null || gatewayId === null ? known : [...known, destination].toSorted());
-  }
-  return ways;
+  const tableIds = lying.map((subnet) => subnet.own ?? subnet.main);
+  if (tableIds.length === 0) return new Map();
+  const leading = await db.select({ tableId: routes.routeTableId, destination: routes.destination }).from(routes)
+    .innerJoin(routeTables, eq(routeTables.id, routes.routeTableId))
+    .innerJoin(internetGateways, and(eq(internetGateways.id, routes.gatewayId), eq(internetGateways.vpcId, routeTables.vpcId)))
+    .where(inArray(routes.routeTableId, tableIds)).orderBy(asc(routes.destination));
+  const destinations = groupBy(leading, (route) => route.tableId);
+  return new Map(lying.map((subnet) => [subnet.networkId, (destinations.get(subnet.own ?? subnet.main) ?? []).map((route) => route.destination)]));
 }

@@ -46,11 +46,16 @@ export const networkActor: ActorDefinition<State, NetworkMessage, NetworkArgs> =
   kind: 'network',
   mailboxMax: 10_000,
   init(context, { host, onTree }) {
-    const firewall = context.spawn(defineEnsurer('firewall', host.reconcileIntervalMs, () => applyFirewall(host)), 'firewall', undefined);
+    const networks: State['networks'] = new Map();
+    // Subnets come and go: whoever renders the rules sees it first.
+    const onNetworks = (ids: readonly string[]): void => {
+      if (ids.length !== networks.size || ids.some((id) => !networks.has(id))) host.system.tell(context.self, { type: 'look' });
+    };
+    const firewall = context.spawn(defineEnsurer('firewall', host.reconcileIntervalMs, () => applyFirewall(host, onNetworks)), 'firewall', undefined);
     onTree({ self: context.self, firewall });
     const unsubscribe = host.driver.subscribe((event) => host.system.tell(context.self, event));
     context.every(host.reconcileIntervalMs, { type: 'look' });
-    return { host, self: context.self, networks: new Map(), firewall, unsubscribe, hints: { notBefore: 0, waiting: false } };
+    return { host, self: context.self, networks, firewall, unsubscribe, hints: { notBefore: 0, waiting: false } };
   },
   handle(state, message, context) {
     switch (message.type) {
@@ -59,7 +64,7 @@ export const networkActor: ActorDefinition<State, NetworkMessage, NetworkArgs> =
       case 'look': return look(state, context);
       // A network whose server died is ensured even if a run has just begun: that one may have seen it alive.
       case 'dhcpDied': return ensureSoon(state, state.networks.get(message.networkId));
-      case 'refreshDue': return refresh(state, context);
+      case 'refreshDue': return refresh(state);
       case 'refreshFirewall': return hint(state, context);
     }
   },
@@ -68,25 +73,22 @@ export const networkActor: ActorDefinition<State, NetworkMessage, NetworkArgs> =
   onStop: (state) => state.unsubscribe(),
 };
 
-function hint(state: State, context: Context): Promise<void> | undefined {
+function hint(state: State, context: Context): void {
   const { host, hints } = state;
-  if (hints.waiting) return undefined;
+  if (hints.waiting) return;
   const now = host.clock.now();
-  if (now >= hints.notBefore) return refresh(state, context);
+  if (now >= hints.notBefore) return refresh(state);
   hints.waiting = true;
   context.after(hints.notBefore - now, { type: 'refreshDue' });
-  return undefined;
 }
 
-function refresh(state: State, context: Context): Promise<void> {
+function refresh(state: State): void {
   const { host, hints, networks } = state;
   hints.waiting = false;
   hints.notBefore = host.clock.now() + hintIntervalMs;
   ensureSoon(state, state.firewall);
   // Who may speak with one another wants names, too, and hosts that have their first member want to be known.
   for (const ref of networks.values()) host.system.tell(ref, { type: 'ensure', ticket: nextTicket(), isHint: true });
-  // Subnets come and go.
-  return look(state, context);
 }
 
 function ensureSoon({ host }: State, ref: Ref<EnsureMessage> | undefined): void {
@@ -102,11 +104,8 @@ function childOf({ host, networks }: State, context: Context, networkId: string)
   return ref;
 }
 
-/** The first member of a router's networks on this host brings the others of that router, too. */
-async function ensureOne(state: State, context: Context, { networkId, replyTo }: { networkId: string; replyTo: ReplyTo<null> }): Promise<void> {
-  const isNew = !state.networks.has(networkId);
+function ensureOne(state: State, context: Context, { networkId, replyTo }: { networkId: string; replyTo: ReplyTo<null> }): void {
   state.host.system.tell(childOf(state, context, networkId), { type: 'ensure', ticket: nextTicket(), replyTo });
-  if (isNew) await look(state, context);
 }
 
 /** What is plumbed and not wanted, by this process or one before it, has a child too: it takes the network away. */
@@ -137,8 +136,9 @@ async function ensureAll(state: State, context: Context, replyTo: ReplyTo<null> 
   }
 }
 
-async function applyFirewall(host: NetworkHost): Promise<void> {
+async function applyFirewall(host: NetworkHost, onNetworks: (ids: readonly string[]) => void): Promise<void> {
   const [networks, ports, floating] = await Promise.all([host.networks(), portsOfHost(host.db, host.name), floatingOfHost(host.db, host.name)]);
+  onNetworks(networks.map((network) => network.id));
   // A member that came between the questions is for the next run, which its own port asks for.
   const known = new Set(networks.map((network) => network.bridge));
   const isKnown = ({ bridge }: { readonly bridge: string }): boolean => known.has(bridge);
