@@ -50,7 +50,9 @@ export interface Ec2World {
 export const makeSharedNetwork = (db: Db, now: Date) =>
   createNetwork(db, { name: sharedNetworkName, manager: 'flat-dhcp', cidr: '10.45.0.0/24', bridge: 'br-novact', mtu: 1500 }, now);
 
-export const projectQuotas = { volumesPerProjectMax: 20, gigabytesPerProjectMax: 1_000, snapshotsPerProjectMax: 20, vpcsPerProjectMax: 5, subnetsPerVpcMax: 5 } as const;
+export const projectQuotas = {
+  volumesPerProjectMax: 20, gigabytesPerProjectMax: 1_000, snapshotsPerProjectMax: 20, vpcsPerProjectMax: 5, subnetsPerVpcMax: 5,
+} as const;
 
 const annProject = '111122223333';
 const bobProject = '444455556666';

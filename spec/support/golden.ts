@@ -21,7 +21,7 @@ export interface GoldenWorld {
 /** Where projects have networks of their own. */
 const projectNetworks: ProjectNetworkPolicy = { manager: 'vxlan', cidr: '172.31.0.0/24', segments: { min: 5_000, max: 5_999 }, mtu: 1450 };
 /** Such networks are made and changed by these. */
-const changesVpcs = /Action=(Create|Delete|Attach|Detach|Replace|Associate|Disassociate)(Vpc|Subnet|InternetGateway|Route|RouteTable|RouteTableAssociation)(&|$)/;
+const changesVpcs = /Action=(Create|Delete|Attach|Detach|Replace|Associate|Disassociate)(Vpc|Subnet|InternetGateway|Route(Table(Association)?)?)(&|$)/;
 
 export async function createGoldenWorld(): Promise<GoldenWorld> {
   const shared = await furnishedWorld({});

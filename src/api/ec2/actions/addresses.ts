@@ -81,8 +81,8 @@ const associate = action({
   doc: 'Leads an address to an instance, running or stopped; from another, unless AllowReassociation is false. Repeating it changes nothing.',
   roles: changers,
   errors: [
-    ...namedErrors, 'Gateway.NotAttached', 'InvalidInstanceID', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'InvalidNetworkInterfaceID.NotFound',
-    'InvalidParameterValue', 'Resource.AlreadyAssociated',
+    ...namedErrors, 'Gateway.NotAttached', 'InvalidInstanceID', 'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound',
+    'InvalidNetworkInterfaceID.NotFound', 'InvalidParameterValue', 'Resource.AlreadyAssociated',
   ],
   async handle(call, input) {
     const by = namedBy(input);

@@ -81,8 +81,12 @@ const create = action({
   async handle(call, input) {
     const policy = await projectNetworks(call);
     const vpcId = checkedId('vpc', input.VpcId);
-    if (input.Ipv6Native === true || (input.Ipv6CidrBlock ?? input.Ipv6IpamPoolId ?? '') !== '') fail('UnsupportedOperation', 'Networks of projects are IPv4 only.');
-    if ((input.OutpostArn ?? input.Ipv4IpamPoolId ?? '') !== '') fail('UnsupportedOperation', 'There are neither outposts nor pools of ranges: name a CidrBlock.');
+    if (input.Ipv6Native === true || (input.Ipv6CidrBlock ?? input.Ipv6IpamPoolId ?? '') !== '') {
+      fail('UnsupportedOperation', 'Networks of projects are IPv4 only.');
+    }
+    if ((input.OutpostArn ?? input.Ipv4IpamPoolId ?? '') !== '') {
+      fail('UnsupportedOperation', 'There are neither outposts nor pools of ranges: name a CidrBlock.');
+    }
     const asked = checkRange(input.CidrBlock, 'Subnet');
     const tags = tagsFor(input.TagSpecifications, 'subnet');
     const inZone = await zoneAsked(call, input.AvailabilityZone ?? input.AvailabilityZoneId);
