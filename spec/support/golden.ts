@@ -24,13 +24,12 @@ const projectNetworks: ProjectNetworkPolicy = { manager: 'vxlan', cidr: '172.31.
 const changesVpcs = /Action=(Create|Delete|Attach|Detach|Replace|Associate|Disassociate)(Vpc|Subnet|InternetGateway|Route(Table(Association)?)?)(&|$)/;
 
 export async function createGoldenWorld(): Promise<GoldenWorld> {
-  const shared = await furnishedWorld({});
-  let routed: Promise<Ec2World> | undefined;
+  const [shared, routed] = [await furnishedWorld({}), await furnishedWorld({ projectNetworks })];
   let stories = 0;
   return {
     async play(queries) {
       stories += 1;
-      const world = queries.some((query) => changesVpcs.test(query)) ? await (routed ??= furnishedWorld({ projectNetworks })) : shared;
+      const world = queries.some((query) => changesVpcs.test(query)) ? routed : shared;
       const text = await playStory(world, await newcomer(world, stories), queries);
       // The network is one for all: what is left of it is the same in every story, whatever the order.
       await world.db.update(fixedAddresses).set({ instanceId: null, claimedAt: null });
@@ -38,7 +37,7 @@ export async function createGoldenWorld(): Promise<GoldenWorld> {
     },
     async close() {
       await shared.close();
-      await (await routed)?.close();
+      await routed.close();
     },
   };
 }
