@@ -16,6 +16,8 @@ const totals = { passed: 0, failed: 0, skipped: 0 };
 const skipped = [];
 const failures = [];
 const parts = [];
+const slowest = [];
+const slowestMax = 20;
 const wanted = process.argv.slice(2);
 /** Where the fast specs are that use a database: spec/tidy/databases.spec.ts holds it. */
 const databaseFolders = ['spec/actors', 'spec/api', 'spec/contract/auth', 'spec/unit/db', 'spec/unit/roles'];
@@ -65,6 +67,7 @@ async function vitest(project, label, environment = {}, folders = []) {
   }
   let failed = 0;
   for (const file of result.testResults) {
+    slowest.push([label, relative(root, file.name), (file.endTime - file.startTime) / 1000]);
     // A file that cannot even be loaded has no tests, and must not pass for that.
     if (file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')) {
       failed += 1;
@@ -129,6 +132,9 @@ try {
 
 if (skipped.length > 0) console.log(`\nskipped:\n${skipped.map((what) => `  ${what}`).join('\n')}`);
 if (failures.length > 0) console.log(`\nfailed:\n${failures.map((what) => `  ${what}`).join('\n')}`);
+slowest.sort(([, , first], [, , second]) => second - first);
+console.log('\nslowest files, in seconds:');
+for (const [label, name, seconds] of slowest.slice(0, slowestMax)) console.log(`${seconds.toFixed(1).padStart(8)}  ${label}: ${name}`);
 console.log('\npart              seconds   passed  failed  skipped');
 for (const [name, seconds, passed, failed, left] of parts) {
   console.log(`${name.padEnd(16)} ${seconds.padStart(8)} ${String(passed).padStart(8)} ${String(failed).padStart(7)} ${String(left).padStart(8)}`);
