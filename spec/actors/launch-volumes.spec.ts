@@ -1,7 +1,9 @@
 // Instances that are launched with volumes, and that boot from one: through the product's own actors on two simulated hosts.
+import { eq } from 'drizzle-orm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { insertLaunchVolumes, type LaunchVolume } from '../../src/db/launch-volumes.ts';
 import { volumesOfInstance } from '../../src/db/attachments.ts';
+import { volumeHosts } from '../../src/db/schema/all.ts';
 import { DriverError } from '../../src/lib/errors.ts';
 import { volumeSerial } from '../../src/lib/ids.ts';
 import { waitFor } from '../support/patience.ts';
@@ -68,6 +70,17 @@ describe('an instance that is launched with volumes', () => {
     await untilVolume(cloud, first.volume.id, 'available');
     await untilVolume(cloud, second.volume.id, 'deleted');
     for (const { volumes } of cloud.hosts) expect(volumes.exports.size).toBe(0);
+  }, 60_000);
+
+  it('goes to a host that can have them, where volume hosts serve nobody but themselves', async () => {
+    const { db } = cloud.database;
+    await db.update(volumeHosts).set({ isRemote: false });
+    await db.update(volumeHosts).set({ enabled: false }).where(eq(volumeHosts.name, 'h1'));
+    // The emptiest host is taken: one of the two comes to h1 first.
+    const ids = [await launchWith([disk({})]), await launchWith([disk({})])];
+    for (const id of ids) await until(id, 'running');
+    expect(await Promise.all(ids.map(async (id) => (await stateOf(cloud, id))?.host))).toEqual(['h2', 'h2']);
+    expect((await Promise.all(ids.map(async (id) => (await stateOf(cloud, id))?.failedHosts))).flat()).toEqual(['h1']);
   }, 60_000);
 
   it('ends, with the reason, when one cannot be made, and leaves nothing that was to go with it', async () => {

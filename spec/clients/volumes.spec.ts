@@ -1,7 +1,9 @@
 // Volumes as users have them, with Debian's awscli, boto3 and boto 2 and real QEMU guests, over iSCSI: made, attached to a running guest, written,
 // snapshotted, grown under it, taken off, attached to another guest, read the same, restored, booted from; novact killed in between; then nothing is left.
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { hosts } from '../../src/db/schema/all.ts';
 import { aws, openBoto3, python, ssh, untilSsh, writeKey, type Boto3, type Login } from '../support/clients.ts';
 import { onFailureShow, startCloudProcess, type CloudProcess } from '../support/cloud-process.ts';
 import { expectNoLeftovers } from '../support/leftovers.ts';
@@ -114,6 +116,19 @@ async function devicesOf(guest: Guest): Promise<string[]> {
   const parameters = { InstanceId: guest.id, Attribute: 'blockDeviceMapping' };
   const { BlockDeviceMappings: found } = await boto3.call<Described>('ec2', 'describe_instance_attribute', parameters);
   return found.toSorted((a, b) => b.DeviceName.localeCompare(a.DeviceName)).map(({ Ebs }) => Ebs.VolumeId);
+}
+
+/** What lived on the machine is gone: novact, guests, servers of volumes; and it has started another time since the database was written. */
+async function cutPower(): Promise<void> {
+  await cloud.kill9();
+  const { stdout } = await cloud.host.run('ip', ['netns', 'pids', cloud.host.namespace]);
+  for (const pid of stdout.split('\n').filter((line) => line !== '')) {
+    const [command = ''] = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+    if (/(^|\/)(tgtd|qemu-system-\w+)$/.test(command)) process.kill(Number(pid), 'SIGKILL');
+  }
+  const database = await cloud.openDatabase();
+  await database.db.update(hosts).set({ bootId: 'before the power cut' });
+  await database.close();
 }
 
 beforeAll(async () => {
@@ -232,6 +247,18 @@ describe('volumes over iSCSI with QEMU guests', () => {
     const disk = await untilSeen(guest, volumeId);
     expect(await ssh(cloud, guest, `dd if=/dev/${disk} bs=1M count=16 2>/dev/null | tr -d '\\000' | wc -c`)).toBe('0');
   }, slowMs);
+
+  it('V5: after a power cut the host starts its guests, with what was on their volumes', async () => {
+    const [, guest] = guests;
+    const disk = await diskIn(guest, volumeId);
+    await ssh(cloud, guest, `mke2fs -F /dev/${disk} >/dev/null 2>&1 && mount -t ext4 /dev/${disk} /mnt && echo survived > /mnt/proof && sync`, 60_000);
+    await cutPower();
+    await cloud.start();
+    await untilRunning(guest.id, guest.keyFile);
+    await untilSsh(cloud, guest, 'true', slowMs);
+    expect(await read(guest, await untilSeen(guest, volumeId))).toBe('survived');
+    expect(await stateOf(volumeId)).toBe('in-use attached');
+  }, 2 * slowMs);
 
   it('V4: when its instance ends, the volume is free, and then nothing is left', async () => {
     await ec2('terminate-instances', '--instance-ids', ...guests.map(({ id }) => id));

@@ -1,6 +1,6 @@
 // What a volume is attached to, and what follows from it: to whom it is served. Rows are held in one order everywhere: instances, then volumes,
 // then their hosts.
-import { and, asc, eq, inArray, ne, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNull, ne, sql } from 'drizzle-orm';
 import { newId } from '../lib/ids.ts';
 import type { WireConnection } from '../messages/volume.ts';
 import { inTransaction, type Db, type Queryable, type Tx } from './db.ts';
@@ -8,7 +8,7 @@ import { finishOperation, insertOperation, unfinishedOperations } from './operat
 import { hosts } from './schema/hosts.ts';
 import { instances } from './schema/instances.ts';
 import { volumeAttachments, volumes } from './schema/volumes.ts';
-import { endVolumeIn, lockVolume, type Volume } from './volume-work.ts';
+import { createMs, endVolumeIn, lockVolume, type Volume } from './volume-work.ts';
 
 export type Attachment = typeof volumeAttachments.$inferSelect;
 
@@ -121,6 +121,13 @@ export async function releaseVolumesOf(tx: Tx, ended: { instanceId: string; requ
     if (row.host === null) await endNeverMade(tx, row, now);
     else await releaseAttachment(tx, attachment, { requestId: ended.requestId, deletes: attachment.deleteOnTermination }, now);
   }
+}
+
+/** The instance tries another host: what could be made by nobody near the last one may be near that. In the transaction that leaves the host. */
+export async function tryVolumesAgain(tx: Tx, instanceId: string, now: Date): Promise<void> {
+  const attached = tx.select({ id: volumeAttachments.volumeId }).from(volumeAttachments).where(eq(volumeAttachments.instanceId, instanceId));
+  await tx.update(volumes).set({ state: 'creating', stateReason: null, stateChangedAt: now, stateDeadline: new Date(now.getTime() + createMs) })
+    .where(and(inArray(volumes.id, attached), eq(volumes.state, 'error'), isNull(volumes.host), sql`jsonb_array_length(${volumes.failedHosts}) = 0`));
 }
 
 async function endNeverMade(tx: Tx, row: Volume, now: Date): Promise<void> {

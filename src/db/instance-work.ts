@@ -3,7 +3,7 @@
 import { and, eq, inArray, isNotNull, isNull, lt, notExists, notInArray, or, type SQL } from 'drizzle-orm';
 import { derivedId, newRequestId } from '../lib/ids.ts';
 import { freeFloatingOf } from './addresses.ts';
-import { releaseVolumesOf } from './attachments.ts';
+import { releaseVolumesOf, tryVolumesAgain } from './attachments.ts';
 import { releaseRoom, type Claim } from './hosts.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { hosts } from './schema/hosts.ts';
@@ -136,6 +136,7 @@ export function leaveHost(db: Db, leave: { instance: Instance; operationId: stri
     if (locked === undefined || locked.state !== 'pending' || locked.host === null) return false;
     await releaseRoom(tx, locked.host, await claimOfRow(tx, locked));
     await tx.update(instances).set({ host: null, failedHosts: [...new Set([...locked.failedHosts, locked.host])] }).where(eq(instances.id, locked.id));
+    await tryVolumesAgain(tx, locked.id, leave.now);
     await handOperation(tx, leave.operationId, { owner: 'scheduler', error: leave.error }, leave.now);
     return true;
   });

@@ -1,5 +1,5 @@
 // Hosts that keep volumes, the room on them, and the placement of a volume: its room, its owner and its operation in one transaction.
-import { and, asc, eq, inArray, isNull, lte, ne, notInArray, or, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNull, lte, notInArray, or, sql } from 'drizzle-orm';
 import type { Db, Queryable, Tx } from './db.ts';
 import { handOperation, unfinished, type Operation } from './operations.ts';
 import { operations } from './schema/operations.ts';
@@ -129,12 +129,6 @@ export function leaveVolumeHost(db: Db, leave: { volume: Volume; operationId: st
 async function lockPlaced(tx: Tx, { id, fence }: Volume): Promise<(Volume & { host: string }) | undefined> {
   const [row] = await tx.select().from(volumes).where(and(eq(volumes.id, id), eq(volumes.fence, fence), eq(volumes.state, 'creating'))).for('update');
   return row === undefined || row.host === null ? undefined : { ...row, host: row.host };
-}
-
-/** Volumes of a host that exist or are to be removed: what stands in the way of taking it out. */
-export async function countVolumesOf(db: Queryable, host: string): Promise<number> {
-  const [row] = await db.select({ count: sql<number>`count(*)::int` }).from(volumes).where(and(eq(volumes.host, host), ne(volumes.state, 'deleted')));
-  return row?.count ?? 0;
 }
 
 /** Why an instance cannot go to another host with the volumes that it has; undefined when it can. */
