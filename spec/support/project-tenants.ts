@@ -9,24 +9,16 @@ const given = <T>(value: T | undefined): T => {
   return value;
 };
 
-export interface Tenants {
-  readonly lab: ProjectLab;
-  readonly redLeft: ProjectGuest;
-  readonly blueLeft: ProjectGuest;
-}
-
 export interface TenantsOptions {
   /** Begins every namespace: unlike that of any other spec. */
   readonly name: string;
   readonly manager: 'vlan' | 'vxlan';
   /** The numbers of both networks. */
   readonly segments: readonly [number, number];
-  /** Registers what is only true of that manager. */
-  readonly more?: (tenants: () => Tenants) => void;
 }
 
 /** Registers the suite. */
-export function projectTenants({ name, manager, segments, more }: TenantsOptions): void {
+export function projectTenants({ name, manager, segments }: TenantsOptions): void {
   describe(`two projects with the same range on two hosts, by ${manager}`, () => {
     const red: ProjectNetwork = { ...range, projectId: 'red', routerId: 'vpc-red00000000000000', segment: segments[0] };
     const blue: ProjectNetwork = { ...range, projectId: 'blue', routerId: 'vpc-blue0000000000000', segment: segments[1] };
@@ -107,6 +99,5 @@ export function projectTenants({ name, manager, segments, more }: TenantsOptions
       expect(await given(redLeft).hears('10.0.0.1', 9000)).toBeUndefined();
     });
 
-    more?.(() => ({ lab, redLeft: given(redLeft), blueLeft: given(blueLeft) }));
   });
 }
