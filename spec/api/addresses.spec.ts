@@ -73,7 +73,7 @@ describe('E22 an address', () => {
     expect((await allocate({ Address: mine.ip })).ip).toBe(mine.ip);
   });
 
-  it('leads to an instance, whose public address it is, and back', async () => {
+  it('E22: leads to an instance, whose public address it is, and back', async () => {
     const { id: AllocationId, ip } = await allocate();
     const { id: InstanceId, fixed } = await instance();
     const AssociationId = await associate({ AllocationId, InstanceId });
@@ -97,7 +97,7 @@ describe('E22 an address', () => {
     expect(await lab.told()).toEqual([]);
   });
 
-  it('moves to another instance, or is refused where that is not wished, and replaces the one that the instance had', async () => {
+  it('E22: moves to another instance, or is refused where that is not wished, and replaces the one that the instance had', async () => {
     const [a, b] = [await allocate(), await allocate()];
     const [one, two] = [await instance(), await instance('stopped')];
     await associate({ AllocationId: a.id, InstanceId: one.id });
@@ -140,7 +140,7 @@ describe('E22 an address', () => {
     expect(await lab.codeOf('ReleaseAddress', { AllocationId })).toBe('ok');
   });
 
-  it('that is badly named, unknown or foreign is refused in AWS\'s words', async () => {
+  it('E22: that is badly named, unknown or foreign is refused in AWS\'s words', async () => {
     const [mine, foreign] = [await allocate(), await allocate({}, lab.bob)];
     const [own, others, pending] = [await instance(), await instance('running', lab.bob), await instance('pending')];
     const nobody = 'i-00000000000000000';

@@ -4,13 +4,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ClientError, openBoto3, type Boto3 } from '../support/clients.ts';
 import { onFailureShow, startCloudProcess, type CloudProcess } from '../support/cloud-process.ts';
+import { createSecondProject } from '../support/second-project.ts';
 
 let cloud: CloudProcess;
 let boto3: Boto3;
+let stranger: Boto3;
 const made: Record<string, string> = {};
 const ec2 = <T = Record<string, never>>(method: string, parameters: Record<string, unknown> = {}) => boto3.call<T>('ec2', method, parameters);
-const codeOf = (method: string, parameters: Record<string, unknown>) =>
-  ec2(method, parameters).then(() => 'ok', (error: unknown) => (error instanceof ClientError ? error.code : String(error)));
+const codeOf = (method: string, parameters: Record<string, unknown>, who = boto3) =>
+  who.call('ec2', method, parameters).then(() => 'ok', (error: unknown) => (error instanceof ClientError ? error.code : String(error)));
 /** botocore's default is a look every 15 seconds. */
 const quick = { WaiterConfig: { Delay: 1, MaxAttempts: 60 } };
 const filters = (given: Readonly<Record<string, string>>) => Object.entries(given).map(([Name, value]) => ({ Name, Values: [value] }));
@@ -32,9 +34,11 @@ beforeAll(async () => {
   });
   await cloud.novact('manage', 'floating', 'create', '192.0.2.16/29');
   boto3 = openBoto3(cloud);
+  stranger = openBoto3(cloud, await createSecondProject(cloud, 'stranger'));
 });
 afterAll(async () => {
   await boto3?.close();
+  await stranger?.close();
   await cloud?.down();
 });
 onFailureShow(() => cloud);
@@ -142,6 +146,22 @@ describe('an apply', () => {
       VolumeIds: [VolumeId], Filters: filters({ 'attachment.device': '/dev/sdh', 'attachment.instance-id': InstanceId }),
     });
     expect(attached).toMatchObject({ MultiAttachEnabled: false });
+  });
+});
+
+describe('what is made', () => {
+  it('E22: is nobody else\'s: another project finds none of it, and leads no address of this one', async () => {
+    const InstanceId = id('instance');
+    for (const [method, parameters, code] of [
+      ['describe_vpcs', { VpcIds: [id('vpc')] }, 'InvalidVpcID.NotFound'], ['delete_vpc', { VpcId: id('vpc') }, 'InvalidVpcID.NotFound'],
+      ['create_subnet', { VpcId: id('vpc'), CidrBlock: '10.0.2.0/24' }, 'InvalidVpcID.NotFound'],
+      ['delete_subnet', { SubnetId: id('subnet') }, 'InvalidSubnetID.NotFound'],
+      ['detach_internet_gateway', { VpcId: id('vpc'), InternetGatewayId: id('gateway') }, 'InvalidInternetGatewayID.NotFound'],
+      ['delete_route', { RouteTableId: id('table'), DestinationCidrBlock: '0.0.0.0/0' }, 'InvalidRouteTableID.NotFound'],
+      ['associate_address', { AllocationId: id('address'), InstanceId }, 'InvalidInstanceID.NotFound'],
+      ['release_address', { AllocationId: id('address') }, 'InvalidAllocationID.NotFound'],
+    ] as const) expect(await codeOf(method, parameters, stranger), method).toBe(code);
+    expect(await stranger.call('ec2', 'describe_addresses')).toMatchObject({ Addresses: [] });
   });
 });
 
