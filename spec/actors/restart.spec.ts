@@ -82,7 +82,7 @@ describe('a start of the compute role', () => {
     expect(host.world.domains.size).toBe(0);
   });
 
-  it('starts the guests again that ran before the machine was restarted, and confirms the boot only then', async () => {
+  it('K13: starts the guests again that ran before the machine was restarted, and confirms the boot only then', async () => {
     const { made, host } = await laid();
     const id = await placedOn(made, host.name);
     const first = await startCompute(host.compute, made.transport);
