@@ -7,7 +7,7 @@ import { createMetadataServer, type MetadataServer } from '../../src/api/metadat
 import { versions } from '../../src/api/metadata/tree.ts';
 import { instanceByAddress } from '../../src/db/metadata.ts';
 import { instanceSecurityGroups, securityGroups } from '../../src/db/schema/instances.ts';
-import { fixedAddresses } from '../../src/db/schema/networks.ts';
+import { fixedAddresses, networks } from '../../src/db/schema/networks.ts';
 import { volumeAttachments, volumes } from '../../src/db/schema/volumes.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -155,6 +155,18 @@ describe('the tree', () => {
       'network/interfaces/macs/02:16:3e:00:00:01/security-group-ids': 'sg-ssh\nsg-web',
     };
     for (const [path, value] of Object.entries(expected)) expect(await text(`/2009-04-04/meta-data/${path}`), path).toBe(value);
+  });
+
+  it('N14: an address of IPv6 is told where the network has them', async () => {
+    const { db } = database;
+    await db.update(networks).set({ ipv6Cidr: 'fd00:45::/64' }).where(eq(networks.id, networkId));
+    laterMs += 2_000; // What was told a moment ago is told again.
+    expect(await text('/latest/meta-data/ipv6')).toBe('fd00:45::16:3eff:fe00:1');
+    expect(await text('/latest/meta-data/network/interfaces/macs/02:16:3e:00:00:01/ipv6s')).toBe('fd00:45::16:3eff:fe00:1');
+    expect(await text('/latest/meta-data/network/interfaces/macs/02:16:3e:00:00:01/subnet-ipv6-cidr-blocks')).toBe('fd00:45::/64');
+    await db.update(networks).set({ ipv6Cidr: null }).where(eq(networks.id, networkId));
+    laterMs += 2_000;
+    expect((await ask('/latest/meta-data/ipv6')).status).toBe(404);
   });
 
   it('a crawl of all that is listed finds every leaf', async () => {

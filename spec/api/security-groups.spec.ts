@@ -151,11 +151,35 @@ describe('rules', () => {
       [{ ...cidr }, 'MissingParameter'],
       ...['10.0.0.0', '10.0.0.0/33', '10.0.0/8', '010.0.0.0/8', 'x', '10.0.0.256/8', '::/0', '10.0.0.0/-1', '10.0.0.0/8\n']
         .map((CidrIp): [Params, string] => [{ ...ssh, CidrIp }, 'InvalidParameterValue']),
-      [{ 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 1, 'IpPermissions.1.ToPort': 2, 'IpPermissions.1.Ipv6Ranges.1.CidrIpv6': '::/0' },
-        'UnsupportedOperation'],
+      ...['::', '::/129', '0.0.0.0/0', 'fe80::1%eth0/64', ':::/0', ''].map((CidrIpv6): [Params, string] => [
+        { 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 1, 'IpPermissions.1.ToPort': 2, 'IpPermissions.1.Ipv6Ranges.1.CidrIpv6': CidrIpv6 },
+        'InvalidParameterValue']),
       [{ ...ssh, SourceSecurityGroupName: 'nobody' }, 'InvalidGroup.NotFound'],
     ];
     for (const [params, code] of refused) expect(await authorizeCode({ GroupId: id, ...params }), JSON.stringify(params)).toBe(code);
+    expect(await permissions(id)).toEqual([]);
+  });
+
+  it('N14: of IPv6 are kept in their shortest form, shown beside those of IPv4, found by filters, and revoked', async () => {
+    const { id } = await group();
+    const wish = {
+      GroupId: id, 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 22, 'IpPermissions.1.ToPort': 22,
+      'IpPermissions.1.Ipv6Ranges.1.CidrIpv6': 'FD00:45:0:0::7/64', 'IpPermissions.1.Ipv6Ranges.1.Description': 'lab',
+      'IpPermissions.1.IpRanges.1.CidrIp': '10.0.0.0/8', 'IpPermissions.2.IpProtocol': 'icmpv6', 'IpPermissions.2.FromPort': 128, 'IpPermissions.2.ToPort': -1,
+      'IpPermissions.2.Ipv6Ranges.1.CidrIpv6': '::/0',
+    };
+    await authorize(wish);
+    expect(await authorizeCode(wish)).toBe('InvalidPermission.Duplicate');
+    const shown = (await permissions(id)).toSorted((a, b) => (String(a['ipProtocol']) < String(b['ipProtocol']) ? -1 : 1));
+    expect(shown).toMatchObject([
+      { ipProtocol: 'icmpv6', fromPort: '128', toPort: '-1', ipv6Ranges: { item: [{ cidrIpv6: '::/0' }] } },
+      { ipProtocol: 'tcp', ipRanges: { item: [{ cidrIp: '10.0.0.0/8' }] }, ipv6Ranges: { item: [{ cidrIpv6: 'fd00:45::/64', description: 'lab' }] } },
+    ]);
+    const found = items(await lab.ask('DescribeSecurityGroups', { 'Filter.1.Name': 'ip-permission.ipv6-cidr', 'Filter.1.Value.1': '::/0' }), 'securityGroupInfo');
+    expect(found).toMatchObject([{ groupId: id }]);
+    const rules = items(await lab.ask('DescribeSecurityGroupRules', { 'Filter.1.Name': 'group-id', 'Filter.1.Value.1': id }), 'securityGroupRuleSet');
+    expect(rules.flatMap((rule) => rule['cidrIpv6'] ?? []).toSorted()).toEqual(['::/0', 'fd00:45::/64']);
+    await lab.ask('RevokeSecurityGroupIngress', wish);
     expect(await permissions(id)).toEqual([]);
   });
 

@@ -2,6 +2,7 @@
 // ask for leases with a real client, serve, connect, and send frames that no honest guest would. Root only.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import ipaddr from 'ipaddr.js';
 import { createLinuxNetwork, type LinuxNetwork } from '../../src/drivers/network/linux/linux.ts';
 import type { FirewallSpec, TrafficRule, NetworkSpec, PortSpec } from '../../src/drivers/network/driver.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -216,3 +217,27 @@ export function routerAdvertisement(from: string, mark: string): string {
   const sum = checksum(`${ends}000000100000003a${message('0000')}`);
   return `333300000001${hexMac(from)}86dd6000000000103aff${ends}${message(sum)}`;
 }
+
+interface IPv6Frame {
+  readonly from: string;
+  readonly to: string;
+  readonly source: string;
+  readonly target: string;
+  readonly next: 17 | 58;
+  /** A datagram, or what a neighbour says of an address; its last bytes are the marking text. */
+  readonly payload: { readonly mark: string } & ({ readonly ports: readonly [number, number] } | { readonly about: string });
+}
+
+/** With a checksum where a firewall looks at it. */
+export function ipv6Frame({ from, to, source, target, next, payload }: IPv6Frame): string {
+  const mark = Buffer.from(payload.mark).toString('hex');
+  const advertisement = (about: string, sum: string) => `8800${sum}20000000${hexIPv6(about)}${mark}`;
+  const ends = `${hexIPv6(source)}${hexIPv6(target)}`;
+  const sumOf = (text: string) => checksum(`${ends}0000${hex16(text.length / 2)}0000003a${text.padEnd(text.length + text.length % 4, '0')}`);
+  const body = 'ports' in payload
+    ? `${hex16(payload.ports[0])}${hex16(payload.ports[1])}${hex16(8 + payload.mark.length)}0000${mark}`
+    : advertisement(payload.about, sumOf(advertisement(payload.about, '0000')));
+  return `${hexMac(to)}${hexMac(from)}86dd60000000${hex16(body.length / 2)}${next.toString(16).padStart(2, '0')}ff${hexIPv6(source)}${hexIPv6(target)}${body}`;
+}
+
+const hexIPv6 = (address: string): string => Buffer.from(ipaddr.IPv6.parse(address).toByteArray()).toString('hex');

@@ -106,7 +106,7 @@ export async function projectLab(name: string, options: { hosts: number; manager
     const peers = Array.from({ length: options.hosts }, (_, index) => index + 1).filter((other) => other !== number).map(addressOf);
     const spec = ({ projectId, routerId, segment, cidr, gateway, ways }: ProjectNetwork): NetworkSpec => networkSpecOf({
       id: `net-${segment}`, name: `net-${segment}`, manager, cidr, gateway, bridge: `nvbr${manager === 'vxlan' ? 'x' : 'l'}${segment}`, mtu: 1450,
-      createdAt: new Date(0), projectId, routerId, segment, isDefault: true,
+      createdAt: new Date(0), projectId, routerId, segment, ipv6Cidr: null, isDefault: true,
     }, { host: `${name}-h${number}`, dnsDomain: 'novalocal', leaseSeconds: 3_600, address: addressOf(number), vlanInterface: 'eth0' }, { peers, ways });
     return {
       name: `h${number}`, namespace, address: addressOf(number), run, stateDirectory, driver: driverOf(run, stateDirectory), spec,

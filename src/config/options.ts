@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
+import { isNetwork64 } from '../lib/ipv6.ts';
 
 /** The parts of novact that can be processes of their own: `bin/novact-NAME`. */
 export const roleNames = ['api', 'scheduler', 'compute', 'network', 'volume', 'objectstore'] as const;
@@ -52,6 +53,8 @@ const range = z.string().refine((text) => {
   const [network, bits] = ipaddr.IPv4.parseCIDR(text);
   return bits >= 16 && bits <= 29 && ipaddr.IPv4.networkAddressFromCIDR(text).toString() === network.toString();
 }, 'a private IPv4 range such as 10.45.0.0/20 is needed, from /16 to /29, without host bits');
+
+const network64 = z.string().refine(isNetwork64, 'an IPv6 /64 in its shortest form is needed, such as fd00:45::/64');
 
 const nameServers = z.string().refine((text) => text.split(',').every((one) => ipaddr.IPv4.isValidFourPartDecimal(one)), 'IPv4 addresses are needed');
 
@@ -108,6 +111,7 @@ export const options = {
   projectRange: option(
     'Range of each project\'s own network, the same for all, with the managers vlan and vxlan.', range, { default: () => '172.31.0.0/20' },
   ),
+  ipv6Range: option('IPv6 network of the guests beside fixed_range, with the manager flat-dhcp on hosts that are not joined: a /64. Unset: no IPv6.', network64),
   nameServers: option('Name servers that guests are told with the manager flat, with commas between; novact serves no names there. Unset: none.', nameServers),
   vlanInterface: option('Interface that carries the projects\' VLANs; the switch must let their tags pass.', interfaceName),
   vlanRange: option('Numbers of the VLANs that projects may get.', numbers(1, 4094), { default: () => '100-4094' }),

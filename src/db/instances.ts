@@ -1,12 +1,13 @@
 // The queries of instances as clients see and change them. What owners do to them while they work is in instance-work.ts.
 import { and, asc, eq, inArray } from 'drizzle-orm';
 import { groupBy } from '../lib/group-by.ts';
+import { slaacAddress } from '../lib/ipv6.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { insertOperation, type NewOperation } from './operations.ts';
 import { floatingAddresses } from './schema/addresses.ts';
 import { images } from './schema/images.ts';
 import { instances, instanceSecurityGroups, reservations, securityGroups } from './schema/instances.ts';
-import { fixedAddresses } from './schema/networks.ts';
+import { fixedAddresses, networks } from './schema/networks.ts';
 import { volumeAttachments } from './schema/volumes.ts';
 import type { Attachment } from './attachments.ts';
 import type { Reservation } from './reservations.ts';
@@ -26,6 +27,8 @@ export interface FullInstance extends InstanceRow {
   readonly reservation: Reservation;
   readonly groups: readonly GroupName[];
   readonly address: string | undefined;
+  /** What it makes for itself, on a network that has IPv6. */
+  readonly ipv6Address: string | undefined;
   /** The public address that leads to it. */
   readonly floating: { readonly address: string; readonly allocationId: string | null; readonly associationId: string | null } | undefined;
   readonly virtualizationType: string | undefined;
@@ -55,8 +58,9 @@ export async function loadInstances(db: Queryable, projectId: string, choice: In
     .from(instanceSecurityGroups)
     .innerJoin(securityGroups, eq(securityGroups.id, instanceSecurityGroups.groupId)).innerJoin(instances, eq(instances.id, instanceSecurityGroups.instanceId))
     .where(chosen).orderBy(asc(securityGroups.name));
-  const addresses = await db.select({ instanceId: fixedAddresses.instanceId, address: fixedAddresses.address }).from(fixedAddresses)
-    .innerJoin(instances, eq(instances.id, fixedAddresses.instanceId)).where(chosen);
+  const { ipv6Cidr } = networks;
+  const addresses = await db.select({ instanceId: fixedAddresses.instanceId, address: fixedAddresses.address, ipv6Cidr }).from(fixedAddresses)
+    .innerJoin(networks, eq(networks.id, fixedAddresses.networkId)).innerJoin(instances, eq(instances.id, fixedAddresses.instanceId)).where(chosen);
   const { address, allocationId, associationId, instanceId } = floatingAddresses;
   const floating = await db.select({ instanceId, address, allocationId, associationId }).from(floatingAddresses)
     .innerJoin(instances, eq(instances.id, floatingAddresses.instanceId)).where(chosen);
@@ -66,13 +70,14 @@ export async function loadInstances(db: Queryable, projectId: string, choice: In
     .innerJoin(instances, eq(instances.id, volumeAttachments.instanceId)).where(chosen).orderBy(asc(volumeAttachments.device));
   const volumesOf = groupBy(attached.map(({ attachment }) => attachment), (one) => one.instanceId);
   const groups = groupBy(members, (member) => member.instanceId);
-  const addressOf = new Map(addresses.map((row) => [row.instanceId, row.address]));
+  const addressOf = new Map(addresses.map((row) => [row.instanceId, row]));
   const floatingOf = new Map(floating.map((row) => [row.instanceId, row]));
   return rows.map(({ instance, reservation, virtualizationType }) => ({
     ...instance,
     reservation,
     groups: (groups.get(instance.id) ?? []).map(({ id, name }) => ({ id, name })),
-    address: addressOf.get(instance.id),
+    address: addressOf.get(instance.id)?.address,
+    ipv6Address: ipv6Of(addressOf.get(instance.id)?.ipv6Cidr, instance.mac),
     floating: floatingOf.get(instance.id),
     virtualizationType: virtualizationType ?? undefined,
     tags: tags.get(instance.id) ?? [],
@@ -80,6 +85,9 @@ export async function loadInstances(db: Queryable, projectId: string, choice: In
     volumes: volumesOf.get(instance.id) ?? [],
   }));
 }
+
+const ipv6Of = (cidr: string | null | undefined, mac: string): string | undefined =>
+  (cidr === null || cidr === undefined ? undefined : slaacAddress(cidr, mac));
 
 export async function findInstance(db: Queryable, projectId: string, id: string): Promise<InstanceRow | undefined> {
   const [row] = await db.select().from(instances).where(and(eq(instances.projectId, projectId), eq(instances.id, id)));

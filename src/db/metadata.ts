@@ -1,5 +1,6 @@
 // What a guest may learn of itself, by one query: the instance that holds an address on a network.
 import { and, asc, eq, sql } from 'drizzle-orm';
+import { slaacAddress } from '../lib/ipv6.ts';
 import type { Queryable } from './db.ts';
 import { floatingAddresses } from './schema/addresses.ts';
 import { images } from './schema/images.ts';
@@ -27,6 +28,9 @@ export interface InstanceMetadata {
   readonly launchedAt: Date;
   readonly mac: string;
   readonly address: string;
+  /** What it makes for itself; null: its network has no IPv6. */
+  readonly ipv6Address: string | null;
+  readonly ipv6Cidr: string | null;
   /** The floating address that leads to it. */
   readonly publicAddress: string | null;
   readonly networkCidr: string;
@@ -65,6 +69,7 @@ export async function instanceByAddress(db: Queryable, where: { networkId: strin
     address: fixedAddresses.address,
     publicAddress: floatingAddresses.address,
     networkCidr: networks.cidr,
+    ipv6Cidr: networks.ipv6Cidr,
     securityGroups: groups,
     volumeDevices: devices,
   }).from(fixedAddresses)
@@ -76,7 +81,8 @@ export async function instanceByAddress(db: Queryable, where: { networkId: strin
     .limit(1);
   if (row === undefined) return undefined;
   const { securityGroups: itsGroups, volumeDevices } = row;
-  return { ...row, securityGroups: parsed<InstanceMetadata['securityGroups']>(itsGroups), volumeDevices: parsed<readonly string[]>(volumeDevices) };
+  const ipv6Address = row.ipv6Cidr === null ? null : slaacAddress(row.ipv6Cidr, row.mac);
+  return { ...row, ipv6Address, securityGroups: parsed<InstanceMetadata['securityGroups']>(itsGroups), volumeDevices: parsed<readonly string[]>(volumeDevices) };
 }
 
 /** One driver hands JSON over as text, the other as what it says. */

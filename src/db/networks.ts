@@ -23,6 +23,8 @@ export interface NewNetwork {
   readonly gateway?: string;
   readonly bridge: string;
   readonly mtu: number;
+  /** `fd00:45::/64`. */
+  readonly ipv6Cidr?: string | undefined;
   /** Addresses not to be given to instances, beside the network's, the gateway's and the broadcast one. */
   readonly reserved?: readonly string[];
 }
@@ -60,7 +62,12 @@ export async function insertAddresses(tx: Queryable, of: { networkId: string; ba
   await tx.execute(sql`analyze ${fixedAddresses}`);
 }
 
-const pick = ({ name, manager, cidr, bridge, mtu }: NewNetwork) => ({ name, manager, cidr, bridge, mtu });
+const pick = ({ name, manager, cidr, bridge, mtu, ipv6Cidr }: NewNetwork) => ({ name, manager, cidr, bridge, mtu, ipv6Cidr });
+
+/** Gives a network IPv6 that had none, or another prefix: its instances have other addresses from then on. */
+export async function setIPv6(db: Queryable, networkId: string, ipv6Cidr: string): Promise<void> {
+  await db.update(networks).set({ ipv6Cidr }).where(eq(networks.id, networkId));
+}
 
 /** Throws a SetupError for what is no network of a useful size. */
 export function checkCidr(cidr: string): { base: string; size: number } {

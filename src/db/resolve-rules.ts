@@ -1,8 +1,9 @@
 // The rules of security groups as a firewall wants them: groups that rules name are resolved to the addresses of their members.
 import { asc, eq, inArray } from 'drizzle-orm';
 import { groupBy } from '../lib/group-by.ts';
+import { slaacAddress } from '../lib/ipv6.ts';
 import type { Queryable } from './db.ts';
-import { instanceSecurityGroups } from './schema/instances.ts';
+import { instances, instanceSecurityGroups } from './schema/instances.ts';
 import { fixedAddresses, networks } from './schema/networks.ts';
 
 export type RuleProtocol = 'tcp' | 'udp' | 'icmp' | '-1' | `${number}`;
@@ -43,13 +44,19 @@ interface RuleRow {
 export async function membersOfGroups(db: Queryable, groupIds: readonly string[]): Promise<Map<string, string[]>> {
   const members = new Map<string, string[]>();
   if (groupIds.length === 0) return members;
-  const rows = await db.select({ groupId: instanceSecurityGroups.groupId, address: fixedAddresses.address, routerId: networks.routerId })
+  const { routerId, ipv6Cidr } = networks;
+  const rows = await db.select({ groupId: instanceSecurityGroups.groupId, address: fixedAddresses.address, routerId, ipv6Cidr, mac: instances.mac })
     .from(instanceSecurityGroups).innerJoin(fixedAddresses, eq(fixedAddresses.instanceId, instanceSecurityGroups.instanceId))
+    .innerJoin(instances, eq(instances.id, instanceSecurityGroups.instanceId))
     .innerJoin(networks, eq(networks.id, fixedAddresses.networkId))
     .where(inArray(instanceSecurityGroups.groupId, [...new Set(groupIds)])).orderBy(asc(fixedAddresses.position));
-  for (const [place, group] of groupBy(rows, (row) => placeOf(row.groupId, row.routerId))) members.set(place, group.map((row) => `${row.address}/32`));
+  for (const [place, group] of groupBy(rows, (row) => placeOf(row.groupId, row.routerId))) members.set(place, group.flatMap(cidrsOf));
   return members;
 }
+
+/** All addresses that a member has. */
+const cidrsOf = ({ address, ipv6Cidr, mac }: { readonly address: string; readonly ipv6Cidr: string | null; readonly mac: string }): string[] =>
+  [`${address}/32`, ...(ipv6Cidr === null ? [] : [`${slaacAddress(ipv6Cidr, mac)}/128`])];
 
 /** One rule for each protocol and range, with all its sources. A rule whose source is a group without members has none. */
 function resolveRules(rows: readonly RuleRow[], membersOf: (groupId: string | null) => readonly string[]): ResolvedRule[] {

@@ -106,6 +106,8 @@ export async function dhcpOptionsOf(db: Queryable, projectId: string): Promise<s
 export interface FullSubnet extends Subnet {
   /** Of the addresses of its network. Under a flat manager other projects take from the same. */
   readonly freeAddresses: number;
+  /** Of its network; null: no IPv6. */
+  readonly ipv6Cidr: string | null;
   /** Whether its addresses are reached from outside as they are. */
   readonly isReachable: boolean;
 }
@@ -114,7 +116,7 @@ export interface FullSubnet extends Subnet {
 const flatManagers = ['flat', 'flat-dhcp'];
 
 export async function subnetsOf(db: Queryable, projectId: string): Promise<FullSubnet[]> {
-  const rows = await db.select({ subnet: subnets, manager: networks.manager }).from(subnets).innerJoin(networks, eq(networks.id, subnets.networkId))
+  const rows = await db.select({ subnet: subnets, manager: networks.manager, ipv6Cidr: networks.ipv6Cidr }).from(subnets).innerJoin(networks, eq(networks.id, subnets.networkId))
     .where(eq(subnets.projectId, projectId)).orderBy(asc(subnets.createdAt), asc(subnets.id));
   const networkIds = rows.map(({ subnet }) => subnet.networkId);
   if (networkIds.length === 0) return [];
@@ -122,7 +124,8 @@ export async function subnetsOf(db: Queryable, projectId: string): Promise<FullS
     .where(and(inArray(fixedAddresses.networkId, networkIds), isNull(fixedAddresses.instanceId), eq(fixedAddresses.reserved, false)))
     .groupBy(fixedAddresses.networkId);
   const free = new Map(counts.map((row) => [row.networkId, row.free]));
-  return rows.map(({ subnet, manager }) => ({ ...subnet, freeAddresses: free.get(subnet.networkId) ?? 0, isReachable: flatManagers.includes(manager) }));
+  return rows.map(({ subnet, manager, ipv6Cidr }) => (
+    { ...subnet, ipv6Cidr, freeAddresses: free.get(subnet.networkId) ?? 0, isReachable: flatManagers.includes(manager) }));
 }
 
 export async function setPublicOnLaunch(db: Queryable, subnetId: string, mapPublicIpOnLaunch: boolean): Promise<void> {

@@ -31,7 +31,8 @@ export const newMac = (): string => ['02', '16', '3e', ...Array.from(randomBytes
 export const tapName = (instanceId: string): string => `nv${instanceId.replace(/^i-/, '').slice(0, 12)}`;
 
 /** An id that follows from another one, for what has no row of its own: the interface of `i-0123…` is `eni-0123…`, and its attachment `eni-attach-0123…`. */
-export const derivedId = (prefix: 'i' | 'eni' | 'eni-attach' | 'aclassoc' | 'vpc-cidr-assoc', of: string): string => `${prefix}-${of.replace(/^.*-/, '')}`;
+export const derivedId = (prefix: 'i' | 'eni' | 'eni-attach' | 'aclassoc' | 'vpc-cidr-assoc' | 'subnet-cidr-assoc', of: string): string =>
+  `${prefix}-${of.replace(/^.*-/, '')}`;
 
 /** The iSCSI name of a compute host: lower-case letters, digits, dots and dashes; what else a host's name has is written in hexadecimal. */
 export const initiatorName = (host: string): string =>

@@ -10,7 +10,7 @@ import { watchWaking } from '../actors/operations/watch-waking.ts';
 import { createTeller } from '../actors/network/teller.ts';
 import { networkDriverOf, projectNetworksOf } from '../config/settings.ts';
 import { takeEpoch } from '../db/hosts.ts';
-import { createNetwork, sharedNetworkName } from '../db/networks.ts';
+import { createNetwork, setIPv6, sharedNetworkName } from '../db/networks.ts';
 import type { NetworkDriver } from '../drivers/network/driver.ts';
 import { networkDrivers } from '../drivers/network/index.ts';
 import type { VpnDriver } from '../drivers/vpn/driver.ts';
@@ -44,11 +44,20 @@ export function plumbingOf({ host, dnsDomain, flatInterface, vlanInterface, addr
 
 /** The network that all projects share, if the settings want one. Those of projects are made when they are first asked for. */
 export async function ensureSharedNetwork({ db, settings, clock }: Pick<Foundation, 'db' | 'settings' | 'clock'>): Promise<void> {
-  const { networkManager: manager, fixedRange: cidr, bridge, mtu } = settings;
+  const { networkManager: manager, fixedRange: cidr, bridge, mtu, ipv6Range: ipv6Cidr } = settings;
+  checkIPv6(settings);
   if (projectNetworksOf(settings) !== undefined) return;
-  const made = await createNetwork(db, { name: sharedNetworkName, manager, cidr, bridge, mtu }, clock.date());
+  const made = await createNetwork(db, { name: sharedNetworkName, manager, cidr, bridge, mtu, ipv6Cidr }, clock.date());
+  if (ipv6Cidr !== undefined && made.ipv6Cidr !== ipv6Cidr) await setIPv6(db, made.id, ipv6Cidr);
   if (made.manager === manager) return;
   throw new SetupError(`the network of this cloud is ${made.manager}: its guests would not hear of ${manager}`, `Set NOVACT_NETWORK_MANAGER=${made.manager}.`);
+}
+
+/** What is not plumbed is not promised. */
+function checkIPv6({ ipv6Range, networkManager, flatInterface }: Foundation['settings']): void {
+  if (ipv6Range === undefined || (networkManager === 'flat-dhcp' && flatInterface === undefined)) return;
+  const where = networkManager === 'flat-dhcp' ? 'between joined hosts' : `with the network manager ${networkManager}`;
+  throw new SetupError(`there is no IPv6 ${where}`, 'Unset NOVACT_IPV6_RANGE.');
 }
 
 /** Bridges, DHCP and rules of the networks that this host needs now are there when this resolves. */

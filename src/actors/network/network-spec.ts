@@ -35,9 +35,10 @@ export interface Around {
 }
 
 export function networkSpecOf(row: Network, plumbing: Plumbing, { peers = [], ways = [everywhere] }: Around = {}): NetworkSpec {
-  const { id, bridge, cidr, gateway, mtu, projectId } = row;
+  const { id, bridge, cidr, gateway, mtu, projectId, ipv6Cidr } = row;
   const { dnsDomain, leaseSeconds, flatInterface } = plumbing;
-  const common = { id, bridge, cidr, gateway, mtu, dnsDomain, leaseSeconds, ...(row.manager === 'flat' ? { dhcp: false } : {}) };
+  const differing = { ...(row.manager === 'flat' ? { dhcp: false } : {}), ...(ipv6Cidr === null ? {} : { ipv6: ipv6Cidr }) };
+  const common = { id, bridge, cidr, gateway, mtu, dnsDomain, leaseSeconds, ...differing };
   if (projectId === null) return { ...common, flatInterface };
   const outside = ways.includes(everywhere) ? {} : { outside: ways };
   return { ...common, ...outside, router: routerOf(row, plumbing), segment: segmentOf(row, plumbing, peers) };

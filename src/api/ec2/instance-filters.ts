@@ -61,6 +61,7 @@ export const instanceFilters = (dnsDomain: string): Filters<FullInstance> => ({
   'placement-group-name': nothing,
   platform: nothing,
   'private-dns-name': (instance) => privateName(instance, dnsDomain),
+  'ipv6-address': (instance) => instance.ipv6Address,
   'private-ip-address': (instance) => instance.address,
   'product-code': nothing,
   'ramdisk-id': (instance) => instance.ramdiskId,

@@ -4,7 +4,7 @@ import ipaddr from 'ipaddr.js';
 import { subnetsOf, type FullSubnet } from '../../db/vpcs.ts';
 import { fail, type Call } from './action.ts';
 import type { GroupPlace, GroupsAsked } from './instance-groups.ts';
-import type { LaunchInput } from './launch-request.ts';
+import { ownIPv6Addresses, type LaunchInput } from './launch-request.ts';
 import { checkedId, failNotFound } from './resource-kinds.ts';
 import { defaultVpcOf } from './vpc-access.ts';
 
@@ -38,7 +38,7 @@ function interfaceAsked(one: NonNullable<LaunchInput['NetworkInterfaces']>[numbe
   // Every interface there is belongs to an instance.
   if (isGiven(one.NetworkInterfaceId)) failNotFound('eni', one.NetworkInterfaceId.slice(0, 60));
   if (one.DeleteOnTermination === false) fail('UnsupportedOperation', 'The network interface of an instance ends with it.');
-  if ((one.Ipv6AddressCount ?? 0) > 0 || (one.Ipv6Addresses?.length ?? 0) > 0) fail('UnsupportedOperation', 'Instances have IPv4 addresses only.');
+  if ((one.Ipv6AddressCount ?? 0) > 0 || (one.Ipv6Addresses?.length ?? 0) > 0) fail('UnsupportedOperation', ownIPv6Addresses);
   if ((one.SecondaryPrivateIpAddressCount ?? 0) > 0 || (one.PrivateIpAddresses?.length ?? 0) > 1) fail('UnsupportedOperation', manyAddresses);
   const address = given(one.PrivateIpAddress) ?? given(one.PrivateIpAddresses?.[0]?.PrivateIpAddress);
   return {

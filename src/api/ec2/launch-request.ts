@@ -6,6 +6,7 @@ import { tagsFor } from './tag-specifications.ts';
 
 export type LaunchInput = InputOf<'RunInstances'>;
 
+export const ownIPv6Addresses = 'Instances make IPv6 addresses for themselves, on a network that has them: none can be asked for.';
 const userDataBytesMax = 16_384;
 const countLimit = 1000;
 const clientTokenLengthMax = 64;
@@ -54,7 +55,7 @@ function canonicalText(value: unknown): string {
 export function refuseUnsupported(input: LaunchInput): void {
   const { Placement: placement, MetadataOptions: metadata } = input;
   const refused: readonly (readonly [boolean, string])[] = [
-    [(input.Ipv6AddressCount ?? 0) > 0 || (input.Ipv6Addresses?.length ?? 0) > 0, 'Instances have IPv4 addresses only.'],
+    [(input.Ipv6AddressCount ?? 0) > 0 || (input.Ipv6Addresses?.length ?? 0) > 0, ownIPv6Addresses],
     [input.LaunchTemplate !== undefined, 'Launch templates are not supported.'],
     [input.InstanceMarketOptions !== undefined, 'Spot instances are not supported.'],
     [isGiven(input.IamInstanceProfile?.Arn) || isGiven(input.IamInstanceProfile?.Name), 'Instance profiles are not supported.'],

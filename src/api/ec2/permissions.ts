@@ -16,7 +16,7 @@ export interface GivenPermission {
   readonly FromPort?: number | undefined;
   readonly ToPort?: number | undefined;
   readonly IpRanges?: readonly { readonly CidrIp?: string | undefined; readonly Description?: string | undefined }[] | undefined;
-  readonly Ipv6Ranges?: readonly unknown[] | undefined;
+  readonly Ipv6Ranges?: readonly { readonly CidrIpv6?: string | undefined; readonly Description?: string | undefined }[] | undefined;
   readonly PrefixListIds?: readonly unknown[] | undefined;
   readonly UserIdGroupPairs?: readonly GivenGroup[] | undefined;
 }
@@ -33,6 +33,13 @@ export interface GivenRules {
 
 const namedProtocols: Readonly<Record<string, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6', all: '-1' };
 const everywhere = '0.0.0.0/0';
+/** In rows it has its number, which roles of 0.2.0 know, too. */
+const icmpv6 = '58';
+export const shownProtocol = (protocol: string): string => (protocol === icmpv6 ? 'icmpv6' : protocol);
+
+/** A rule's range under the name that it has by its family. */
+export const showCidr = (cidr: string | null): { readonly CidrIpv4?: string | undefined; readonly CidrIpv6?: string } =>
+  (cidr?.includes(':') === true ? { CidrIpv6: cidr } : { CidrIpv4: cidr ?? undefined });
 
 /** Where boto 2 and euca2ools end, and clients begin that always say a source, and that take a group's name for an EC2-Classic group. */
 const modernVersion = '2016-11-15';
@@ -64,11 +71,13 @@ export interface ReadRulesOptions {
 export async function readRules(input: GivenRules, options: ReadRulesOptions): Promise<RuleSpec[]> {
   const specs: RuleSpec[] = [];
   for (const permission of permissionsOf(input)) {
-    if ((permission.Ipv6Ranges?.length ?? 0) > 0) fail('UnsupportedOperation', 'Rules for IPv6 ranges are not supported: instances have IPv4 addresses only.');
     if ((permission.PrefixListIds?.length ?? 0) > 0) fail('UnsupportedOperation', 'Rules for prefix lists are not supported.');
     const { ports, ranges } = { ports: readPorts(permission), ranges: rangesOf(permission, options.version) };
     for (const range of ranges) {
       specs.push({ ...ports, cidr: canonicalCidr(range.CidrIp ?? ''), sourceGroupId: null, description: readDescription(range.Description) });
+    }
+    for (const { CidrIpv6 = '', Description } of permission.Ipv6Ranges ?? []) {
+      specs.push({ ...ports, cidr: canonicalIPv6Cidr(CidrIpv6), sourceGroupId: null, description: readDescription(Description) });
     }
     for (const pair of permission.UserIdGroupPairs ?? []) {
       specs.push({ ...ports, cidr: null, sourceGroupId: await options.groupId(pair), description: readDescription(pair.Description) });
@@ -81,7 +90,7 @@ export async function readRules(input: GivenRules, options: ReadRulesOptions): P
 /** Clients of Nova's age leave the CIDR out when they mean everywhere. Later ones never do so on purpose. */
 function rangesOf(permission: GivenPermission, version: string): readonly { CidrIp?: string | undefined; Description?: string | undefined }[] {
   const ranges = permission.IpRanges ?? [];
-  if (ranges.length > 0 || (permission.UserIdGroupPairs?.length ?? 0) > 0) return ranges;
+  if (ranges.length + (permission.Ipv6Ranges?.length ?? 0) + (permission.UserIdGroupPairs?.length ?? 0) > 0) return ranges;
   if (isModern(version)) fail('MissingParameter', 'Either a CIDR block (CidrIp) or a source security group is required.');
   return [{ CidrIp: everywhere }];
 }
@@ -90,9 +99,9 @@ function readPorts({ IpProtocol = '', FromPort, ToPort }: GivenPermission): Pick
   const given = IpProtocol.toLowerCase();
   if (given === '') fail('MissingParameter', 'The request must contain the parameter ipProtocol');
   const protocol = Object.hasOwn(namedProtocols, given) ? (namedProtocols[given] ?? given) : given;
-  if (protocol === 'icmpv6') fail('UnsupportedOperation', 'Rules for icmpv6 are not supported: instances have IPv4 addresses only.');
   if (protocol === 'tcp' || protocol === 'udp') return { protocol, ...portRange(FromPort, ToPort) };
   if (protocol === 'icmp') return { protocol, ...icmpType(FromPort, ToPort) };
+  if (protocol === 'icmpv6') return { protocol: icmpv6, ...icmpType(FromPort, ToPort) };
   if (protocol === '-1' || (/^\d{1,3}$/.test(protocol) && Number(protocol) <= 255)) {
     return { protocol: protocol === '-1' ? protocol : String(Number(protocol)), fromPort: -1, toPort: -1 };
   }
@@ -125,6 +134,14 @@ export function canonicalCidr(text: string): string {
   return `${ipaddr.IPv4.networkAddressFromCIDR(text).toString()}/${Number(bits)}`;
 }
 
+function canonicalIPv6Cidr(text: string): string {
+  const [address = '', bits = ''] = text.split('/');
+  if (!/^\d{1,3}$/.test(bits) || Number(bits) > 128 || !ipaddr.IPv6.isValid(address) || address.includes('%')) {
+    return fail('InvalidParameterValue', `CIDR block ${text.slice(0, 60)} is malformed`);
+  }
+  return `${ipaddr.IPv6.networkAddressFromCIDR(`${address}/${Number(bits)}`).toRFC5952String()}/${Number(bits)}`;
+}
+
 export function readDescription(text: string | undefined): string | null {
   if (text === undefined || text === '') return null;
   if (text.length > 255 || !/^[\w .:/()#,@[\]+=&;{}!$*-]*$/.test(text)) {
@@ -140,7 +157,7 @@ export const ruleKey = (rule: Omit<RuleSpec, 'description'>): string =>
 
 /** As in AWS's messages: `peer: 10.0.0.0/8, TCP, from port: 22, to port: 22, ALLOW`. */
 export function ruleText(rule: Omit<RuleSpec, 'description'>): string {
-  const protocol = rule.protocol === '-1' ? 'ALL' : rule.protocol.toUpperCase();
+  const protocol = rule.protocol === '-1' ? 'ALL' : shownProtocol(rule.protocol).toUpperCase();
   return `peer: ${rule.cidr ?? rule.sourceGroupId}, ${protocol}, from port: ${rule.fromPort}, to port: ${rule.toPort}, ALLOW`;
 }
 
@@ -149,7 +166,7 @@ interface ShownPermission {
   FromPort?: number;
   ToPort?: number;
   IpRanges: { CidrIp: string; Description?: string | undefined }[];
-  Ipv6Ranges: never[];
+  Ipv6Ranges: { CidrIpv6: string; Description?: string | undefined }[];
   PrefixListIds: never[];
   UserIdGroupPairs: { GroupId: string; GroupName?: string | undefined; UserId: string; Description?: string | undefined }[];
 }
@@ -162,9 +179,9 @@ export function showPermissions(rules: readonly RuleWithSource[], version: strin
   const byPorts = new Map<string, ShownPermission>();
   for (const rule of rules) {
     const key = `${rule.protocol} ${rule.fromPort} ${rule.toPort}`;
-    const hasPorts = ['tcp', 'udp', 'icmp'].includes(rule.protocol);
+    const hasPorts = ['tcp', 'udp', 'icmp', icmpv6].includes(rule.protocol);
     const permission: ShownPermission = byPorts.get(key) ?? {
-      IpProtocol: rule.protocol,
+      IpProtocol: shownProtocol(rule.protocol),
       ...(hasPorts ? { FromPort: rule.fromPort, ToPort: rule.toPort } : {}),
       IpRanges: [],
       Ipv6Ranges: [],
@@ -173,7 +190,8 @@ export function showPermissions(rules: readonly RuleWithSource[], version: strin
     };
     byPorts.set(key, permission);
     const Description = rule.description ?? undefined;
-    if (rule.cidr !== null) permission.IpRanges.push({ CidrIp: rule.cidr, Description });
+    if (rule.cidr?.includes(':') === true) permission.Ipv6Ranges.push({ CidrIpv6: rule.cidr, Description });
+    else if (rule.cidr !== null) permission.IpRanges.push({ CidrIp: rule.cidr, Description });
     if (rule.source !== undefined) {
       const GroupName = isModern(version) ? undefined : rule.source.name;
       permission.UserIdGroupPairs.push({ GroupId: rule.source.id, GroupName, UserId: rule.source.projectId, Description });
@@ -189,10 +207,10 @@ export function showRule(rule: SecurityGroupRule & { readonly source?: RuleWithS
     GroupId: rule.groupId,
     GroupOwnerId: at.owner,
     IsEgress: rule.direction === 'egress',
-    IpProtocol: rule.protocol,
+    IpProtocol: shownProtocol(rule.protocol),
     FromPort: rule.fromPort,
     ToPort: rule.toPort,
-    CidrIpv4: rule.cidr ?? undefined,
+    ...showCidr(rule.cidr),
     ReferencedGroupInfo: rule.sourceGroupId === null ? undefined : { GroupId: rule.sourceGroupId, UserId: rule.source?.projectId ?? at.owner },
     Description: rule.description ?? undefined,
     Tags: [],

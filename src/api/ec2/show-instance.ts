@@ -26,6 +26,7 @@ export function showInstance(instance: FullInstance, dnsDomain: string): ec2.Ins
     PrivateDnsName: privateName(instance, dnsDomain) ?? '',
     PublicDnsName: publicName(instance),
     PrivateIpAddress: instance.address,
+    Ipv6Address: instance.ipv6Address,
     PublicIpAddress: reachable,
     StateTransitionReason: transitionReason(instance),
     StateReason: showStateReason(instance),

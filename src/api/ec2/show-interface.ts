@@ -41,7 +41,7 @@ export function interfaceOf(instance: FullInstance, dnsDomain: string) {
     SourceDestCheck: true,
     ...address,
     PrivateIpAddresses: instance.address === undefined ? [] : [{ ...address, Primary: true }],
-    Ipv6Addresses: [],
+    Ipv6Addresses: instance.ipv6Address === undefined ? [] : [{ Ipv6Address: instance.ipv6Address, IsPrimaryIpv6: false }],
     Groups: instance.groups.map((group) => ({ GroupId: group.id, GroupName: group.name })),
     Attachment: {
       AttachmentId: attachmentIdOf(instance),

@@ -44,6 +44,7 @@ function metaData(instance: InstanceMetadata, context: TreeContext): Record<stri
     'instance-id': instance.instanceId,
     'instance-life-cycle': 'on-demand',
     'instance-type': instance.instanceType,
+    ipv6: instance.ipv6Address,
     'kernel-id': instance.kernelId,
     'local-hostname': hostname,
     'local-ipv4': instance.address,
@@ -73,6 +74,7 @@ const publicAddress = ({ publicAddress: floating, address }: InstanceMetadata): 
 
 const networkInterface = (instance: InstanceMetadata, derived: { hostname: string; groupNames: string }): Directory => ({
   'device-number': '0',
+  ...(instance.ipv6Address === null ? {} : { ipv6s: instance.ipv6Address }),
   'local-hostname': derived.hostname,
   'local-ipv4s': instance.address,
   mac: instance.mac,
@@ -82,6 +84,7 @@ const networkInterface = (instance: InstanceMetadata, derived: { hostname: strin
   'security-group-ids': instance.securityGroups.map((group) => group.id).join('\n'),
   'security-groups': derived.groupNames,
   'subnet-ipv4-cidr-block': instance.networkCidr,
+  ...(instance.ipv6Cidr === null ? {} : { 'subnet-ipv6-cidr-blocks': instance.ipv6Cidr }),
 });
 
 /** Nova lists the project's instances under the name of the key; a name that cannot be one part of a path has no list. */

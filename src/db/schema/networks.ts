@@ -14,6 +14,8 @@ export const networks = pgTable(
     gateway: text('gateway').notNull(),
     bridge: text('bridge').notNull(),
     mtu: integer('mtu').notNull(),
+    /** A /64, of which instances make addresses for themselves; null: no IPv6. */
+    ipv6Cidr: text('ipv6_cidr'),
     createdAt: instant('created_at').notNull(),
     /** Whose it is; null: it is shared by all projects. */
     projectId: text('project_id').references(() => projects.id, { onDelete: 'cascade' }),

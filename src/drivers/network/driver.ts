@@ -31,6 +31,11 @@ export interface NetworkSpec {
   /** `10.45.0.0/20`. */
   readonly cidr: string;
   readonly gateway: string;
+  /**
+   * `fd00:45::/64`: guests make addresses of it for themselves (SLAAC), beside those of IPv4, and speak with no others. Only where the host is the
+   * gateway and no other host is joined. Undefined: no IPv6.
+   */
+  readonly ipv6?: string | undefined;
   readonly dnsDomain: string;
   readonly mtu: number;
   readonly leaseSeconds: number;

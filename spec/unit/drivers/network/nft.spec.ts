@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import type { FirewallSpec, TrafficRule, NetworkSpec, PortSpec } from '../../../../src/drivers/network/driver.ts';
 import { collapseCidrs, parseCidr, type Cidr } from '../../../../src/drivers/network/linux/names.ts';
 import { addressNumber } from '../../../../src/lib/ipv4.ts';
-import { renderFirewall, renderIngress } from '../../../../src/drivers/network/linux/nft.ts';
+import { renderFirewall } from '../../../../src/drivers/network/linux/nft.ts';
+import { renderIngress } from '../../../../src/drivers/network/linux/nft-rules.ts';
 
 const network: NetworkSpec = {
   id: 'net-1', bridge: 'novact0', cidr: '10.45.0.0/20', gateway: '10.45.0.1', dnsDomain: 'novalocal', mtu: 1500, leaseSeconds: 3600,

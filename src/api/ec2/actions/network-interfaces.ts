@@ -36,6 +36,7 @@ const filters = (dnsDomain: string): Filters<Interface> => ({
   'network-interface-id': idOf,
   'owner-id': (each) => each.projectId,
   'private-dns-name': (each) => privateName(each, dnsDomain),
+  'ipv6-addresses.ipv6-address': (each) => each.ipv6Address,
   'private-ip-address': (each) => each.address,
   'requester-id': () => undefined,
   'requester-managed': () => false,

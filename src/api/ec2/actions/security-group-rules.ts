@@ -9,7 +9,7 @@ import { action, fail, type Call, type InputOf } from '../action.ts';
 import { describe, doesNotExist, idForm } from '../describe.ts';
 import { checkGroupId, failNoGroup, groupChangers, groupOf, loadGroups } from '../group-access.ts';
 import { sendHint } from '../notify.ts';
-import { readDescription, readRules, ruleKey, ruleText, showRule, type GivenGroup } from '../permissions.ts';
+import { readDescription, readRules, ruleKey, ruleText, showCidr, shownProtocol, showRule, type GivenGroup } from '../permissions.ts';
 
 const rulesPerGroupMax = 100;
 
@@ -158,10 +158,10 @@ async function revoke(call: Call, input: Named & { readonly SecurityGroupRuleIds
       SecurityGroupRuleId: rule.id,
       GroupId: rule.groupId,
       IsEgress: direction === 'egress',
-      IpProtocol: rule.protocol,
+      IpProtocol: shownProtocol(rule.protocol),
       FromPort: rule.fromPort,
       ToPort: rule.toPort,
-      CidrIpv4: rule.cidr ?? undefined,
+      ...showCidr(rule.cidr),
       ReferencedGroupId: rule.sourceGroupId ?? undefined,
       Description: rule.description ?? undefined,
     })),

@@ -5,17 +5,18 @@ import { newId } from '../../../lib/ids.ts';
 import { action, fail, type Call, type Filters } from '../action.ts';
 import { describe, doesNotExist } from '../describe.ts';
 import { failNoGroup, groupChangers, groupForm as form, groupOf, loadGroups, type FullGroup } from '../group-access.ts';
-import { showPermissions } from '../permissions.ts';
+import { showCidr, shownProtocol, showPermissions } from '../permissions.ts';
 import { checkedId, failNotFound as failNoSuch } from '../resource-kinds.ts';
 import { tagsFor } from '../tag-specifications.ts';
 import { defaultVpcOf } from '../vpc-access.ts';
 import { securityGroupRuleActions } from './security-group-rules.ts';
 
 const ruleFilters = (prefix: string, rules: (group: FullGroup) => readonly RuleWithSource[]): Filters<FullGroup> => ({
-  [`${prefix}.protocol`]: (group) => rules(group).map((rule) => rule.protocol),
+  [`${prefix}.protocol`]: (group) => rules(group).map((rule) => shownProtocol(rule.protocol)),
   [`${prefix}.from-port`]: (group) => rules(group).map((rule) => rule.fromPort),
   [`${prefix}.to-port`]: (group) => rules(group).map((rule) => rule.toPort),
-  [`${prefix}.cidr`]: (group) => rules(group).map((rule) => rule.cidr),
+  [`${prefix}.cidr`]: (group) => rules(group).map((rule) => showCidr(rule.cidr).CidrIpv4),
+  [`${prefix}.ipv6-cidr`]: (group) => rules(group).map((rule) => showCidr(rule.cidr).CidrIpv6),
   [`${prefix}.group-id`]: (group) => rules(group).map((rule) => rule.source?.id),
   [`${prefix}.group-name`]: (group) => rules(group).map((rule) => rule.source?.name),
   [`${prefix}.user-id`]: (group) => rules(group).map((rule) => rule.source?.projectId),

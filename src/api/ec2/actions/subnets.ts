@@ -2,6 +2,7 @@
 import { createSubnet, deleteSubnet } from '../../../db/make-vpcs.ts';
 import { zoneHasHosts } from '../../../db/reservations.ts';
 import { setPublicOnLaunch, subnetsOf, type FullSubnet } from '../../../db/vpcs.ts';
+import { derivedId } from '../../../lib/ids.ts';
 import { action, fail, type Call, type Filters } from '../action.ts';
 import { describe } from '../describe.ts';
 import { checkedId, failNotFound, wantedIds } from '../resource-kinds.ts';
@@ -45,8 +46,10 @@ const showSubnet = (call: Call, subnet: Tagged<FullSubnet>) => ({
   DefaultForAz: subnet.isDefault,
   MapPublicIpOnLaunch: subnet.mapPublicIpOnLaunch,
   MapCustomerOwnedIpOnLaunch: false,
-  AssignIpv6AddressOnCreation: false,
-  Ipv6CidrBlockAssociationSet: [],
+  AssignIpv6AddressOnCreation: subnet.ipv6Cidr !== null,
+  Ipv6CidrBlockAssociationSet: subnet.ipv6Cidr === null ? [] : [{
+    AssociationId: derivedId('subnet-cidr-assoc', subnet.id), Ipv6CidrBlock: subnet.ipv6Cidr, Ipv6CidrBlockState: { State: 'associated' as const },
+  }],
   Ipv6Native: false,
   EnableDns64: false,
   PrivateDnsNameOptionsOnLaunch: { HostnameType: 'resource-name' as const, EnableResourceNameDnsARecord: true, EnableResourceNameDnsAAAARecord: false },

@@ -2,6 +2,7 @@
 // that has another, or none, is left alone, whatever its name.
 import { DriverError } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
+import { gatewayAddress } from '../../../lib/ipv6.ts';
 import type { NetworkSpec } from '../driver.ts';
 import { bridgeMac, switchMac } from './macs.ts';
 import { checkAddress, checkInteger, checkLinkName, parseIPv4Cidr } from './names.ts';
@@ -27,6 +28,7 @@ export interface Link {
 /** Of bridges, of VLANs (`id`), of VXLANs. */
 interface LinkData {
   readonly nf_call_iptables?: number;
+  readonly nf_call_ip6tables?: number;
   readonly forward_delay?: number;
   readonly id?: number;
   readonly port?: number;
@@ -54,15 +56,16 @@ export async function ensureBridge(run: Run, network: NetworkSpec): Promise<{ cr
   const alias = `${aliasPrefix}${network.id}`;
   if (found?.ifalias !== alias) await run('ip', ['link', 'set', 'dev', name, 'alias', alias]);
   if (found !== undefined) await mendLink(run, name, { found, mac, mtu });
-  await quietIPv6(run, name);
+  await (network.ipv6 === undefined ? quietIPv6(run, name) : speakIPv6(run, name));
   const own = network.hostAddress === undefined ? [] : [{ local: checkAddress(network.hostAddress), prefixlen: 32 }];
   const wanted = isGateway ? [{ local: checkAddress(network.gateway), prefixlen: prefix }, ...own] : [];
   await ensureOnlyAddresses(run, name, { found, wanted });
   if (!found?.flags.includes('UP')) await run('ip', ['link', 'set', 'dev', name, 'up']);
+  if (network.ipv6 !== undefined) await ensureIPv6Address(run, name, { found, wanted: `${gatewayAddress(network.ipv6)}/64` });
   return { created: found === undefined };
 }
 
-const bridgeOptions = ['forward_delay', '0', 'nf_call_iptables', '1'];
+const bridgeOptions = ['forward_delay', '0', 'nf_call_iptables', '1', 'nf_call_ip6tables', '1'];
 
 /** Takes away a bridge of novact's. One of others with that name stays. */
 export async function removeBridge(run: Run, name: string): Promise<void> {
@@ -82,18 +85,31 @@ async function mendLink(run: Run, name: string, wanted: { found: Link; mac: stri
   if (found.address !== mac) await run('ip', ['link', 'set', 'dev', name, 'address', mac]);
   if (found.mtu !== mtu) await run('ip', ['link', 'set', 'dev', name, 'mtu', String(mtu)]);
   const data = found.linkinfo?.info_data;
-  if (data?.nf_call_iptables !== 1 || data.forward_delay !== 0) await run('ip', ['link', 'set', 'dev', name, 'type', 'bridge', ...bridgeOptions]);
+  if (data?.nf_call_iptables !== 1 || data.nf_call_ip6tables !== 1 || data.forward_delay !== 0) await run('ip', ['link', 'set', 'dev', name, 'type', 'bridge', ...bridgeOptions]);
 }
 
 const quietSwitches = [['accept_ra', '0'], ['disable_ipv6', '1']] as const;
 
-/** Guests have no IPv6 yet; the host must not answer them by a link-local address that no rule thinks of. */
-export async function quietIPv6(run: Run, link: string): Promise<void> {
+const speakingSwitches = [['accept_ra', '0'], ['disable_ipv6', '0']] as const;
+
+/** Where there is no IPv6, the host must not answer by a link-local address that no rule thinks of. */
+export const quietIPv6 = (run: Run, link: string): Promise<void> => ensureSwitches(run, link, quietSwitches);
+
+const speakIPv6 = (run: Run, link: string): Promise<void> => ensureSwitches(run, link, speakingSwitches);
+
+async function ensureSwitches(run: Run, link: string, switches: typeof quietSwitches | typeof speakingSwitches): Promise<void> {
   const folder = `/proc/sys/net/ipv6/conf/${link}`;
-  const values = await Promise.all(quietSwitches.map(([name]) => readSwitch(run, `${folder}/${name}`)));
-  for (const [index, [name, value]] of quietSwitches.entries()) {
+  const values = await Promise.all(switches.map(([name]) => readSwitch(run, `${folder}/${name}`)));
+  for (const [index, [name, value]] of switches.entries()) {
     if (values[index] !== undefined && values[index] !== value) await writeSwitch(run, `${folder}/${name}`, value);
   }
+}
+
+/** Nobody else can have it, so nothing waits until that was found out. */
+async function ensureIPv6Address(run: Run, name: string, { found, wanted }: { found: Link | undefined; wanted: string }): Promise<void> {
+  const held = (found?.addr_info ?? []).filter(({ family, scope }) => family === 'inet6' && scope === 'global').map((one) => `${one.local}/${one.prefixlen}`);
+  for (const other of held.filter((one) => one !== wanted)) await run('ip', ['-6', 'address', 'delete', other, 'dev', name]);
+  if (!held.includes(wanted)) await run('ip', ['-6', 'address', 'add', wanted, 'dev', name, 'nodad']);
 }
 
 interface Held {

@@ -6,6 +6,7 @@ import type { Clock } from '../../../lib/clock.ts';
 import { DriverError } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import { addressNumber } from '../../../lib/ipv4.ts';
+import { isUniqueLocal, slaacAddress } from '../../../lib/ipv6.ts';
 import type { DhcpHost, Neighbour, NetworkSpec } from '../driver.ts';
 import { checkAddress, checkDomain, checkHostName, checkInteger, checkLinkName, checkMac, parseIPv4Cidr } from './names.ts';
 import { argumentsOf, endProcess, findProcesses, signalProcess, type FoundProcess } from '../../../lib/processes.ts';
@@ -46,8 +47,15 @@ export function dnsmasqArguments(network: NetworkSpec, files: DnsmasqFiles): str
     `--dhcp-option=3,${gateway}`, `--dhcp-option=121,169.254.169.254/32,${gateway},0.0.0.0/0,${gateway}`,
     `--dhcp-option=26,${checkInteger(network.mtu, { kind: 'an MTU', min: 576, max: 65_535 })}`,
     '--no-hosts', `--addn-hosts=${files.names}`, `--domain=${domain}`, `--local=/${domain}/`, '--expand-hosts', '--domain-needed', '--bogus-priv',
-    '--quiet-dhcp', '--quiet-ra',
+    '--quiet-dhcp', '--quiet-ra', ...advertisements(network, leaseSeconds),
   ];
+}
+
+/** Guests are told the prefix, and make their addresses. A prefix that nobody outside knows brings no route to the outside. */
+function advertisements({ bridge, ipv6 }: NetworkSpec, leaseSeconds: number): string[] {
+  if (ipv6 === undefined) return [];
+  const range = `--dhcp-range=${ipv6.replace('/64', '')},ra-only,64,${leaseSeconds}s`;
+  return ['--enable-ra', range, ...(isUniqueLocal(ipv6) ? [`--ra-param=${bridge},0,0`] : [])];
 }
 
 function netmask(prefix: number): string {
@@ -62,6 +70,9 @@ export const renderDhcpHosts = (hosts: readonly DhcpHost[]): string =>
 /** An /etc/hosts of the network, so that a name answers before its guest has a lease. */
 export const renderNames = (hosts: readonly Neighbour[]): string =>
   byAddress(hosts).map((host) => `${checkAddress(host.address)} ${checkHostName(host.hostname)}\n`).join('');
+
+const renderIPv6Names = (ipv6: string | undefined, hosts: readonly DhcpHost[]): string =>
+  (ipv6 === undefined ? '' : byAddress(hosts).map((host) => `${slaacAddress(ipv6, checkMac(host.mac))} ${checkHostName(host.hostname)}\n`).join(''));
 
 const byAddress = <T extends Neighbour>(hosts: readonly T[]): T[] => hosts.toSorted((a, b) => addressNumber(a.address) - addressNumber(b.address));
 
@@ -86,7 +97,8 @@ export interface EnsureServer {
 export async function ensureServer(wanted: EnsureServer, tools: { run: Run; clock: Clock }): Promise<number> {
   const { files, network } = wanted;
   const args = dnsmasqArguments(network, files);
-  const [hosts, names] = [renderDhcpHosts(wanted.hosts), renderNames([...wanted.hosts, ...wanted.neighbours])];
+  const hosts = renderDhcpHosts(wanted.hosts);
+  const names = renderNames([...wanted.hosts, ...wanted.neighbours]) + renderIPv6Names(network.ipv6, wanted.hosts);
   await mkdir(files.directory, { recursive: true, mode: 0o755 });
   await checkReachable(files.directory);
   const changed = [await replaceFile(files.hosts, hosts), await replaceFile(files.names, names)].includes(true);

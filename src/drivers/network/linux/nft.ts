@@ -2,14 +2,16 @@
 // wishes give equal texts. The size of the rules grows with distinct groups, not with ports: what belongs to a port is an element of a set.
 import { DriverError } from '../../../lib/errors.ts';
 import { addressNumber } from '../../../lib/ipv4.ts';
-import type { FirewallSpec, TrafficRule, NetworkSpec, PortSpec } from '../driver.ts';
+import type { FirewallSpec, NetworkSpec, PortSpec } from '../driver.ts';
 import { floatingRules, type FloatingRules } from './nft-floating.ts';
 import {
   answersOfRouters, crossRouted, forwardRouted, fromRouted, inputFromRouters, membersOf, routedNetworks, routedRules, sourceOfRouters, toRouted, zoneRules,
   type Routed,
 } from './nft-routed.ts';
 import { arpToGuests, fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross, toHostFromGuests, type Joined } from './nft-fabric.ts';
-import { checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseCidr, parseIPv4Cidr } from './names.ts';
+import { ipv6Bridge, ipv6Hosts, ipv6Inet } from './nft-ipv6.ts';
+import { anyOf, renderEgress, renderIngress, sharedChains } from './nft-rules.ts';
+import { checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseIPv4Cidr } from './names.ts';
 
 /** What a firewall's text depends on besides the wish. */
 export interface NftContext {
@@ -62,9 +64,9 @@ function sortedUnique<T>(items: readonly T[], key: (item: T) => string, what: st
 type Checked = Pick<FirewallSpec, 'networks' | 'ports' | 'metadataPort'> & { readonly floating: FloatingRules };
 
 function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink: string | undefined): string {
-  const incoming = sharedChains(ports, { name: 'ingress', rulesOf: (port) => port.ingress, render: renderIngress });
+  const incoming = sharedChains(ports, { name: 'ingress', rulesOf: (port) => port.ingress, render: (rules) => renderIngress(rules) });
   const bounded = ports.filter((port) => port.egress !== undefined);
-  const outgoing = sharedChains(bounded, { name: 'egress', rulesOf: (port) => port.egress ?? [], render: renderEgress });
+  const outgoing = sharedChains(bounded, { name: 'egress', rulesOf: (port) => port.egress ?? [], render: (rules) => renderEgress(rules) });
   const guests = ports.map((port) => `"${port.bridge}" . ${port.address} : goto ${incoming.chainOf.get(port.tap) ?? 'closed'}`);
   const senders = bounded.map((port) => `"${port.bridge}" . ${port.address} : jump ${outgoing.chainOf.get(port.tap) ?? 'silent'}`);
   // Those without a router of their own: their gateway is this host.
@@ -72,6 +74,7 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
   const routed = routedNetworks(networks);
   const inside = collapseCidrs(shared.map((network) => parseIPv4Cidr(network.cidr))).map(cidrText);
   const joined = joinedNetworks(networks);
+  const six = ipv6Inet(networks, ipv6Hosts(networks, ports));
   const leaves = uplink === undefined ? 'oifname != @bridges' : `oifname "${checkLinkName(uplink)}"`;
   return table('inet', [
     set('bridges', 'type ifname', networks.map((network) => `"${network.bridge}"`)),
@@ -81,10 +84,13 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
     map('guests', 'type ifname . ipv4_addr : verdict', guests),
     ...floating.maps.map(({ name, type, elements }) => map(name, type, elements)),
     map('senders', 'type ifname . ipv4_addr : verdict', senders),
+    ...six.sets.map(({ name, type, elements }) => set(name, type, elements)),
+    ...six.maps.map(({ name, type, elements }) => map(name, type, elements)),
     chain('closed', ['drop']),
     chain('silent', [...alwaysSent, 'drop']),
     ...incoming.chains.map(({ name, rules }) => chain(name, [...rules, 'drop'])),
     ...outgoing.chains.map(({ name, rules }) => chain(name, [...alwaysSent, ...rules, 'drop'])),
+    ...six.chains.map(({ name, rules }) => chain(name, rules)),
     ...(routed.length === 0 ? [] : [chain('zones', zoneRules(routed))]),
     chain('prerouting', [
       'type nat hook prerouting priority dstnat; policy accept;',
@@ -100,8 +106,8 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
       ...(inside.length === 0 ? [] : [`ip saddr ${anyOf(inside)} ip daddr != ${anyOf(inside)} ${leaves} masquerade`]),
       ...sourceOfRouters(routed, leaves),
     ]),
-    chain('input', inputRules(metadataPort, routed)),
-    chain('forward', forwardRules(joined, routed)),
+    chain('input', inputRules({ metadataPort, routed, six: six.input })),
+    chain('forward', forwardRules(joined, routed, six.forward)),
     chain('output', [
       'type filter hook output priority filter; policy accept;',
       'oifname != @bridges accept',
@@ -109,18 +115,20 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
       'udp sport 67 udp dport 68 accept',
       'oifname . ip daddr vmap @guests',
       ...outputAcross(joined),
+      ...six.output,
       'drop',
     ]),
   ]);
 }
 
-const forwardRules = (joined: readonly Joined[], routed: readonly Routed[]): string[] => [
+const forwardRules = (joined: readonly Joined[], routed: readonly Routed[], six: readonly string[]): string[] => [
   'type filter hook forward priority filter; policy accept;',
   'iifname != @bridges oifname != @bridges accept',
   'ct state established,related accept',
   ...crossRouted(routed),
   'ct state invalid drop',
   ...answersOfRouters(routed),
+  ...six,
   'iifname . ip saddr vmap @senders',
   'oifname . ip daddr vmap @guests',
   ...forwardAcross(joined),
@@ -129,13 +137,14 @@ const forwardRules = (joined: readonly Joined[], routed: readonly Routed[]): str
 ];
 
 /** What guests may reach of the host itself: DHCP, DNS and metadata at their own gateway, and its echo. */
-const inputRules = (metadataPort: number, routed: readonly Routed[]): string[] => [
+const inputRules = ({ metadataPort, routed, six }: { metadataPort: number; routed: readonly Routed[]; six: readonly string[] }): string[] => [
   'type filter hook input priority filter; policy accept;',
   ...inputFromRouters(routed),
   'iifname != @bridges accept',
   'ct state established,related accept',
   'ct state invalid drop',
   'udp sport 68 udp dport 67 accept',
+  ...six,
   'iifname . ip daddr != @gateways drop',
   'meta l4proto { tcp, udp } th dport 53 accept',
   `tcp dport ${metadataPort} accept`,
@@ -145,82 +154,6 @@ const inputRules = (metadataPort: number, routed: readonly Routed[]): string[] =
 
 /** What a gateway that is not this host itself serves its guests: no group is asked. */
 const alwaysSent = ['iifname . ip daddr @served return', 'ip daddr 169.254.169.254 return'];
-
-interface Direction {
-  readonly name: string;
-  readonly rulesOf: (port: PortSpec) => readonly TrafficRule[];
-  readonly render: (rules: readonly TrafficRule[]) => string[];
-}
-
-interface SharedChains {
-  readonly chains: readonly { readonly name: string; readonly rules: readonly string[] }[];
-  readonly chainOf: ReadonlyMap<string, string>;
-}
-
-/** Ports with the same wish share one chain: a thousand members of one group cost one. */
-function sharedChains(ports: readonly PortSpec[], { name, rulesOf, render }: Direction): SharedChains {
-  const byText = new Map<string, { name: string; rules: string[] }>();
-  const chainOf = new Map<string, string>();
-  // Ports of the same groups share one list, which may be long.
-  const rendered = new Map<readonly TrafficRule[], { text: string; rules: string[] }>();
-  for (const port of ports) {
-    const wish = rulesOf(port);
-    const { text, rules } = rendered.get(wish) ?? withText(render(wish));
-    rendered.set(wish, { text, rules });
-    if (rules.length === 0) continue;
-    const known = byText.get(text) ?? { name: `${name}_${byText.size}`, rules };
-    byText.set(text, known);
-    chainOf.set(port.tap, known.name);
-  }
-  return { chains: [...byText.values()], chainOf };
-}
-
-const withText = (rules: string[]): { text: string; rules: string[] } => ({ text: rules.join('\n'), rules });
-
-/** The accepting rules, sorted, none twice. A rule whose sources are no one (an empty group, only IPv6) is none. */
-export const renderIngress = (rules: readonly TrafficRule[]): string[] => renderRules(rules, { peer: 'ip saddr', verdict: 'accept' });
-
-/** As above: where to it was sent is asked, not where a floating address leads. What may go out still has to be let in, so it only returns. */
-export const renderEgress = (rules: readonly TrafficRule[]): string[] => renderRules(rules, { peer: 'ct original ip daddr', verdict: 'return' });
-
-function renderRules(rules: readonly TrafficRule[], { peer, verdict }: { readonly peer: string; readonly verdict: string }): string[] {
-  const texts = rules.flatMap((rule) => {
-    const peers = collapseCidrs(rule.cidrs.map(parseCidr).filter((cidr) => cidr !== undefined));
-    if (peers.length === 0) return [];
-    const everyone = peers.some((one) => one.prefix === 0);
-    return [[everyone ? '' : `${peer} ${anyOf(peers.map(cidrText))}`, renderProtocol(rule), verdict].filter((part) => part !== '').join(' ')];
-  });
-  return [...new Set(texts)].toSorted();
-}
-
-const namesOfNumbers: Readonly<Record<string, 'icmp' | 'tcp' | 'udp'>> = { 1: 'icmp', 6: 'tcp', 17: 'udp' };
-
-function renderProtocol(rule: TrafficRule): string {
-  const protocol = namesOfNumbers[rule.protocol] ?? rule.protocol;
-  if (protocol === '-1') return '';
-  if (protocol === 'icmp') return renderIcmp(rule);
-  if (protocol === 'tcp' || protocol === 'udp') return renderPorts(protocol, rule);
-  if (!/^\d{1,3}$/.test(protocol)) throw new DriverError('failed', `not a protocol: ${JSON.stringify(protocol)}`);
-  return `ip protocol ${checkInteger(Number(protocol), { kind: 'a protocol', min: 0, max: 255 })}`;
-}
-
-function renderPorts(protocol: 'tcp' | 'udp', rule: TrafficRule): string {
-  const from = rule.fromPort ?? -1;
-  const to = rule.toPort ?? from;
-  if (from === -1 || (from === 0 && to === 65_535)) return `meta l4proto ${protocol}`;
-  checkInteger(from, { kind: 'a port', min: 0, max: 65_535 });
-  checkInteger(to, { kind: 'the end of a port range', min: from, max: 65_535 });
-  return `${protocol} dport ${from === to ? from : `${from}-${to}`}`;
-}
-
-function renderIcmp(rule: TrafficRule): string {
-  const type = rule.fromPort ?? -1;
-  const code = rule.toPort ?? -1;
-  if (type === -1) return 'meta l4proto icmp';
-  checkInteger(type, { kind: 'an ICMP type', min: 0, max: 255 });
-  checkInteger(code, { kind: 'an ICMP code', min: -1, max: 255 });
-  return `icmp type ${type}${code === -1 ? '' : ` icmp code ${code}`}`;
-}
 
 /**
  * Anti-spoofing where a frame enters: whoever comes in by a port speaks with its own MAC and address or not at all. Only ARP and IPv4 pass;
@@ -237,12 +170,14 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
   const hasFabric = fabric.chains.length > 0;
   const routed = routedNetworks(networks);
   const segments = routedRules(routed, byAddress);
+  const six = ipv6Bridge(ipv6Hosts(networks, byAddress));
   return table('bridge', [
     set('taps', 'type ifname', ports.map((port) => `"${port.tap}"`)),
     set('macs', 'type ifname . ether_addr', ports.map((port) => `"${port.tap}" . ${port.mac}`)),
     set('addresses', 'type ifname . ipv4_addr', byAddress.map((port) => `"${port.tap}" . ${port.address}`)),
-    ...[...fabric.sets, ...segments.sets].map(({ name, type, elements }) => set(name, type, elements)),
-    ...[...fabric.chains, ...segments.chains].map(({ name, rules }) => chain(name, rules)),
+    ...[...fabric.sets, ...segments.sets, ...six.sets].map(({ name, type, elements }) => set(name, type, elements)),
+    ...six.maps.map(({ name, type, elements }) => map(name, type, elements)),
+    ...[...fabric.chains, ...segments.chains, ...six.chains].map(({ name, rules }) => chain(name, rules)),
     chain('prerouting', [
       'type filter hook prerouting priority -200; policy accept;',
       ...(hasFabric ? ['iifname @fabrics goto from_fabric'] : []),
@@ -254,6 +189,7 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
       'iifname . ether saddr != @macs drop',
       'ether type arp goto arp_from_guest',
       ...(hasFabric || routed.length > 0 ? ['ether type 0x8035 accept'] : []),
+      ...six.fromGuest,
       'ether type != ip drop',
       'ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept',
       'iifname . ip saddr != @addresses drop',
@@ -276,6 +212,7 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
     chain('to_guest', [
       ...arpToGuests(joined),
       'ether type arp accept',
+      ...six.toGuest,
       'ether type != ip drop',
       'udp sport 67 udp dport 68 accept',
       'oifname . ether daddr != @macs drop',
@@ -284,7 +221,6 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
   ]);
 }
 
-const anyOf = (items: readonly string[]): string => (items.length === 1 && items[0] !== undefined ? items[0] : `{ ${items.join(', ')} }`);
 const indent = (lines: readonly string[]): string => lines.map((line) => `    ${line}\n`).join('');
 const table = (family: string, parts: readonly string[]): string => `table ${family} ${tableName} {\n${parts.join('')}}\n`;
 const chain = (name: string, rules: readonly string[]): string => `  chain ${name} {\n${indent(rules)}  }\n`;
