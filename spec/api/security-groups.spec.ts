@@ -175,7 +175,8 @@ describe('rules', () => {
       { ipProtocol: 'icmpv6', fromPort: '128', toPort: '-1', ipv6Ranges: { item: [{ cidrIpv6: '::/0' }] } },
       { ipProtocol: 'tcp', ipRanges: { item: [{ cidrIp: '10.0.0.0/8' }] }, ipv6Ranges: { item: [{ cidrIpv6: 'fd00:45::/64', description: 'lab' }] } },
     ]);
-    const found = items(await lab.ask('DescribeSecurityGroups', { 'Filter.1.Name': 'ip-permission.ipv6-cidr', 'Filter.1.Value.1': '::/0' }), 'securityGroupInfo');
+    const byCidr = { 'Filter.1.Name': 'ip-permission.ipv6-cidr', 'Filter.1.Value.1': '::/0' };
+    const found = items(await lab.ask('DescribeSecurityGroups', byCidr), 'securityGroupInfo');
     expect(found).toMatchObject([{ groupId: id }]);
     const rules = items(await lab.ask('DescribeSecurityGroupRules', { 'Filter.1.Name': 'group-id', 'Filter.1.Value.1': id }), 'securityGroupRuleSet');
     expect(rules.flatMap((rule) => rule['cidrIpv6'] ?? []).toSorted()).toEqual(['::/0', 'fd00:45::/64']);

@@ -111,7 +111,7 @@ export const options = {
   projectRange: option(
     'Range of each project\'s own network, the same for all, with the managers vlan and vxlan.', range, { default: () => '172.31.0.0/20' },
   ),
-  ipv6Range: option('IPv6 network of the guests beside fixed_range, with the manager flat-dhcp on hosts that are not joined: a /64. Unset: no IPv6.', network64),
+  ipv6Range: option('IPv6 network of the guests beside fixed_range, with the manager flat-dhcp on hosts not joined: a /64. Unset: no IPv6.', network64),
   nameServers: option('Name servers that guests are told with the manager flat, with commas between; novact serves no names there. Unset: none.', nameServers),
   vlanInterface: option('Interface that carries the projects\' VLANs; the switch must let their tags pass.', interfaceName),
   vlanRange: option('Numbers of the VLANs that projects may get.', numbers(1, 4094), { default: () => '100-4094' }),

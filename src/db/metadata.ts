@@ -82,7 +82,9 @@ export async function instanceByAddress(db: Queryable, where: { networkId: strin
   if (row === undefined) return undefined;
   const { securityGroups: itsGroups, volumeDevices } = row;
   const ipv6Address = row.ipv6Cidr === null ? null : slaacAddress(row.ipv6Cidr, row.mac);
-  return { ...row, ipv6Address, securityGroups: parsed<InstanceMetadata['securityGroups']>(itsGroups), volumeDevices: parsed<readonly string[]>(volumeDevices) };
+  return {
+    ...row, ipv6Address, securityGroups: parsed<InstanceMetadata['securityGroups']>(itsGroups), volumeDevices: parsed<readonly string[]>(volumeDevices),
+  };
 }
 
 /** One driver hands JSON over as text, the other as what it says. */

@@ -116,7 +116,8 @@ export interface FullSubnet extends Subnet {
 const flatManagers = ['flat', 'flat-dhcp'];
 
 export async function subnetsOf(db: Queryable, projectId: string): Promise<FullSubnet[]> {
-  const rows = await db.select({ subnet: subnets, manager: networks.manager, ipv6Cidr: networks.ipv6Cidr }).from(subnets).innerJoin(networks, eq(networks.id, subnets.networkId))
+  const rows = await db.select({ subnet: subnets, manager: networks.manager, ipv6Cidr: networks.ipv6Cidr })
+    .from(subnets).innerJoin(networks, eq(networks.id, subnets.networkId))
     .where(eq(subnets.projectId, projectId)).orderBy(asc(subnets.createdAt), asc(subnets.id));
   const networkIds = rows.map(({ subnet }) => subnet.networkId);
   if (networkIds.length === 0) return [];

@@ -85,7 +85,8 @@ async function mendLink(run: Run, name: string, wanted: { found: Link; mac: stri
   if (found.address !== mac) await run('ip', ['link', 'set', 'dev', name, 'address', mac]);
   if (found.mtu !== mtu) await run('ip', ['link', 'set', 'dev', name, 'mtu', String(mtu)]);
   const data = found.linkinfo?.info_data;
-  if (data?.nf_call_iptables !== 1 || data.nf_call_ip6tables !== 1 || data.forward_delay !== 0) await run('ip', ['link', 'set', 'dev', name, 'type', 'bridge', ...bridgeOptions]);
+  const isRight = data?.nf_call_iptables === 1 && data.nf_call_ip6tables === 1 && data.forward_delay === 0;
+  if (!isRight) await run('ip', ['link', 'set', 'dev', name, 'type', 'bridge', ...bridgeOptions]);
 }
 
 const quietSwitches = [['accept_ra', '0'], ['disable_ipv6', '1']] as const;

@@ -37,12 +37,14 @@ export const checkDomain = (domain: string): string =>
   domain.length <= 200 && domain.split('.').every((label) => hostNamePattern.test(label)) ? domain : refuse('a domain name', domain);
 
 /** What joins a network with other hosts; one with IPv6 is joined with none, and the host is its gateway. */
-export function checkJoined({ flatInterface, hostAddress, ipv6, router }: Partial<Pick<NetworkSpec, 'flatInterface' | 'hostAddress' | 'ipv6' | 'router'>>): void {
+export function checkJoined(network: Partial<Pick<NetworkSpec, 'flatInterface' | 'hostAddress' | 'ipv6' | 'router'>>): void {
+  const { flatInterface, hostAddress, ipv6, router } = network;
   if (flatInterface !== undefined) checkLinkName(flatInterface);
   if (hostAddress !== undefined) checkAddress(hostAddress);
   if (ipv6 === undefined) return;
   if (!isNetwork64(ipv6)) refuse('an IPv6 network of /64', ipv6);
-  if (router !== undefined || flatInterface !== undefined) throw new DriverError('unsupported', 'IPv6 ends at the host: behind routers and between hosts there is none');
+  if (router === undefined && flatInterface === undefined) return;
+  throw new DriverError('unsupported', 'IPv6 ends at the host: behind routers and between hosts there is none');
 }
 
 export const checkInteger = (value: number, limits: { kind: string; min: number; max: number }): number =>

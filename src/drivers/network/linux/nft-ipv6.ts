@@ -81,10 +81,11 @@ export interface FrameRules extends BridgeRules {
 
 export function ipv6Bridge(hosts: readonly IPv6Host[]): FrameRules {
   if (hosts.length === 0) return { sets: [], maps: [], chains: [], fromGuest: [], toGuest: [] };
+  const held = hosts.flatMap(({ port, addresses }) => addresses.map((one) => `"${port.tap}" . ${one}`));
   return {
     sets: [
       { name: 'taps6', type: 'type ifname', elements: hosts.map(({ port }) => `"${port.tap}"`) },
-      { name: 'addresses6', type: 'type ifname . ipv6_addr', elements: hosts.flatMap(({ port, addresses }) => addresses.map((one) => `"${port.tap}" . ${one}`)) },
+      { name: 'addresses6', type: 'type ifname . ipv6_addr', elements: held },
     ],
     maps: [{ name: 'claims6', type: 'type ifname : verdict', elements: hosts.map(({ port }, index) => `"${port.tap}" : jump claims6_${index}`) }],
     chains: [
