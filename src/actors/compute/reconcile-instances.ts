@@ -83,15 +83,19 @@ async function reconcileOne(host: ComputeHost, row: Instance, domain: DomainStat
   }
 }
 
-/** Its guest runs although it is shown as stopped: this host was lost. What was taken off it meanwhile goes first: it may be another's. */
+/** Its guest runs although it is shown as stopped. Where this host was lost, what was taken off it meanwhile goes first: it may be another's. */
 async function adoptRunning(host: ComputeHost, row: Instance): Promise<void> {
+  if (row.hostLost) await takeOffReleased(host, row);
+  await settleUnchanged(host.db, row, { state: 'running', reasonCode: null, reason: null }, host.clock.date());
+}
+
+async function takeOffReleased(host: ComputeHost, row: Instance): Promise<void> {
   const own = new Set((await volumesOfInstance(host.db, row.id)).map(({ volume }) => volumeSerial(volume.id)));
   for (const { serial } of await host.hypervisor.disks(row.id)) {
     if (!isVolumeSerial(serial) || own.has(serial)) continue;
     await host.hypervisor.detachDisk(row.id, serial, { force: true });
     host.log.warn({ instance: row.id, disk: serial }, 'a volume was taken off the guest: it was released while this host was away');
   }
-  await settleUnchanged(host.db, row, { state: 'running', reasonCode: null, reason: null }, host.clock.date());
 }
 
 /** The guest is not there although it should be: its machine restarted, it powered itself off, or somebody ended it behind our back. */
