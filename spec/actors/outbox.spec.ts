@@ -207,6 +207,8 @@ describe('a cloud whose messages', () => {
     await original(all);
     await eventually(async () => (await cloud.transport.depths()).every(({ waiting, inHand }) => waiting + inHand === 0));
     expect(cloud.hosts.flatMap((host) => [...host.world.domains.keys()]).toSorted()).toEqual(launched.toSorted());
+    // An instance is told to run before its operation is told to be done.
+    await eventually(async () => (await allOperations(cloud)).every(({ state }) => state !== 'running'));
     expect((await allOperations(cloud)).map(({ state, attempts }) => ({ state, attempts }))).toEqual(launched.map(() => ({ state: 'done', attempts: 1 })));
     for (const id of launched) expect(await db.$count(operations, eq(operations.resourceId, id))).toBe(1);
   });

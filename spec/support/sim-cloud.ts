@@ -101,6 +101,9 @@ const clock = systemClock;
 export const cloudId = 'spec';
 let systems = 0;
 
+/** Without roles what is written stays in the outbox: a relay looks by itself, too, and would have it done beside the flow that a spec looks at. */
+const nobodyRelays: Relay = { kick: () => undefined, accepts: () => true };
+
 export async function createSimCloud(options: SimCloudOptions = {}): Promise<SimCloud> {
   const database = await createTestDatabase();
   const { db } = database;
@@ -120,8 +123,7 @@ export async function createSimCloud(options: SimCloudOptions = {}): Promise<Sim
   const made = new Map<string, { world: SimWorld; files: MemoryFiles }>();
   const hosts = await Promise.all((options.hosts ?? ['h1']).map((name) => createHost(name, { database, transport, options, stops, made, board })));
   if (options.start !== false) await startScheduler(database, transport, { board, options, stops });
-  // Without roles nobody relays: what is written stays in the outbox.
-  const relay = options.start === false ? { kick: () => undefined, accepts: () => true } : startClient(database, transport, stops);
+  const relay = options.start === false ? nobodyRelays : startClient(database, transport, stops);
   const launch = async (count: number, changes: Partial<typeof instances.$inferInsert> = {}, beside?: Beside) => {
     const launched = await launchIn({ database, projectId, imageId, ...(beside === undefined ? {} : { beside }) }, count, changes);
     relay.kick();
@@ -170,7 +172,7 @@ async function createHost(name: string, { database, transport, options, stops, m
     clock, world, peers, bootDelayMs: 5, shutdownDelayMs: 5, migrateDelayMs: 5, ...options.sim?.(name),
   });
   const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
-  const relay = startRelay({ db, transport, clock, log, system });
+  const relay = options.start === false ? nobodyRelays : startRelay({ db, transport, clock, log, system });
   const { cores = 16, memoryMiB = 65_536 } = options;
   await reportHost(db, { name, zone: 'nova', hypervisor: 'sim', cores, memoryMiB, diskGiB: 1_000, bootId: 'boot' }, clock.date());
   const epoch = await takeEpoch(db, { host: name, role: 'compute' }, clock.date());

@@ -22,6 +22,7 @@ const issues: readonly Issue[] = [
   {
     title: 'volumes and networks',
     rows: [...numbered('V', 1, 11), ...numbered('N', 1, 17), ...numbered('E', 20, 22), ...numbered('E', 26, 28), 'K6', 'K13'],
+    explainedOnly: ['V7'],
   },
 ];
 
