@@ -41,6 +41,12 @@ const hostNamed = (name: string | null | undefined): RealHost => {
 };
 const row = async () => (await loadInstance(db(), id)) ?? Promise.reject(new Error('the instance vanished'));
 
+/** Where the guest is, and where it is not. */
+async function fromAndTo(): Promise<[from: RealHost, to: RealHost]> {
+  const from = hostNamed((await row()).host);
+  return [from, hostNamed(from.name === 'h1' ? 'h2' : 'h1')];
+}
+
 async function foundCloud(): Promise<void> {
   const createdAt = now();
   await db().insert(users).values({ id: uid, name: 'someone', createdAt });
@@ -53,9 +59,9 @@ async function foundCloud(): Promise<void> {
     });
   }
   await db().insert(securityGroups).values({ id: 'sg-1', projectId, name: 'open', description: '', createdAt });
-  await db().insert(securityGroupRules).values({
-    id: 'sgr-1', groupId: 'sg-1', direction: 'ingress', protocol: '-1', fromPort: -1, toPort: -1, cidr: '0.0.0.0/0', sourceGroupId: null, description: '',
-  });
+  await db().insert(securityGroupRules).values((['ingress', 'egress'] as const).map((direction) => ({
+    id: `sgr-${direction}`, groupId: 'sg-1', direction, protocol: '-1', fromPort: -1, toPort: -1, cidr: '0.0.0.0/0', sourceGroupId: null, description: '',
+  })));
 }
 
 /** A running guest on the first host that answers ssh, with its address. */
@@ -162,8 +168,7 @@ describe('guests that change their host', () => {
   }
 
   it('K12: take a volume over iSCSI with them, mounted, which is reached from there and not copied', async () => {
-    const from = hostNamed((await row()).host);
-    const to = hostNamed(from.name === 'h1' ? 'h2' : 'h1');
+    const [from, to] = await fromAndTo();
     const [here, there] = ['10.98.7.1', '10.98.7.2'];
     const stateDirectory = `${pair.folder}/volumes`;
     const driver = createVolumes('iscsi', {}, { run: hostNamed('h1').machine.run, log, clock, stateDirectory, address: here });
@@ -197,23 +202,24 @@ describe('guests that change their host', () => {
 
   it('K11: move cold: stopped, copied over TLS, started there with its files and its address', async () => {
     const boot = await bootOf();
+    const [, { name: target }] = await fromAndTo();
     await inGuest('echo cold > /root/kept && sync');
-    const ended = await move({ live: false, target: 'h2' });
+    const ended = await move({ live: false, target });
     expect(ended).toMatchObject({ state: 'done', error: null });
     await eventually(row, ({ state }) => state === 'running', guestMs, 100);
     await answers();
-    console.log(`cold to h2: given over after ${ended.ms} ms`);
+    console.log(`cold to ${target}: given over after ${ended.ms} ms`);
     expect(await bootOf()).not.toBe(boot);
     expect(await inGuest('cat /root/kept')).toBe('cold');
-    await livesOnlyOn('h2');
+    await livesOnlyOn(target);
     expect((await addressesOfInstances(db(), [id])).get(id)).toBe(address);
   }, 240_000);
 
   it('stay where they are when the other hypervisor dies in the middle of it', async () => {
     const boot = await bootOf();
-    const [from, to] = [hostNamed('h2'), hostNamed('h1')];
+    const [from, to] = await fromAndTo();
     await from.machine.virsh('qemu', 'migrate-setspeed', id, '1');
-    const moving = move({ live: true, target: 'h1' });
+    const moving = move({ live: true, target: to.name });
     await isOnItsWay(from);
     await to.machine.killLibvirtd();
     await eventually(() => from.machine.virsh('qemu', 'domjobinfo', id), (said) => !isMoving(said), 60_000, 100);
@@ -223,12 +229,11 @@ describe('guests that change their host', () => {
     expect(ended.state).toBe('failed');
     await answers();
     expect(await bootOf()).toBe(boot);
-    await livesOnlyOn('h2');
+    await livesOnlyOn(from.name);
   }, 240_000);
 
   it('go over although the process that asked for it dies, and are joined by the next', async () => {
-    const from = hostNamed((await row()).host);
-    const to = hostNamed(from.name === 'h1' ? 'h2' : 'h1');
+    const [from, to] = await fromAndTo();
     const boot = await bootOf();
     const uri = from.machine.libvirtUri('qemu');
     const mover = await createLibvirtHypervisor({ uri, log, clock, stateDirectory: from.machine.directory, accelerator: 'tcg' });
@@ -265,10 +270,9 @@ describe('guests that change their host', () => {
   }, 240_000);
 
   it('can be called back while they are on their way', async () => {
-    const from = hostNamed((await row()).host);
+    const [from, to] = await fromAndTo();
     await from.machine.virsh('qemu', 'migrate-setspeed', id, '1');
-    const target = from.name === 'h1' ? 'h2' : 'h1';
-    const moving = move({ live: true, target });
+    const moving = move({ live: true, target: to.name });
     await isOnItsWay(from);
     await db().update(instances).set({ state: 'shutting-down' }).where(eq(instances.id, id));
     const { projectId: project } = await row();
