@@ -78,7 +78,9 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'novact up --se
       const after = statusOf().processes.find(({ role }) => role === 'scheduler');
       return after !== undefined && after.pid !== before && after.answer?.isReady === true ? true : undefined;
     });
-    expect(said).toMatch(/novact-scheduler ended with SIGKILL; started again in 0.5 s/);
+    // What it says is read when the command above, for which this process waited, has ended.
+    const told = /novact-scheduler ended with SIGKILL; started again in 0.5 s/;
+    await waitFor('it says so', { timeoutMs: 10_000 }, async () => (told.test(said) ? true : undefined));
   }, 120_000);
 
   it('leaves no role behind when it is killed itself, and its next start adopts database and Redis', async () => {
