@@ -49,8 +49,8 @@ async function snapshotOf(volumeId: string, instanceId?: string): Promise<unknow
   const { volumes: world, compute } = hostOf();
   const row = await loadVolume(db, volumeId);
   const attachment = await attachmentFor(cloud, volumeId);
-  const kept = await db.select().from(snapshots).where(eq(snapshots.volumeId, volumeId));
-  const wishes = await db.select().from(operations).where(eq(operations.resourceId, volumeId));
+  const kept = await db.select().from(snapshots).where(eq(snapshots.volumeId, volumeId)).orderBy(snapshots.createdAt, snapshots.id);
+  const wishes = await db.select().from(operations).where(eq(operations.resourceId, volumeId)).orderBy(operations.createdAt, operations.kind);
   const disks = instanceId === undefined ? [] : await compute.hypervisor.disks(instanceId);
   return {
     state: row?.state, sizeGiB: row?.sizeGiB, attachment: attachment?.state, released: attachment?.released,
