@@ -49,7 +49,7 @@ async function snapshotOf(volumeId: string, instanceId?: string): Promise<unknow
   const { volumes: world, compute } = hostOf();
   const row = await loadVolume(db, volumeId);
   const attachment = await attachmentFor(cloud, volumeId);
-  const kept = await db.select().from(snapshots).where(eq(snapshots.volumeId, volumeId)).orderBy(snapshots.createdAt, snapshots.id);
+  const kept = await db.select().from(snapshots).where(eq(snapshots.volumeId, volumeId)).orderBy(snapshots.id);
   const wishes = await db.select().from(operations).where(eq(operations.resourceId, volumeId)).orderBy(operations.createdAt, operations.kind);
   const disks = instanceId === undefined ? [] : await compute.hypervisor.disks(instanceId);
   return {
