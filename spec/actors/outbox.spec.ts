@@ -174,8 +174,8 @@ describe('a durable reply', () => {
     const taken = await takeOperation(database.db, { id, owner: 'compute@h1', epoch, firstStep: 'a', now });
     const held = { id, owner: 'compute@h1', epoch, replyTo: taken?.replyTo ?? null };
     expect(await replies()).toEqual([]);
-    expect(await recordProgress(database.db, held, { state }, now)).toBe('held');
-    expect(await recordProgress(database.db, held, { state }, now)).toBe('lost');
+    expect(await recordProgress(database.db, held, { state, error: null }, now)).toBe('held');
+    expect(await recordProgress(database.db, held, { state, error: null }, now)).toBe('lost');
     expect(await replies()).toMatchObject([{ to: 'scheduler', requestId: 'req-1', body: { actor: 'drain-h1', operationId: id, state } }]);
   });
 

@@ -1,5 +1,6 @@
 // The queries of durable operations. Whoever performs one holds it by (owner, epoch): a process of an earlier start changes nothing.
-import { and, asc, eq, getTableColumns, inArray, lte, sql, type SQL } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, inArray, lte, Param, sql, type SQL } from 'drizzle-orm';
+import type { PgColumn } from 'drizzle-orm/pg-core';
 import { newId } from '../lib/ids.ts';
 import { announceEnd, announceWork } from '../messages/announcements.ts';
 import { inTransaction, type Queryable, type Tx } from './db.ts';
@@ -128,21 +129,47 @@ export interface HeldOperation {
   readonly replyTo?: DurableReplyTo | null;
 }
 
+export interface Progress {
+  readonly state: OperationState;
+  /** Without them they stay. */
+  readonly steps?: readonly StepRecord[];
+  readonly error: string | null;
+}
+
 /** Records progress, if this process still holds the operation. */
-export async function recordProgress(
-  db: Queryable,
-  held: HeldOperation,
-  changes: { state?: OperationState; steps?: StepRecord[]; error?: string | null; owner?: string | null },
-  now: Date,
-): Promise<Hold> {
+export async function recordProgress(db: Queryable, held: HeldOperation, { state, steps, error }: Progress, now: Date): Promise<Hold> {
+  const { id, owner, epoch } = held;
   const record = async (tx: Queryable): Promise<Hold> => {
-    const [row] = await tx.update(operations).set({ ...changes, updatedAt: now })
-      .where(isHeld(held)).returning({ ...endingColumns, isEnding: resourceEnds(tx) });
+    const [row] = await recordingIn(tx).execute({ id, owner, epoch, state, steps: steps === undefined ? null : JSON.stringify(steps), error, now });
     if (row === undefined) return 'lost';
     await tellEnded(tx, [row], now);
     return row.isEnding ? 'ending' : 'held';
   };
-  return isEnd(changes.state) && held.replyTo !== null ? inTransaction(db, record) : record(db);
+  return isEnd(state) && held.replyTo !== null ? inTransaction(db, record) : record(db);
+}
+
+/** The statement that every step of every flow runs, built once for each handle: building it takes longer than sending it. */
+const recording = new WeakMap<Queryable, ReturnType<typeof buildRecording>>();
+
+function recordingIn(db: Queryable): ReturnType<typeof buildRecording> {
+  const built = recording.get(db) ?? buildRecording(db);
+  recording.set(db, built);
+  return built;
+}
+
+function buildRecording(db: Queryable) {
+  const given = (name: string, column: PgColumn) => sql`${new Param(sql.placeholder(name), column)}`;
+  return db.update(operations)
+    .set({
+      state: given('state', operations.state), error: given('error', operations.error), updatedAt: given('now', operations.updatedAt),
+      steps: sql`coalesce(${sql.placeholder('steps')}::jsonb, ${operations.steps})`,
+    })
+    .where(and(
+      eq(operations.id, sql.placeholder('id')), eq(operations.owner, sql.placeholder('owner')), eq(operations.epoch, sql.placeholder('epoch')),
+      inArray(operations.state, [...unfinished]),
+    ))
+    .returning({ ...endingColumns, isEnding: resourceEnds(db) })
+    .prepare('recording');
 }
 
 const endingColumns = { id: operations.id, state: operations.state, requestId: operations.requestId, replyTo: operations.replyTo };

@@ -95,7 +95,7 @@ function journalOf<Context>(performance: Performance<Context>, taken: Operation,
     records: taken.steps,
     error: taken.error ?? undefined,
     async save({ state, records, error }) {
-      const hold = await recordProgress(performance.db, held, { state, steps: [...records], error: error ?? null }, performance.clock.date());
+      const hold = await recordProgress(performance.db, held, { state, steps: records, error: error ?? null }, performance.clock.date());
       if (hold === 'lost') throw new Error(`operation ${taken.id} is not held by ${held.owner} in epoch ${held.epoch} any more`);
       return hold === 'ending' ? performance.whenEnding : undefined;
     },

@@ -1,6 +1,6 @@
 // instance.run: from a placed row to a running guest.
-//   image   fetch machine, kernel and ramdisk images into the cache       (the cache keeps them)
-//   volumes those it is launched with are made                             (they are the instance's, wherever it runs)
+//   image   fetch machine, kernel and ramdisk images into the cache       (the cache keeps them),
+//           and make the volumes it is launched with                       (they are the instance's, wherever it runs)
 //   port    claim the address; bridge, DHCP and rules on this host        − all of it gone, the address free
 //   disk    the instance's folder with its root disk or tree              − the folder gone
 //   domain  define the domain                                             − no domain
@@ -22,13 +22,14 @@ export interface Prepared {
   readonly machine: string | null;
   readonly kernel: string | null;
   readonly ramdisk: string | null;
+  /** It is known to have no volumes: until it runs, it gets no others. Most have none, and are spared three statements. */
+  readonly hasNoVolumes?: boolean;
 }
 
 export const runInstance: Flow<InstanceContext> = {
   name: 'instance.run',
   steps: [
-    { name: 'image', do: prepareImages },
-    { name: 'volumes', do: (context) => makeVolumes(context) },
+    { name: 'image', do: prepareLaunch },
     { name: 'port', do: (context) => ensurePort(context), undo: removePort },
     { name: 'disk', do: prepareDisk, undo: removeDisk },
     { name: 'domain', do: (context, outputs) => defineDomain(context, outputs), undo: (context) => removeDomain(context) },
@@ -49,6 +50,11 @@ export async function prepareImages(context: Pick<InstanceContext, 'host' | 'ins
     instance.ramdiskId === null || !context.host.hypervisor.info.bootsKernels ? null : fetchImage(instance.ramdiskId),
   ]);
   return { machine, kernel, ramdisk };
+}
+
+async function prepareLaunch(context: InstanceContext): Promise<Prepared> {
+  const images = await prepareImages(context);
+  return { ...images, hasNoVolumes: (await makeVolumes(context)) === 0 };
 }
 
 async function prepareDisk(context: InstanceContext, outputs: StepOutputs): Promise<void> {
@@ -83,8 +89,9 @@ async function removeDisk({ host, instance }: InstanceContext): Promise<void> {
 /** With all volumes that it is to have, each served to this host, and the drive that tells it its address, if one does. */
 export async function defineDomain(context: InstanceContext, outputs: StepOutputs): Promise<void> {
   const { host, instance } = context;
-  const added = [...await connectVolumes(context), ...await ensureConfigDrive(host, instance)];
-  await host.hypervisor.ensureDefined(domainSpec(host, instance, { port: outputs['port'] as Port, images: outputs['image'] as Prepared, added }));
+  const images = outputs['image'] as Prepared;
+  const added = [...(images.hasNoVolumes === true ? [] : await connectVolumes(context)), ...await ensureConfigDrive(host, instance)];
+  await host.hypervisor.ensureDefined(domainSpec(host, instance, { port: outputs['port'] as Port, images, added }));
 }
 
 /** Not the connections of volumes that another host has it with by now: they are per host. */
@@ -131,12 +138,12 @@ function kernelArguments(host: ComputeHost): string {
   return `root=/dev/vda console=ttyS0 quiet${kind === 'qemu' ? ' nokaslr mitigations=off no_timer_check' : ''}`;
 }
 
-async function reportRunning({ host, instance }: InstanceContext): Promise<void> {
+async function reportRunning({ host, instance }: InstanceContext, outputs: StepOutputs): Promise<void> {
   const settled = await settle(host.db, instance, ['pending', 'running'], {
     state: 'running', reasonCode: null, reason: null, hypervisor: host.hypervisor.info.kind,
   }, host.clock.date());
   if (!settled) throw new Error('the instance is no longer this host\'s, or is to end');
-  await confirmAttachments(host.db, instance.id);
+  if ((outputs['image'] as Prepared).hasNoVolumes !== true) await confirmAttachments(host.db, instance.id);
 }
 
 export async function unreport({ host, instance }: InstanceContext): Promise<void> {
