@@ -1,16 +1,14 @@
 // Volumes over ATA over Ethernet: a vblade for each attachment, at a shelf that is this host's and a slot that is the attachment's. The protocol has no
 // secrets and no addresses but those of cards: a vblade answers only the cards of those hosts that may connect, found by ARP, on a link where nobody can
 // pretend one. A host cannot reach its own vblade so: guests of the volume's own host open it in place.
-import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
+import { access, symlink } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
-import { join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
 import type { Run } from '../../lib/exec.ts';
 import { createGate } from '../../lib/gate.ts';
-import { signalProcess } from '../../lib/processes.ts';
 import type { Connection, ExportSpec } from './driver.ts';
-import { ExportServers } from './export-servers.ts';
+import { ExportServers, type ExportProgram } from './export-servers.ts';
 import type { ExporterInfo, ExportPast, VolumeExporter } from './exporter.ts';
 import { storageLink } from './storage-link.ts';
 import type { VolumeDevice } from './store.ts';
@@ -26,10 +24,11 @@ export interface AoeOptions {
   readonly clock: Clock;
 }
 
-const readyMs = 10_000;
-const pollMs = 20;
-/** A busy host may take its time to make a process. */
-const forkMs = 3_000;
+/**
+ * Its mark is a link to the volume, which it serves. Without arguments it explains itself. The kernel that has a volume gives it up after three minutes
+ * without an answer: a copy may take longer, so that it is not held for one.
+ */
+const vblade: ExportProgram = { name: 'vblade', package: 'vblade', probeArgs: [], markName: 'volume', holds: false };
 const arpSeconds = 5;
 /** The last number means all of them. */
 const [shelfMax, slotMax] = [0xfffe, 0xfe];
@@ -39,29 +38,22 @@ type AoeConnection = Extract<Connection, { protocol: 'aoe' }>;
 export const createAoeExporter = (options: AoeOptions): VolumeExporter => new AoeExporter(options);
 
 class AoeExporter implements VolumeExporter {
-  // The kernel that has a volume gives it up after three minutes without an answer: a copy may take longer, so that it is not held for one.
-  readonly info: ExporterInfo = { name: 'aoe', remote: true, resizeOnline: false, liveMigration: false, authenticates: false, holds: false };
+  readonly info: ExporterInfo = { name: 'aoe', remote: true, resizeOnline: false, liveMigration: false, authenticates: false };
+  readonly servers: ExportServers;
   readonly #options: AoeOptions;
-  readonly #servers: ExportServers;
   readonly #shelf: number;
   /** Two vblades at one slot would both answer: a slot is taken by the process that is there, before the next is looked for. */
   readonly #starts = createGate(1);
-  #onDeath: (attachmentId: string) => void = () => undefined;
 
   constructor(options: AoeOptions) {
     this.#options = options;
     this.#shelf = options.shelf ?? shelfOf(options.address);
-    this.#servers = new ExportServers('vblade', options.run, options.clock);
+    this.servers = new ExportServers(vblade, options);
   }
 
   async probe(): Promise<void> {
-    const { run, folder, address } = this.#options;
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    // Without arguments it explains itself and fails.
-    await run('vblade', [], { okCodes: [0, 1] }).catch((cause: unknown) => {
-      throw new DriverError('unsupported', 'vblade is not installed; mend it with: apt-get install vblade', { cause });
-    });
-    await storageLink(run, address);
+    await this.servers.probe();
+    await storageLink(this.#options.run, this.#options.address);
   }
 
   async serve(spec: ExportSpec, device: VolumeDevice, past: ExportPast): Promise<Connection> {
@@ -78,53 +70,24 @@ class AoeExporter implements VolumeExporter {
     const cards = await Promise.all(foreign.map((initiator) => this.#cardOf(initiator, link.interface)));
     const allowed = ['-m', cards.toSorted().join(',')];
     return this.#starts.pass(async () => {
-      const running = await this.#servers.find(this.#mark(attachmentId));
-      const known = past.own?.connection.protocol === 'aoe' ? past.own.connection : undefined;
-      const place = known ?? (await this.#freePlace(attachmentId, past.others));
-      const args = [...allowed, String(place.shelf), String(place.slot), link.interface, this.#mark(attachmentId)];
+      const running = await this.servers.resume(attachmentId);
+      const place = past.own?.connection.protocol === 'aoe' ? past.own.connection : await this.#freePlace(attachmentId, past.others);
+      const args = [...allowed, String(place.shelf), String(place.slot), link.interface, this.servers.markOf(attachmentId)];
       const isRight = running !== undefined && past.own?.sizeBytes === device.sizeBytes && running.args.slice(1).join(' ') === args.join(' ');
-      // One that was held when novact died stands still.
-      if (isRight) signalProcess(running.pid, 'SIGCONT');
-      else await this.#start(spec, device, args);
-      this.#servers.watch(this.#mark(attachmentId), () => this.#onDeath(attachmentId));
+      if (!isRight) await this.#start(attachmentId, device, args);
+      this.servers.watch(attachmentId);
       return place;
     });
   }
 
-  async end(attachmentId: string): Promise<void> {
-    await this.#servers.end(this.#mark(attachmentId));
-    await rm(this.#folder(attachmentId), { recursive: true, force: true });
+  end(attachmentId: string): Promise<void> {
+    return this.servers.end(attachmentId);
   }
 
   /** One without a folder of its own is opened in place. */
   async isServed(attachmentId: string): Promise<boolean> {
-    if ((await this.#servers.find(this.#mark(attachmentId))) !== undefined) return true;
-    return readFile(this.#log(attachmentId)).then(() => false, () => true);
-  }
-
-  hold<T>(attachmentId: string, work: () => Promise<T>): Promise<T> {
-    return this.#servers.hold(this.#mark(attachmentId), work);
-  }
-
-  onDeath(listener: (attachmentId: string) => void): void {
-    this.#onDeath = listener;
-  }
-
-  async close(): Promise<void> {
-    this.#servers.close();
-  }
-
-  #folder(attachmentId: string): string {
-    return join(this.#options.folder, attachmentId);
-  }
-
-  /** A link to the volume: what vblade serves, and what tells its processes apart. */
-  #mark(attachmentId: string): string {
-    return join(this.#folder(attachmentId), 'volume');
-  }
-
-  #log(attachmentId: string): string {
-    return join(this.#folder(attachmentId), 'log');
+    if ((await this.servers.find(attachmentId)) !== undefined) return true;
+    return access(this.servers.folderOf(attachmentId)).then(() => false, () => true);
   }
 
   /** The card by which that host is on the link, as vblade writes it: twelve digits. */
@@ -140,8 +103,8 @@ class AoeExporter implements VolumeExporter {
 
   /** The first slot that neither a record nor a process has. */
   async #freePlace(attachmentId: string, others: readonly Connection[]): Promise<AoeConnection> {
-    const mark = this.#mark(attachmentId);
-    const served = (await this.#servers.list()).filter(({ args }) => args.at(-1) !== mark).map(({ args }) => args.slice(-4, -2).map(Number));
+    const mark = this.servers.markOf(attachmentId);
+    const served = (await this.servers.list()).filter(({ args }) => args.at(-1) !== mark).map(({ args }) => args.slice(-4, -2).map(Number));
     const taken = new Set(served.flatMap(([shelf, slot]) => (shelf === this.#shelf && slot !== undefined ? [slot] : [])));
     for (const other of others) if (other.protocol === 'aoe') taken.add(other.slot);
     const slot = Array.from({ length: slotMax + 1 }, (_, index) => index).find((one) => !taken.has(one));
@@ -150,24 +113,12 @@ class AoeExporter implements VolumeExporter {
   }
 
   /** It says one line when it serves. A card that it does not understand it would leave out, and then serve everybody. */
-  async #start({ attachmentId }: ExportSpec, device: VolumeDevice, args: readonly string[]): Promise<void> {
-    const { clock } = this.#options;
-    await this.end(attachmentId);
-    await mkdir(this.#folder(attachmentId), { recursive: true, mode: 0o700 });
-    await symlink(device.path, this.#mark(attachmentId));
-    await this.#servers.start({ command: 'vblade', args, logPath: this.#log(attachmentId) });
-    const startedAt = clock.now();
-    while (clock.now() - startedAt < readyMs) {
-      const said = await readFile(this.#log(attachmentId), 'utf8').catch(() => '');
-      const isDead = clock.now() - startedAt > forkMs && (await this.#servers.find(this.#mark(attachmentId))) === undefined;
-      if (isDead || said.includes('ignoring mask')) {
-        await this.end(attachmentId);
-        throw new DriverError('failed', `vblade for ${attachmentId} did not start: ${said.trim().split('\n').at(-1) ?? ''}`, { output: said });
-      }
-      if (/^pid \d+: e\d+\.\d+,/m.test(said)) return;
-      await clock.sleep(pollMs);
-    }
-    throw new DriverError('timeout', `vblade for ${attachmentId} does not serve after ${readyMs} ms`);
+  async #start(attachmentId: string, device: VolumeDevice, args: readonly string[]): Promise<void> {
+    await this.servers.clear(attachmentId);
+    await symlink(device.path, this.servers.markOf(attachmentId));
+    const serves = async (said: string) => (said.includes('ignoring mask') ? false : /^pid \d+: e\d+\.\d+,/m.test(said) || undefined);
+    if (await this.servers.start(attachmentId, { args, serves })) return;
+    throw new DriverError('failed', `vblade for ${attachmentId} does not understand which cards may connect: ${args.join(' ')}`);
   }
 }
 

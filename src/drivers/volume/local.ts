@@ -7,7 +7,7 @@ import type { VolumeDevice } from './store.ts';
 export const createLocalExporter = (): VolumeExporter => new LocalExporter();
 
 class LocalExporter implements VolumeExporter {
-  readonly info: ExporterInfo = { name: 'local', remote: false, resizeOnline: true, liveMigration: false, authenticates: false, holds: false };
+  readonly info: ExporterInfo = { name: 'local', remote: false, resizeOnline: true, liveMigration: false, authenticates: false };
 
   async probe(): Promise<void> {}
 
@@ -20,12 +20,4 @@ class LocalExporter implements VolumeExporter {
   async isServed(): Promise<boolean> {
     return true;
   }
-
-  hold<T>(_attachmentId: string, work: () => Promise<T>): Promise<T> {
-    return work();
-  }
-
-  onDeath(): void {}
-
-  async close(): Promise<void> {}
 }

@@ -30,12 +30,12 @@ class StoredVolumes implements VolumeDriver {
     this.#store = store;
     this.#exporter = exporter;
     this.#records = new ExportRecords(recordsFolder);
-    exporter.onDeath((attachmentId) => void this.#tell(attachmentId));
+    exporter.servers?.onDeath((attachmentId) => void this.#tell(attachmentId));
   }
 
   get info(): VolumeInfo {
-    const { name, holds, remote, resizeOnline, liveMigration, authenticates } = this.#exporter.info;
-    const attachedSnapshots = this.#store.info.instantSnapshots ? 'instant' : holds ? 'held' : 'detached';
+    const { name, remote, resizeOnline, liveMigration, authenticates } = this.#exporter.info;
+    const attachedSnapshots = this.#store.info.instantSnapshots ? 'instant' : this.#exporter.servers?.holds === true ? 'held' : 'detached';
     return { name, capabilities: { remote, resizeOnline, snapshots: true, attachedSnapshots, liveMigration, authenticates } };
   }
 
@@ -81,9 +81,9 @@ class StoredVolumes implements VolumeDriver {
     return this.#inTurn(snapshot.volumeId, async () => {
       const take = () => this.#store.ensureSnapshot(snapshot);
       const [exported] = await this.#exportsOf(snapshot.volumeId);
-      const way = this.info.capabilities.attachedSnapshots;
-      if (exported === undefined || way === 'instant') return take();
-      if (way === 'held') return this.#exporter.hold(exported.attachmentId, take);
+      if (exported === undefined || this.#store.info.instantSnapshots) return take();
+      const { servers } = this.#exporter;
+      if (servers?.holds === true) return servers.hold(exported.attachmentId, take);
       throw new DriverError('busy', `${snapshot.volumeId} is attached, and the file system of this host cannot copy it in one step (XFS and btrfs can)`);
     });
   }
@@ -139,7 +139,7 @@ class StoredVolumes implements VolumeDriver {
 
   async close(): Promise<void> {
     this.#listeners.clear();
-    await this.#exporter.close();
+    this.#exporter.servers?.close();
   }
 
   /** The record goes last: what is half ended is found again. */

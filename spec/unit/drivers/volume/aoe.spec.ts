@@ -75,7 +75,8 @@ describe('a volume host and ATA over Ethernet', () => {
     createAoeExporter({ folder: '/nowhere', address, shelf: undefined, run, clock: createManualClock(), ...change });
 
   it('states what it cannot do', () => {
-    expect(exporter().info).toEqual({ name: 'aoe', remote: true, resizeOnline: false, liveMigration: false, authenticates: false, holds: false });
+    expect(exporter().info).toEqual({ name: 'aoe', remote: true, resizeOnline: false, liveMigration: false, authenticates: false });
+    expect(exporter().servers?.holds).toBe(false);
   });
 
   it('has a shelf by its address, or needs one by its settings', () => {
