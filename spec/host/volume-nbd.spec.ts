@@ -1,53 +1,28 @@
 // Volumes over NBD, with real nbdkits and a real guest: QEMU under TCG on a test host of its own. Root only.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createVolumeConnector } from '../../src/drivers/volume/connector.ts';
-import type { Connection, VolumeDriver } from '../../src/drivers/volume/driver.ts';
-import { newId } from '../../src/lib/ids.ts';
-import { findProcesses } from '../../src/lib/processes.ts';
-import { startGuestHost, type GuestHost, type RunningGuest } from '../support/guest-host.ts';
-import { eventually } from '../support/hypervisor-contract.ts';
-import { up } from '../support/host.ts';
+import type { Connection } from '../../src/drivers/volume/driver.ts';
+import type { RunningGuest } from '../support/guest-host.ts';
+import { tryLogin } from '../support/qemu-initiator.ts';
 import { exportSpecOf, mebibyte, volumeContract } from '../support/volume-contract.ts';
-import { fileFixture, giveAddresses, hostAddress, strangerAddress, volumesOn } from '../support/volume-host.ts';
+import { failedRead, initiatorName, initiators, nameIn, putOn, readFrom, serialOf, startVolumeGuests, type VolumeGuests } from '../support/volume-guests.ts';
+import { addressedFixture, strangerAddress } from '../support/volume-host.ts';
 
-const slowMs = 240_000;
-const initiatorName = 'iqn.2011-02.org.novact:h1';
-const initiators = [{ name: initiatorName, address: hostAddress }];
-
-volumeContract('nbd', async () => {
-  await (await up('nbd-contract')).down();
-  const machine = await up('nbd-contract');
-  await giveAddresses(machine);
-  return fileFixture(machine, 'nbd');
-});
+volumeContract('nbd', () => addressedFixture('nbd-contract', 'nbd'));
 
 describe('volumes over NBD', () => {
-  let host: GuestHost;
-  let driver: VolumeDriver;
+  let world: VolumeGuests;
   let guest: RunningGuest;
-  const servers = () => findProcesses((args) => args[0]?.endsWith('nbdkit') === true && args.some((arg) => arg.startsWith(host.machine.directory)));
 
   beforeAll(async () => {
-    host = await startGuestHost('vol-nbd');
-    await giveAddresses(host.machine);
-    driver = await volumesOn(host.machine, 'nbd');
-    guest = await host.launch();
-  }, slowMs);
-  afterAll(async () => {
-    await driver?.removeAll();
-    await driver?.close();
-    await host?.down();
-  }, slowMs);
+    world = await startVolumeGuests('vol-nbd', 'nbd');
+    guest = await world.host.launch();
+  });
+  afterAll(() => world?.down());
 
   it('V2: serves those addresses that may connect, and nobody else', async () => {
-    const volumeId = newId('vol');
-    await driver.ensureVolume({ id: volumeId, sizeBytes: 16 * mebibyte });
-    const look = async (connection: Connection): Promise<string> => {
-      if (connection.protocol !== 'nbd') throw new Error('not NBD');
-      const url = `nbd://${connection.address}:${connection.port}/${connection.exportName}`;
-      const { stdout, stderr } = await host.machine.run('qemu-img', ['info', '--output=json', url], { okCodes: [0, 1] });
-      return stdout === '' ? stderr : String((JSON.parse(stdout) as Record<string, unknown>)['virtual-size']);
-    };
+    const { driver, host } = world;
+    const volumeId = await world.makeVolume(16 * mebibyte);
+    const look = (connection: Connection) => tryLogin(host.machine, { connection, secret: spec.secret, initiator: initiatorName });
     const spec = exportSpecOf(volumeId, { initiators });
     expect(await look(await driver.ensureExport(spec))).toBe(String(16 * mebibyte));
     expect(await look(await driver.ensureExport({ ...spec, initiators: [{ name: initiatorName, address: strangerAddress }] }))).toMatch(/qemu-img:/);
@@ -55,32 +30,25 @@ describe('volumes over NBD', () => {
     await expect(driver.ensureExport(unknown)).rejects.toMatchObject({ kind: 'unsupported' });
     await driver.ensureUnexported(spec.attachmentId);
     await driver.ensureVolumeAbsent(volumeId);
-  }, slowMs);
+  });
 
   it('V3, V4: a guest writes, gets errors once its server was killed, and reads the same when the disk is attached again', async () => {
-    const volumeId = newId('vol');
-    const serial = volumeId.replace('-', '').slice(0, 20);
-    await driver.ensureVolume({ id: volumeId, sizeBytes: 64 * mebibyte });
-    const spec = exportSpecOf(volumeId, { initiators });
-    const access = { initiatorName, secret: spec.secret };
-    const source = await createVolumeConnector().ensureConnected(await driver.ensureExport(spec), access);
-    await host.hypervisor.attachDisk(guest.instanceId, { source, target: 'vdb', serial });
-    const path = await eventually(() => guest.ssh(`grep -l ${serial} /sys/block/*/serial || true`), (text) => text !== '', 60_000, 100);
-    const name = path.split('/')[3] ?? '';
-    await guest.ssh(`mke2fs /dev/${name} >/dev/null 2>&1; mount -t ext4 /dev/${name} /mnt && echo before > /mnt/proof && umount /mnt`);
+    const { driver, host } = world;
+    const volumeId = await world.makeVolume();
+    const spec = await world.attach(guest, volumeId);
+    const disk = await nameIn(guest, volumeId);
+    expect(await putOn(guest, disk, 'before')).toBe('written');
     await expect(driver.resize(volumeId, 128 * mebibyte)).rejects.toMatchObject({ kind: 'busy' });
-    const died = new Promise<string>((resolve) => driver.subscribe(({ attachmentId }) => resolve(attachmentId)));
-    for (const { pid } of await servers()) process.kill(pid, 'SIGKILL');
+    const died = world.nextDeath();
+    await world.killServers();
     expect(await died).toBe(spec.attachmentId);
-    expect(await guest.ssh(`dd if=/dev/${name} of=/dev/null bs=4k count=1 iflag=direct 2>&1; true`)).toContain('Input/output error');
-    await driver.ensureExport(spec);
-    await host.hypervisor.detachDisk(guest.instanceId, serial, { force: false });
-    await host.hypervisor.attachDisk(guest.instanceId, { source, target: 'vdb', serial });
-    const again = await eventually(() => guest.ssh(`grep -l ${serial} /sys/block/*/serial || true`), (text) => text !== '', 60_000, 100);
-    expect(await guest.ssh(`mount -t ext4 /dev/${again.split('/')[3]} /mnt && cat /mnt/proof && umount /mnt`)).toBe('before');
-    await host.hypervisor.detachDisk(guest.instanceId, serial, { force: false });
-    await driver.ensureUnexported(spec.attachmentId);
-    expect(await servers()).toEqual([]);
+    expect(await failedRead(guest, disk)).toContain('Input/output error');
+    const again = await world.diskOf(spec, await driver.ensureExport(spec));
+    await host.hypervisor.detachDisk(guest.instanceId, serialOf(volumeId), { force: false });
+    await host.hypervisor.attachDisk(guest.instanceId, again);
+    expect(await readFrom(guest, await nameIn(guest, volumeId))).toBe('before');
+    await world.detach(guest, spec);
+    expect(await world.servers()).toEqual([]);
     await driver.ensureVolumeAbsent(volumeId);
-  }, slowMs);
+  });
 });

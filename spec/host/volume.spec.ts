@@ -1,80 +1,38 @@
 // Volume drivers that serve other hosts, with real servers and real guests: QEMU under TCG on a test host of its own. Root only.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { DomainDisk } from '../../src/drivers/hypervisor/driver.ts';
-import { createVolumeConnector } from '../../src/drivers/volume/connector.ts';
-import type { Connection, ExportSpec, VolumeDriver } from '../../src/drivers/volume/driver.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { findProcesses } from '../../src/lib/processes.ts';
 import { Secret } from '../../src/lib/secret.ts';
-import { startGuestHost, type GuestHost, type RunningGuest } from '../support/guest-host.ts';
+import type { RunningGuest } from '../support/guest-host.ts';
 import { eventually } from '../support/hypervisor-contract.ts';
-import { up } from '../support/host.ts';
+import { tryLogin } from '../support/qemu-initiator.ts';
 import { exportSpecOf, mebibyte, volumeContract } from '../support/volume-contract.ts';
-import { fileFixture, fileOf, giveAddresses, hostAddress, strangerAddress, tryLogin, volumesOn } from '../support/volume-host.ts';
+import { failedRead, initiatorName, initiators, nameIn, putOn, readFrom, serialOf, startVolumeGuests, type VolumeGuests } from '../support/volume-guests.ts';
+import { addressedFixture, fileOf, strangerAddress } from '../support/volume-host.ts';
 
-const slowMs = 240_000;
-const initiatorName = 'iqn.2011-02.org.novact:h1';
-const initiators = [{ name: initiatorName, address: hostAddress }];
-
-volumeContract('iscsi', async () => {
-  await (await up('vol-contract')).down();
-  const machine = await up('vol-contract');
-  await giveAddresses(machine);
-  return fileFixture(machine, 'iscsi');
-});
+volumeContract('iscsi', () => addressedFixture('vol-contract', 'iscsi'));
 
 describe('volumes over iSCSI', () => {
-  let host: GuestHost;
-  let driver: VolumeDriver;
+  let world: VolumeGuests;
   let first: RunningGuest;
-  const connector = createVolumeConnector();
-  const tgtds = () => findProcesses((args) => args[0]?.endsWith('tgtd') === true && args.some((arg) => arg.startsWith(host.machine.directory)));
-
-  async function makeVolume(sizeBytes = 64 * mebibyte): Promise<string> {
-    const id = newId('vol');
-    await driver.ensureVolume({ id, sizeBytes });
-    return id;
-  }
-  const serialOf = (volumeId: string): string => volumeId.replace('-', '').slice(0, 20);
-  const diskOf = async (spec: ExportSpec, connection: Connection, target = 'vdb'): Promise<DomainDisk> =>
-    ({ source: await connector.ensureConnected(connection, { initiatorName, secret: spec.secret }), target, serial: serialOf(spec.volumeId) });
-  async function attach(guest: RunningGuest, volumeId: string): Promise<ExportSpec> {
-    const spec = exportSpecOf(volumeId, { initiators });
-    await host.hypervisor.attachDisk(guest.instanceId, await diskOf(spec, await driver.ensureExport(spec)));
-    return spec;
-  }
-  async function detach(guest: RunningGuest, { attachmentId, volumeId }: ExportSpec): Promise<void> {
-    await host.hypervisor.detachDisk(guest.instanceId, serialOf(volumeId), { force: false });
-    await driver.ensureUnexported(attachmentId);
-  }
-  /** The guest's own name of the disk with that serial. */
-  const nameIn = (guest: RunningGuest, volumeId: string): Promise<string> =>
-    eventually(() => guest.ssh(`grep -l ${serialOf(volumeId)} /sys/block/*/serial || true`), (path) => path !== '', 60_000, 100)
-      .then((path) => `/dev/${path.split('/')[3]}`);
-  const put = async (guest: RunningGuest, disk: string, text: string): Promise<string> =>
-    guest.ssh(`mke2fs ${disk} >/dev/null 2>&1 && mount -t ext4 ${disk} /mnt && echo ${text} > /mnt/proof && sync && umount /mnt && echo written`);
 
   beforeAll(async () => {
-    host = await startGuestHost('vol-iscsi');
-    await giveAddresses(host.machine);
-    driver = await volumesOn(host.machine, 'iscsi');
-    first = await host.launch();
-  }, slowMs);
+    world = await startVolumeGuests('vol-iscsi', 'iscsi');
+    first = await world.host.launch();
+  });
   /** What a failed one left must not fail the next. */
   afterEach(async () => {
+    const { host, driver } = world;
     for (const { serial } of await host.hypervisor.disks(first.instanceId)) {
       if (serial !== 'root') await host.hypervisor.detachDisk(first.instanceId, serial, { force: true });
     }
     for (const { attachmentId } of await driver.listExports()) await driver.ensureUnexported(attachmentId);
-  }, slowMs);
-  afterAll(async () => {
-    await driver?.removeAll();
-    await driver?.close();
-    await host?.down();
-  }, slowMs);
+  });
+  afterAll(() => world?.down());
 
   it('V2: the right secret from the right initiator logs in; anything else is refused, and no secret is on a command line', async () => {
-    const volumeId = await makeVolume();
+    const { host, driver } = world;
+    const volumeId = await world.makeVolume();
     const spec = exportSpecOf(volumeId, { initiators });
     const connection = await driver.ensureExport(spec);
     const login = { connection, secret: spec.secret, initiator: initiatorName };
@@ -90,43 +48,45 @@ describe('volumes over iSCSI', () => {
     expect(await tryLogin(host.machine, { ...login, initiator: 'iqn.2011-02.org.novact:h2' })).toContain('Target not found');
     await driver.ensureUnexported(spec.attachmentId);
     expect(await tryLogin(host.machine, login)).not.toBe(String(64 * mebibyte));
-    expect(await tgtds()).toEqual([]);
+    expect(await world.servers()).toEqual([]);
     await driver.ensureVolumeAbsent(volumeId);
-  }, slowMs);
+  });
 
   it('V3, V4: a guest sees the disk at once, writes, lets go of it; another one reads the same; nothing is left', async () => {
-    const volumeId = await makeVolume();
+    const { host, driver } = world;
+    const volumeId = await world.makeVolume();
     const startedAt = performance.now();
-    const spec = await attach(first, volumeId);
+    const spec = await world.attach(first, volumeId);
     const disk = await nameIn(first, volumeId);
     console.log(`attached and seen in the guest after ${Math.round(performance.now() - startedAt)} ms (ssh included)`);
     expect(await first.ssh(`cat /sys/block/${disk.slice(5)}/size`)).toBe(String(64 * mebibyte / 512));
-    expect(await put(first, disk, 'novact-was-here')).toBe('written');
-    await detach(first, spec);
+    expect(await putOn(first, disk, 'novact-was-here')).toBe('written');
+    await world.detach(first, spec);
     expect(await first.ssh(`ls /sys/block | grep -c ^vd`)).toBe('1');
     const secrets = await host.machine.virsh('qemu', 'secret-list');
     expect(secrets).not.toContain(volumeId);
-    expect(await tgtds()).toEqual([]);
+    expect(await world.servers()).toEqual([]);
     const second = await host.launch();
-    const again = await attach(second, volumeId);
+    const again = await world.attach(second, volumeId);
     const there = await nameIn(second, volumeId);
-    expect(await second.ssh(`mount -t ext4 ${there} /mnt && cat /mnt/proof && umount /mnt`)).toBe('novact-was-here');
+    expect(await readFrom(second, there)).toBe('novact-was-here');
     // Terminate with the volume attached: the domain goes, then the export.
     await host.hypervisor.ensureAbsent(second.instanceId);
     await driver.ensureUnexported(again.attachmentId);
     expect(await host.machine.virsh('qemu', 'secret-list')).not.toContain(volumeId);
-    expect(await tgtds()).toEqual([]);
+    expect(await world.servers()).toEqual([]);
     await driver.ensureVolumeAbsent(volumeId);
-  }, slowMs);
+  });
 
   it('V5: input and output go on after tgtd was killed with a mounted volume; a guest that is started again has its disk', async () => {
-    const volumeId = await makeVolume();
-    const spec = await attach(first, volumeId);
+    const { host, driver } = world;
+    const volumeId = await world.makeVolume();
+    const spec = await world.attach(first, volumeId);
     const disk = await nameIn(first, volumeId);
-    await put(first, disk, 'before');
+    await putOn(first, disk, 'before');
     await first.ssh(`mount -t ext4 ${disk} /mnt`);
-    const died = new Promise<string>((resolve) => driver.subscribe(({ attachmentId }) => resolve(attachmentId)));
-    for (const { pid } of await tgtds()) process.kill(pid, 'SIGKILL');
+    const died = world.nextDeath();
+    await world.killServers();
     const killedAt = performance.now();
     const writing = first.ssh('dd if=/dev/urandom of=/mnt/after bs=64k count=16 conv=fsync 2>/dev/null && echo fsynced', 120_000);
     expect(await died).toBe(spec.attachmentId);
@@ -140,28 +100,30 @@ describe('volumes over iSCSI', () => {
     await host.hypervisor.ensureStopped(first.instanceId);
     await host.hypervisor.ensureRunning(first.instanceId);
     await first.answers();
-    expect(await first.ssh(`mount -t ext4 ${await nameIn(first, volumeId)} /mnt && cat /mnt/proof && umount /mnt`)).toBe('before');
-    await detach(first, spec);
+    expect(await readFrom(first, await nameIn(first, volumeId))).toBe('before');
+    await world.detach(first, spec);
     await driver.ensureVolumeAbsent(volumeId);
-  }, slowMs);
+  });
 
   it('grows a volume under a guest that has it mounted', async () => {
-    const volumeId = await makeVolume();
-    const spec = await attach(first, volumeId);
+    const { host, driver } = world;
+    const volumeId = await world.makeVolume();
+    const spec = await world.attach(first, volumeId);
     const disk = await nameIn(first, volumeId);
-    await put(first, disk, 'small');
+    await putOn(first, disk, 'small');
     await first.ssh(`mount -t ext4 ${disk} /mnt`);
     await driver.resize(volumeId, 128 * mebibyte);
     await driver.ensureExport(spec);
     await host.hypervisor.resizeDisk(first.instanceId, serialOf(volumeId), 128 * mebibyte);
     await eventually(() => first.ssh(`cat /sys/block/${disk.slice(5)}/size`), (size) => size === String(128 * mebibyte / 512), 60_000, 200);
     expect(await first.ssh('cat /mnt/proof && umount /mnt')).toBe('small');
-    await detach(first, spec);
-  }, slowMs);
+    await world.detach(first, spec);
+  });
 
   it('V10: a snapshot of a mounted volume is one moment of it, and later writes are not in it', async () => {
-    const volumeId = await makeVolume();
-    const spec = await attach(first, volumeId);
+    const { host, driver } = world;
+    const volumeId = await world.makeVolume();
+    const spec = await world.attach(first, volumeId);
     const disk = await nameIn(first, volumeId);
     // Two copies of a counter, one at each end of the disk, always written one after the other: a torn copy has the second ahead of the first.
     const loop = `i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); printf %08d $i | dd of=${disk} bs=512 count=1 conv=fsync,notrunc 2>/dev/null; ` +
@@ -181,32 +143,33 @@ describe('volumes over iSCSI', () => {
     await eventually(() => first.ssh(`dd if=${disk} bs=8 count=1 2>/dev/null`), (text) => Number(text) > ahead + 1, 60_000, 200);
     expect(await counters()).toEqual([ahead, behind]);
     await first.ssh('touch /tmp/stop');
-    await detach(first, spec);
+    await world.detach(first, spec);
     console.log(`snapshots of attached volumes here: ${driver.info.capabilities.attachedSnapshots}`);
-  }, slowMs);
+  });
 
   it('a guest that does not let go keeps its disk, busy; by force it is cut off, and the host has let go', async () => {
+    const { host, driver } = world;
     const stubborn = await host.launch({ kernelArguments: 'pci=noacpi' });
-    const volumeId = await makeVolume();
+    const volumeId = await world.makeVolume();
     const spec = exportSpecOf(volumeId, { initiators });
-    const disk = await diskOf(spec, await driver.ensureExport(spec));
+    const disk = await world.diskOf(spec, await driver.ensureExport(spec));
     // Its kernel does not hear of devices that come and go: the disk is there at the start.
     await host.hypervisor.ensureStopped(stubborn.instanceId);
     await host.hypervisor.attachDisk(stubborn.instanceId, disk);
     await host.hypervisor.ensureRunning(stubborn.instanceId);
     await stubborn.answers();
     const name = await nameIn(stubborn, volumeId);
-    await put(stubborn, name, 'mine');
+    await putOn(stubborn, name, 'mine');
     await expect(host.hypervisor.detachDisk(stubborn.instanceId, disk.serial, { force: false })).rejects.toMatchObject({ kind: 'busy' });
-    expect(await stubborn.ssh(`mount -t ext4 ${name} /mnt && cat /mnt/proof && umount /mnt`)).toBe('mine');
+    expect(await readFrom(stubborn, name)).toBe('mine');
     await host.hypervisor.detachDisk(stubborn.instanceId, disk.serial, { force: true });
     expect(await host.hypervisor.disks(stubborn.instanceId)).toContainEqual({ target: 'vdb', serial: disk.serial, isPlugged: true, isDefined: false });
-    expect(await stubborn.ssh(`dd if=${name} of=/dev/null bs=4k count=1 iflag=direct 2>&1; true`)).toContain('Input/output error');
+    expect(await failedRead(stubborn, name)).toContain('Input/output error');
     expect((await host.machine.run('ss', ['-Htn', 'state', 'established', 'sport', '>=', ':3260'])).stdout).toBe('');
     await driver.ensureUnexported(spec.attachmentId);
-    const next = await attach(first, volumeId);
-    expect(await first.ssh(`mount -t ext4 ${await nameIn(first, volumeId)} /mnt && cat /mnt/proof && umount /mnt`)).toBe('mine');
-    await detach(first, next);
+    const next = await world.attach(first, volumeId);
+    expect(await readFrom(first, await nameIn(first, volumeId))).toBe('mine');
+    await world.detach(first, next);
     await host.hypervisor.ensureAbsent(stubborn.instanceId);
-  }, slowMs);
+  });
 });

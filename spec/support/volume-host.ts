@@ -1,12 +1,11 @@
-// Volume drivers on a test host, and what an initiator without a guest sees of them.
-import { open, writeFile } from 'node:fs/promises';
+// Volume drivers on a test host.
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Connection, VolumeDriver } from '../../src/drivers/volume/driver.ts';
+import type { VolumeDriver } from '../../src/drivers/volume/driver.ts';
 import { createVolumes, type VolumeDriverName } from '../../src/drivers/volume/index.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
-import type { Secret } from '../../src/lib/secret.ts';
 import { silentLog as log } from '../../src/lib/log.ts';
-import type { TestHost } from './host.ts';
+import { up, type TestHost } from './host.ts';
 import type { VolumeFixture } from './volume-contract.ts';
 
 /** Of the host itself, and as other hosts see it. */
@@ -48,20 +47,10 @@ export async function fileFixture(machine: TestHost, name: VolumeDriverName): Pr
   };
 }
 
-export interface Login {
-  readonly connection: Connection;
-  readonly secret: Secret;
-  readonly initiator: string;
-}
-
-/** What QEMU's initiator is told: the size of the disk, or why not. */
-export async function tryLogin(machine: TestHost, { connection, secret, initiator }: Login): Promise<string> {
-  if (connection.protocol !== 'iscsi') throw new Error('not iSCSI');
-  const { address, port, target, lun, user } = connection;
-  const disk = `driver=iscsi,transport=tcp,portal=${address}:${port},target=${target},lun=${lun},user=${user},password-secret=s,initiator-name=${initiator}`;
-  const path = join(machine.directory, 'login-secret');
-  await writeFile(path, secret.reveal(), { mode: 0o600 });
-  const args = ['info', '--object', `secret,id=s,file=${path}`, '--image-opts', disk];
-  const { stdout, stderr } = await machine.run('qemu-img', args, { okCodes: [0, 1], timeoutMs: 20_000 });
-  return /virtual size: .*\((\d+) bytes\)/.exec(stdout)?.[1] ?? stderr.trim();
+/** The fixture on a host of its own. */
+export async function addressedFixture(host: string, name: VolumeDriverName): Promise<VolumeFixture> {
+  await (await up(host)).down();
+  const machine = await up(host);
+  await giveAddresses(machine);
+  return fileFixture(machine, name);
 }
