@@ -6,10 +6,13 @@ import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
 import type { RoleName } from '../../src/config/options.ts';
+import { namespacePath } from '../../src/drivers/network/linux/namespace.ts';
 import { createRun, type Run } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { findProcesses, signalProcess } from '../../src/lib/processes.ts';
 import { writeRedisUsers } from '../../src/roles/redis-users.ts';
 import { endNetworks } from './end-networks.ts';
+import { connectHost, endNamespace, makeFabric } from './fabric.ts';
 import { makeCertificates } from './certificates.ts';
 import { up, type TestHost } from './host.ts';
 import { waitFor } from './patience.ts';
@@ -26,6 +29,12 @@ export interface Host {
   readonly roles: ReadonlyMap<RoleName, RoleProcess>;
   /** A command in its namespace, with the clients' environment. */
   readonly run: Run;
+  /** A command where the router of that VPC is on it. */
+  inRouter(routerId: string): Run;
+  /** Process ids of the servers that novact has on it. */
+  servers(program: 'dnsmasq' | 'tgtd'): Promise<readonly number[]>;
+  /** `kill -9` of them all. */
+  killServers(program: 'dnsmasq' | 'tgtd'): Promise<void>;
   /** Its roles and guests end at once and its network is gone, as when somebody pulls the plug. */
   pullPlug(): Promise<void>;
   /** Network and daemon are there again, and its roles start. */
@@ -41,6 +50,8 @@ export interface Hosts {
   readonly state: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly run: Run;
+  /** On the management network, as the world outside of the cloud. */
+  readonly outside: Run;
   readonly shared: SharedServers;
   /** The settings of the first host, for `novact`. */
   readonly operator: Readonly<Record<string, string>>;
@@ -65,12 +76,15 @@ export interface HostsOptions {
   readonly secured?: boolean;
   /** All hosts have the disks of their instances on one folder. Default false. */
   readonly instancesShared?: boolean;
+  /** Each host keeps volumes. Default false. */
+  readonly volumes?: boolean;
   readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** The roles of each host: the first two have the API and the scheduler, the first one the objects. */
-const rolesOf = (index: number): readonly RoleName[] => [
+const rolesOf = (index: number, volumes = false): readonly RoleName[] => [
   ...(index === 0 ? ['objectstore' as const] : []), ...(index < 2 ? ['scheduler' as const, 'api' as const] : []), 'network', 'compute',
+  ...(volumes ? ['volume' as const] : []),
 ];
 
 const root = createRun({ log: silentLog });
@@ -95,6 +109,7 @@ export async function startHosts(name: string, options: HostsOptions = {}): Prom
 class ThreeHosts implements Hosts {
   readonly folder: string;
   readonly guests: 'qemu' | 'lxc';
+  readonly outside: Run;
   readonly #name: string;
   readonly #fabric: string;
   readonly #options: HostsOptions;
@@ -106,6 +121,7 @@ class ThreeHosts implements Hosts {
   constructor(name: string, options: HostsOptions) {
     this.#name = name;
     this.#fabric = `${name}-net`;
+    this.outside = createRun({ log: silentLog, networkNamespace: this.#fabric });
     this.folder = `/tmp/${name}`;
     this.#options = options;
     this.guests = options.guests ?? 'qemu';
@@ -139,14 +155,16 @@ class ThreeHosts implements Hosts {
 
   async start(): Promise<void> {
     await mkdir(this.folder, { recursive: true, mode: 0o755 });
-    await makeFabric(this.#fabric);
+    await makeFabric(this.#fabric, sharedAddress);
     const masterKey = join(this.folder, 'master.key');
     await writeFile(masterKey, randomBytes(32), { mode: 0o600 });
     const numbers = Array.from({ length: this.#count }, (_, index) => index + 1);
     const apis = numbers.slice(0, 2).map((number) => `${addressOf(number)}:8773`);
-    const security = this.#options.secured === true ? await makeSecurity(this.folder, this.#count) : undefined;
+    const security = this.#options.secured === true ? await makeSecurity(this.folder, this.#count, this.#options.volumes) : undefined;
     const machines = await Promise.all(numbers.map((number) => up(`${this.#name}-h${number}`, security?.machine(number))));
-    for (const [index, machine] of machines.entries()) await connectHost(this.#fabric, machine.namespace, index + 1);
+    for (const [index, machine] of machines.entries()) {
+      await connectHost(this.#fabric, machine.namespace, { number: index + 1, address: addressOf(index + 1), gateway: sharedAddress });
+    }
     this.#shared = await startSharedServers({
       namespace: this.#fabric, folder: this.folder, address: sharedAddress, network: `${management}.0/24`, apis, secured: security?.servers,
     });
@@ -160,7 +178,8 @@ class ThreeHosts implements Hosts {
     if (instances !== undefined) await mkdir(instances, { mode: 0o711 });
     for (const [index, machine] of machines.entries()) {
       const environment = () => this.environment;
-      const shared = { fabric: this.#fabric, folder: this.folder, settings, security, instances, environment };
+      const { volumes } = this.#options;
+      const shared = { fabric: this.#fabric, folder: this.folder, settings, security, instances, volumes, environment };
       this.hosts.push(await OneHost.prepare({ ...shared, machine, number: index + 1 }));
     }
     await this.#startRoles();
@@ -219,6 +238,7 @@ interface Prepared {
   readonly security: Security | undefined;
   /** The folder that the hosts share, if they do. */
   readonly instances: string | undefined;
+  readonly volumes: boolean | undefined;
   readonly environment: () => Readonly<Record<string, string>>;
 }
 
@@ -233,11 +253,11 @@ interface Security {
   redisUrl(host: string, role: RoleName): Promise<string>;
 }
 
-async function makeSecurity(folder: string, count: number): Promise<Security> {
+async function makeSecurity(folder: string, count: number, volumes?: boolean): Promise<Security> {
   const numbers = Array.from({ length: count }, (_, index) => index + 1);
   const [shared = '', ...own] = await makeCertificates(join(folder, 'pki'), [sharedAddress, ...numbers.map(addressOf)]);
   const users = join(folder, 'users');
-  const hosts = numbers.map((number) => ({ host: `h${number}`, roles: rolesOf(number - 1) }));
+  const hosts = numbers.map((number) => ({ host: `h${number}`, roles: rolesOf(number - 1, volumes) }));
   await writeRedisUsers({ hosts, url: securedRedisUrl(sharedAddress), folder: users });
   const authority = join(shared, 'ca-cert.pem');
   return {
@@ -277,7 +297,7 @@ class OneHost implements Host {
       await mkdir(host.state, { mode: 0o711 });
       await symlink(of.instances, join(host.state, 'instances'));
     }
-    for (const role of rolesOf(of.number - 1)) {
+    for (const role of rolesOf(of.number - 1, of.volumes)) {
       const own = of.security === undefined ? {} : { NOVACT_REDIS_URL: await of.security.redisUrl(host.name, role) };
       host.roles.set(role, await prepareRole({
         role, host: host.name, namespace: of.machine.namespace, wrap: host.#wrap, settings: { ...settings, ...own }, env: of.security?.env ?? {},
@@ -310,6 +330,24 @@ class OneHost implements Host {
 
   async startRoles(): Promise<void> {
     await Promise.all([...this.roles.values()].filter((role) => role.pid() === undefined).map((role) => role.start()));
+  }
+
+  inRouter(routerId: string): Run {
+    return async (command, args, options) => {
+      const path = await namespacePath(`novact-${this.name}-${routerId}`);
+      if (path === undefined) throw new Error(`${this.name} has no router of ${routerId}`);
+      return root('nsenter', [`--net=${path}`, command, ...args], options);
+    };
+  }
+
+  async servers(program: 'dnsmasq' | 'tgtd'): Promise<number[]> {
+    const found = await findProcesses(([command = '', ...args]) =>
+      command.split('/').at(-1) === program && args.some((arg) => arg.replace(/^--pid-file=/, '').startsWith(`${this.state}/`)));
+    return found.map(({ pid }) => pid);
+  }
+
+  async killServers(program: 'dnsmasq' | 'tgtd'): Promise<void> {
+    for (const pid of await this.servers(program)) signalProcess(pid, 'SIGKILL');
   }
 
   async pullPlug(): Promise<void> {
@@ -346,36 +384,6 @@ async function withDescendants(pids: readonly string[]): Promise<string[]> {
     if (found.has(parent)) found.add(pid);
   }
   return [...found].toReversed();
-}
-
-/** Two bridges that nobody has an address on but the shared servers. */
-async function makeFabric(namespace: string): Promise<void> {
-  await root('ip', ['netns', 'add', namespace]);
-  const run = createRun({ log: silentLog, networkNamespace: namespace });
-  await run('ip', ['link', 'set', 'lo', 'up']);
-  for (const bridge of ['management', 'guests']) {
-    await run('ip', ['link', 'add', bridge, 'type', 'bridge', 'forward_delay', '0']);
-    await run('ip', ['link', 'set', bridge, 'up']);
-  }
-  await run('ip', ['address', 'add', `${sharedAddress}/24`, 'dev', 'management']);
-}
-
-async function connectHost(fabric: string, namespace: string, number: number): Promise<void> {
-  const run = createRun({ log: silentLog, networkNamespace: namespace });
-  for (const network of ['management', 'guests']) {
-    const plug = `${network.slice(0, 5)}${number}`;
-    await root('ip', ['-n', namespace, 'link', 'add', `${network}0`, 'type', 'veth', 'peer', 'name', plug, 'netns', fabric]);
-    await root('ip', ['-n', fabric, 'link', 'set', plug, 'master', network, 'up']);
-  }
-  await run('ip', ['address', 'add', `${addressOf(number)}/24`, 'dev', 'management0']);
-  await run('ip', ['link', 'set', 'management0', 'up']);
-  await run('ip', ['route', 'add', 'default', 'via', sharedAddress]);
-}
-
-async function endNamespace(namespace: string): Promise<void> {
-  const { stdout } = await root('ip', ['netns', 'pids', namespace], { okCodes: [0, 1, 255] });
-  for (const pid of words(stdout)) await root('kill', ['-9', pid], { okCodes: [0, 1] });
-  await root('ip', ['netns', 'delete', namespace], { okCodes: [0, 1] });
 }
 
 /** As a POSIX shell would read it. */
