@@ -3,7 +3,7 @@
 // what was skipped and what failed is listed again at the end, and the last line has the sums alone.
 import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -35,14 +35,21 @@ function run(command, args, environment = {}) {
   });
 }
 
+/** Of all cores together, since the machine started: a part that waits much could have company. */
+function busySeconds() {
+  return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0) / 1000;
+}
+
 async function part(name, work) {
   if (wanted.length > 0 && !wanted.includes(name)) return;
   console.log(`\n== ${name}`);
   const startedAt = performance.now();
   const before = { ...totals };
+  const busyBefore = busySeconds();
   await work();
-  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-  parts.push([name, seconds, totals.passed - before.passed, totals.failed - before.failed, totals.skipped - before.skipped]);
+  const seconds = (performance.now() - startedAt) / 1000;
+  const cores = ((busySeconds() - busyBefore) / seconds).toFixed(1);
+  parts.push([name, seconds.toFixed(1), cores, totals.passed - before.passed, totals.failed - before.failed, totals.skipped - before.skipped]);
 }
 
 async function check(name, command, args) {
@@ -135,9 +142,9 @@ if (failures.length > 0) console.log(`\nfailed:\n${failures.map((what) => `  ${w
 slowest.sort(([, , first], [, , second]) => second - first);
 console.log('\nslowest files, in seconds:');
 for (const [label, name, seconds] of slowest.slice(0, slowestMax)) console.log(`${seconds.toFixed(1).padStart(8)}  ${label}: ${name}`);
-console.log('\npart              seconds   passed  failed  skipped');
-for (const [name, seconds, passed, failed, left] of parts) {
-  console.log(`${name.padEnd(16)} ${seconds.padStart(8)} ${String(passed).padStart(8)} ${String(failed).padStart(7)} ${String(left).padStart(8)}`);
+console.log('\npart              seconds  cores   passed  failed  skipped');
+for (const [name, seconds, cores, passed, failed, left] of parts) {
+  console.log(`${name.padEnd(16)} ${seconds.padStart(8)} ${cores.padStart(6)} ${String(passed).padStart(8)} ${String(failed).padStart(7)} ${String(left).padStart(8)}`);
 }
 console.log();
 console.log(`${totals.passed} passed, ${totals.failed} failed${totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''}`);

@@ -3,7 +3,6 @@ import type { FounderKey } from '../cli/cloud.ts';
 import type { RoleName } from '../config/options.ts';
 import { networkDriverOf, projectNetworksOf, type Settings } from '../config/settings.ts';
 import type { HypervisorDriver } from '../drivers/hypervisor/driver.ts';
-import { startApi } from './api.ts';
 import { startCompute } from './compute.ts';
 import { openDisk, openHypervisor } from './drivers.ts';
 import { ensureFounding, type Founding } from './founding.ts';
@@ -100,6 +99,8 @@ async function openCompute({ foundation, founding, closers, onProgress }: Stage)
 
 async function openApi({ foundation, founding, metrics }: Stage): Promise<StartedRoles> {
   const { founder } = await founding();
+  // With the model of EC2, a tenth of what a process reads and keeps: only those that serve it need it.
+  const { startApi } = await import('./api.ts');
   await startApi(foundation, { observe: metrics.observe });
   return { founder };
 }
