@@ -28,7 +28,7 @@ interface State extends NetworkTree {
   readonly hints: { notBefore: number; waiting: boolean };
 }
 
-const hintIntervalMs = 250;
+const hintIntervalMs = 100;
 
 /** What ports are made with. */
 export interface NetworkTree {

@@ -46,7 +46,7 @@ describe('N14: rules', () => {
     const text = rendered(network);
     for (const address of ['fd00:45::16:3eff:fe00:1', 'fe80::16:3eff:fe00:1']) {
       expect(text).toContain(`"nv1" . ${address}`);
-      expect(text).toContain(`"novact0" . ${address} : goto ingress6_0`);
+      expect(text).toContain(`"novact0" . ${address} : goto ingress6_`);
       expect(text).toContain(`"novact0" . ${address} : jump silent6`);
     }
     const { ipv6: _none, ...without } = network;

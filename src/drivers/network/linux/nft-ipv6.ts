@@ -4,6 +4,7 @@ import { gatewayAddress, linkLocalAddress, slaacAddress } from '../../../lib/ipv
 import type { NetworkSpec, PortSpec } from '../driver.ts';
 import type { BridgeRules } from './nft-fabric.ts';
 import { renderEgress, renderIngress, sharedChains } from './nft-rules.ts';
+import { nameAfter } from './ruleset.ts';
 import ipaddr from 'ipaddr.js';
 
 /** A port of a network that has IPv6, with its addresses. */
@@ -87,9 +88,9 @@ export function ipv6Bridge(hosts: readonly IPv6Host[]): FrameRules {
       { name: 'taps6', type: 'type ifname', elements: hosts.map(({ port }) => `"${port.tap}"`) },
       { name: 'addresses6', type: 'type ifname . ipv6_addr', elements: held },
     ],
-    maps: [{ name: 'claims6', type: 'type ifname : verdict', elements: hosts.map(({ port }, index) => `"${port.tap}" : jump claims6_${index}`) }],
+    maps: [{ name: 'claims6', type: 'type ifname : verdict', elements: hosts.map(({ port }) => `"${port.tap}" : jump ${claimsOf(port)}`) }],
     chains: [
-      ...hosts.map(({ addresses }, index) => ({ name: `claims6_${index}`, rules: [...addresses.map((one) => `${target} ${hexOf(one)} return`), 'drop'] })),
+      ...hosts.map(({ port, addresses }) => ({ name: claimsOf(port), rules: [...addresses.map((one) => `${target} ${hexOf(one)} return`), 'drop'] })),
       { name: 'ip6_from_guest', rules: fromGuest },
       { name: 'ip6_to_guest', rules: toGuest },
     ],
@@ -97,6 +98,8 @@ export function ipv6Bridge(hosts: readonly IPv6Host[]): FrameRules {
     toGuest: ['ether type ip6 goto ip6_to_guest'],
   };
 }
+
+const claimsOf = ({ tap }: PortSpec): string => nameAfter('claims6', tap);
 
 /** The address that a neighbour solicitation or advertisement is about. */
 const target = '@th,64,128';

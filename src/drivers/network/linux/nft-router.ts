@@ -5,6 +5,7 @@ import type { FloatingAddress, NetworkSpec } from '../driver.ts';
 import { checkAddress, checkInteger, checkLinkName, cidrText, collapseCidrs, parseIPv4Cidr } from './names.ts';
 import { floatingRules } from './nft-floating.ts';
 import { uplinkName } from './project-links.ts';
+import { chainOf, mapOf, renderTables, type Table } from './ruleset.ts';
 
 export interface RouterRules {
   /** All networks of the router on this host. */
@@ -14,8 +15,11 @@ export interface RouterRules {
   readonly floating: readonly FloatingAddress[];
 }
 
-/** The whole table, replaced in one transaction. Pure. */
-export function renderRouter({ networks, metadataPort, floating }: RouterRules, tableName: string): string {
+/** As one text, in the place of whatever was there. */
+export const renderRouter = (rules: RouterRules, tableName: string): string => renderTables([routerTable(rules, tableName)]);
+
+/** The whole table. Pure. */
+export function routerTable({ networks, metadataPort, floating }: RouterRules, tableName: string): Table {
   checkInteger(metadataPort, { kind: 'a port', min: 1, max: 65_535 });
   const legs = networks.map(({ bridge, gateway, outside }) => ({ leg: checkLinkName(bridge), gateway: checkAddress(gateway), outside }))
     .toSorted((a, b) => (a.leg < b.leg ? -1 : 1));
@@ -24,20 +28,17 @@ export function renderRouter({ networks, metadataPort, floating }: RouterRules, 
   const gateways = `{ ${legs.map(({ leg, gateway }) => `"${leg}" . ${gateway}`).join(', ')} }`;
   const nat = floatingRules(floating, `oifname "${uplinkName}"`);
   const inside = collapseCidrs(networks.map(({ cidr }) => parseIPv4Cidr(cidr))).map(cidrText).join(', ');
-  return `table inet ${tableName}
-delete table inet ${tableName}
-table inet ${tableName} {
-${nat.maps.map(map).join('')}${chain('prerouting', [
+  const parts = [...nat.maps.map(mapOf), chain('prerouting', [
     'type nat hook prerouting priority dstnat; policy accept;',
     ...legs.map(({ leg, gateway }) => `iifname "${leg}" ip daddr 169.254.169.254 tcp dport 80 dnat ip to ${gateway}:${metadataPort}`),
     ...nat.destination,
-  ])}${chain('postrouting', [
+  ]), chain('postrouting', [
     'type nat hook postrouting priority srcnat; policy accept;',
     ...nat.source,
     // To a floating address of a neighbour: whose answer, given to a neighbour, would not come back this way.
     `ip saddr { ${inside} } ct status dnat oifname ${names} masquerade`,
     `oifname "${uplinkName}" masquerade`,
-  ])}${chain('input', [
+  ]), chain('input', [
     'type filter hook input priority filter; policy drop;',
     'iifname "lo" accept',
     'ct state established,related accept',
@@ -46,7 +47,7 @@ ${nat.maps.map(map).join('')}${chain('prerouting', [
     'meta l4proto { tcp, udp } th dport 53 accept',
     `tcp dport ${metadataPort} accept`,
     'icmp type echo-request accept',
-  ])}${chain('forward', [
+  ]), chain('forward', [
     'type filter hook forward priority filter; policy drop;',
     // Open connections too end with the route.
     ...legs.flatMap(wayOut),
@@ -55,8 +56,8 @@ ${nat.maps.map(map).join('')}${chain('prerouting', [
     `iifname ${names} oifname ${names} accept`,
     `iifname ${names} oifname "${uplinkName}" accept`,
     'ct status dnat accept',
-  ])}}
-`;
+  ])];
+  return { family: 'inet', name: tableName, parts };
 }
 
 /** What a network without a route to everywhere may not do: neither to nor from there, and not to its neighbours by their floating addresses either. */
@@ -71,9 +72,4 @@ function wayOut({ leg, outside }: { readonly leg: string; readonly outside: read
   ];
 }
 
-const chain = (name: string, rules: readonly string[]): string => `  chain ${name} {\n${rules.map((rule) => `    ${rule}\n`).join('')}  }\n`;
-
-function map({ name, type, elements }: ReturnType<typeof floatingRules>['maps'][number]): string {
-  const listed = elements.length === 0 ? '' : `    elements = { ${elements.join(',\n      ')} }\n`;
-  return `  map ${name} {\n    ${type}\n${listed}  }\n`;
-}
+const chain = (name: string, rules: readonly string[]) => chainOf({ name, rules });

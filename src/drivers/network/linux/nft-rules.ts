@@ -3,6 +3,7 @@
 import { DriverError } from '../../../lib/errors.ts';
 import type { PortSpec, TrafficRule } from '../driver.ts';
 import { checkInteger, cidrText, collapseCidrs, collapseIPv6Cidrs, parseCidr, parseIPv6Cidr } from './names.ts';
+import { nameAfter } from './ruleset.ts';
 
 /** Of addresses, as nftables calls them. */
 export type Family = 'ip' | 'ip6';
@@ -18,7 +19,7 @@ export interface SharedChains {
   readonly chainOf: ReadonlyMap<string, string>;
 }
 
-/** Ports with the same wish share one chain: a thousand members of one group cost one. */
+/** Ports with the same wish share one chain, named after it: a thousand members of one group cost one. */
 export function sharedChains(ports: readonly PortSpec[], { name, rulesOf, render }: Direction): SharedChains {
   const byText = new Map<string, { name: string; rules: string[] }>();
   const chainOf = new Map<string, string>();
@@ -29,7 +30,7 @@ export function sharedChains(ports: readonly PortSpec[], { name, rulesOf, render
     const { text, rules } = rendered.get(wish) ?? withText(render(wish));
     rendered.set(wish, { text, rules });
     if (rules.length === 0) continue;
-    const known = byText.get(text) ?? { name: `${name}_${byText.size}`, rules };
+    const known = byText.get(text) ?? { name: nameAfter(name, text), rules };
     byText.set(text, known);
     chainOf.set(port.tap, known.name);
   }

@@ -1,5 +1,5 @@
-// Renders the wanted firewall of a host as one text for `nft -f -`: novact's own two tables, whole. Pure and deterministic, so that equal
-// wishes give equal texts. The size of the rules grows with distinct groups, not with ports: what belongs to a port is an element of a set.
+// Renders the wanted firewall of a host: novact's own two tables, whole. Pure and deterministic, so that equal wishes give equal tables. The size of
+// the rules grows with distinct groups, not with ports: what belongs to a port is an element of a set.
 import { DriverError } from '../../../lib/errors.ts';
 import { addressNumber } from '../../../lib/ipv4.ts';
 import type { FirewallSpec, NetworkSpec, PortSpec } from '../driver.ts';
@@ -11,6 +11,7 @@ import {
 import { arpToGuests, fabricRules, forwardAcross, joinedNetworks, outputAcross, sourceAcross, toHostFromGuests, type Joined } from './nft-fabric.ts';
 import { ipv6Bridge, ipv6Hosts, ipv6Inet } from './nft-ipv6.ts';
 import { anyOf, renderEgress, renderIngress, sharedChains } from './nft-rules.ts';
+import { chainOf, mapOf, renderTables, setOf, type Table } from './ruleset.ts';
 import { checkAddress, checkInteger, checkJoined, checkLinkName, checkMac, cidrText, collapseCidrs, parseIPv4Cidr } from './names.ts';
 
 /** What a firewall's text depends on besides the wish. */
@@ -23,20 +24,21 @@ export interface NftContext {
 
 export const tableName = 'novact';
 
-/** Both tables replaced in one transaction: declared (so that deleting cannot fail), deleted, made again. */
-export function renderFirewall(firewall: FirewallSpec, context: NftContext): string {
+/** Both tables as one text, in the place of whatever was there. */
+export const renderFirewall = (firewall: FirewallSpec, context: NftContext): string => renderTables(firewallTables(firewall, context));
+
+export function firewallTables(firewall: FirewallSpec, context: NftContext): Table[] {
   const networks = sortedUnique(firewall.networks.map(checkNetwork), (network) => network.bridge, 'bridge');
   const ports = sortedUnique(firewall.ports.map((port) => checkPort(port, networks)), (port) => port.tap, 'tap');
   sortedUnique(ports, (port) => `${port.bridge} ${port.address}`, 'address');
   sortedUnique(joinedNetworks(networks), (joined) => joined.flatInterface, 'flat interface');
   checkInteger(firewall.metadataPort, { kind: 'a port', min: 1, max: 65_535 });
   const floating = floatingRules(firewall.floating ?? []);
-  const head = ['inet', 'bridge'].map((family) => `table ${family} ${tableName}\ndelete table ${family} ${tableName}\n`).join('');
-  return head + renderInet({ networks, ports, floating, metadataPort: firewall.metadataPort }, context.uplink) + renderBridge(networks, ports, context);
+  return [inetTable({ networks, ports, floating, metadataPort: firewall.metadataPort }, context.uplink), bridgeTable(networks, ports, context)];
 }
 
-/** Takes novact's tables away and nothing else. */
-export const renderRemoval = (): string => ['inet', 'bridge'].map((family) => `table ${family} ${tableName}\ndelete table ${family} ${tableName}\n`).join('');
+/** Empty ones of the same names. */
+export const noTables: readonly Table[] = [table('inet', []), table('bridge', [])];
 
 function checkNetwork(network: NetworkSpec): NetworkSpec {
   checkLinkName(network.bridge);
@@ -63,7 +65,7 @@ function sortedUnique<T>(items: readonly T[], key: (item: T) => string, what: st
 
 type Checked = Pick<FirewallSpec, 'networks' | 'ports' | 'metadataPort'> & { readonly floating: FloatingRules };
 
-function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink: string | undefined): string {
+function inetTable({ networks, ports, floating, metadataPort }: Checked, uplink: string | undefined): Table {
   const incoming = sharedChains(ports, { name: 'ingress', rulesOf: (port) => port.ingress, render: (rules) => renderIngress(rules) });
   const bounded = ports.filter((port) => port.egress !== undefined);
   const outgoing = sharedChains(bounded, { name: 'egress', rulesOf: (port) => port.egress ?? [], render: (rules) => renderEgress(rules) });
@@ -82,15 +84,15 @@ function renderInet({ networks, ports, floating, metadataPort }: Checked, uplink
     set('served', 'type ifname . ipv4_addr', networks.map((network) => `"${network.bridge}" . ${network.gateway}`)),
     ...(routed.length === 0 ? [] : [set('members', 'type ifname . ipv4_addr', membersOf(routed, ports))]),
     map('guests', 'type ifname . ipv4_addr : verdict', guests),
-    ...floating.maps.map(({ name, type, elements }) => map(name, type, elements)),
+    ...floating.maps.map(mapOf),
     map('senders', 'type ifname . ipv4_addr : verdict', senders),
-    ...six.sets.map(({ name, type, elements }) => set(name, type, elements)),
-    ...six.maps.map(({ name, type, elements }) => map(name, type, elements)),
+    ...six.sets.map(setOf),
+    ...six.maps.map(mapOf),
     chain('closed', ['drop']),
     chain('silent', [...alwaysSent, 'drop']),
     ...incoming.chains.map(({ name, rules }) => chain(name, [...rules, 'drop'])),
     ...outgoing.chains.map(({ name, rules }) => chain(name, [...alwaysSent, ...rules, 'drop'])),
-    ...six.chains.map(({ name, rules }) => chain(name, rules)),
+    ...six.chains.map(chainOf),
     ...(routed.length === 0 ? [] : [chain('zones', zoneRules(routed))]),
     chain('prerouting', [
       'type nat hook prerouting priority dstnat; policy accept;',
@@ -161,7 +163,7 @@ const alwaysSent = ['iifname . ip daddr @served return', 'ip daddr 169.254.169.2
  * Interfaces of our bridges (where the kernel cannot match them: named as ours) that are not, not yet or not any more wished for are
  * deaf and mute.
  */
-function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec[], context: NftContext): string {
+function bridgeTable(networks: readonly NetworkSpec[], ports: readonly PortSpec[], context: NftContext): Table {
   const bridges = anyOf(networks.map((network) => `"${network.bridge}"`));
   const matches = context.matchesBridges && networks.length > 0;
   const byAddress = ports.toSorted((a, b) => addressNumber(a.address) - addressNumber(b.address));
@@ -175,9 +177,9 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
     set('taps', 'type ifname', ports.map((port) => `"${port.tap}"`)),
     set('macs', 'type ifname . ether_addr', ports.map((port) => `"${port.tap}" . ${port.mac}`)),
     set('addresses', 'type ifname . ipv4_addr', byAddress.map((port) => `"${port.tap}" . ${port.address}`)),
-    ...[...fabric.sets, ...segments.sets, ...six.sets].map(({ name, type, elements }) => set(name, type, elements)),
-    ...six.maps.map(({ name, type, elements }) => map(name, type, elements)),
-    ...[...fabric.chains, ...segments.chains, ...six.chains].map(({ name, rules }) => chain(name, rules)),
+    ...[...fabric.sets, ...segments.sets, ...six.sets].map(setOf),
+    ...six.maps.map(mapOf),
+    ...[...fabric.chains, ...segments.chains, ...six.chains].map(chainOf),
     chain('prerouting', [
       'type filter hook prerouting priority -200; policy accept;',
       ...(hasFabric ? ['iifname @fabrics goto from_fabric'] : []),
@@ -221,13 +223,10 @@ function renderBridge(networks: readonly NetworkSpec[], ports: readonly PortSpec
   ]);
 }
 
-const indent = (lines: readonly string[]): string => lines.map((line) => `    ${line}\n`).join('');
-const table = (family: string, parts: readonly string[]): string => `table ${family} ${tableName} {\n${parts.join('')}}\n`;
-const chain = (name: string, rules: readonly string[]): string => `  chain ${name} {\n${indent(rules)}  }\n`;
-const set = (name: string, type: string, elements: readonly string[]): string => collection('set', name, type, elements);
-const map = (name: string, type: string, elements: readonly string[]): string => collection('map', name, type, elements);
-
-function collection(kind: string, name: string, type: string, elements: readonly string[]): string {
-  const listed = elements.length === 0 ? [] : [`elements = { ${elements.join(',\n      ')} }`];
-  return `  ${kind} ${name} {\n${indent([type, ...listed])}  }\n`;
+function table(family: Table['family'], parts: Table['parts']): Table {
+  return { family, name: tableName, parts };
 }
+
+const chain = (name: string, rules: readonly string[]) => chainOf({ name, rules });
+const set = (name: string, type: string, elements: readonly string[]) => setOf({ name, type, elements });
+const map = (name: string, type: string, elements: readonly string[]) => mapOf({ name, type, elements });

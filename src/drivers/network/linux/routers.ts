@@ -1,6 +1,5 @@
 // The routers of a host: their namespaces, their legs in networks, and the rules inside. Rules are applied when they change, and again when a
 // namespace had to be made anew or somebody else has changed them.
-import { createHash } from 'node:crypto';
 import { groupBy } from '../../../lib/group-by.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { Log } from '../../../lib/log.ts';
@@ -8,9 +7,11 @@ import type { FirewallSpec, NetworkSpec, RouterSpec } from '../driver.ts';
 import { endConnections, floatingInForce } from './floating.ts';
 import type { Namespaces } from './namespace.ts';
 import { tableName } from './nft.ts';
-import { renderRouter } from './nft-router.ts';
+import { routerTable } from './nft-router.ts';
 import { ensureLeg, ensureRouter, removeLeg } from './router.ts';
+import { renderDifference, type Table } from './ruleset.ts';
 import { ensureSegment } from './segment.ts';
+import { createTablesInForce, type TablesInForce } from './tables-in-force.ts';
 
 export interface Routers {
   /** After: bridge, segment and router of the network are joined. Returns whether who listens on the leg has to start again. */
@@ -23,11 +24,13 @@ export interface Routers {
 }
 
 interface Rules {
-  readonly text: string;
-  /** Which guest each floating address leads to. */
-  readonly floating: ReadonlyMap<string, string>;
-  /** What nft printed of them once they were in force; undefined: they are not yet. */
-  live?: string | undefined;
+  wanted: Table;
+  /** Which guest each floating address is to lead to. */
+  floating: ReadonlyMap<string, string>;
+  readonly inForce: TablesInForce;
+  applied?: Table;
+  /** As `floating`, by the rules that were applied. */
+  leading: ReadonlyMap<string, string>;
 }
 
 export function createRouters({ run, namespaces, log }: { readonly run: Run; readonly namespaces: Namespaces; readonly log: Log }): Routers {
@@ -35,32 +38,33 @@ export function createRouters({ run, namespaces, log }: { readonly run: Run; rea
   const inTransit = createTurn();
   const place = { host: run, namespaces };
 
-  async function live({ namespace }: RouterSpec): Promise<string | undefined> {
-    const { code, stdout } = await namespaces.inside(namespace)('nft', ['-s', 'list', 'table', 'inet', tableName], { okCodes: [0, 1] });
-    return code === 0 ? createHash('sha256').update(stdout).digest('hex') : undefined;
+  async function applyRules(router: RouterSpec): Promise<void> {
+    const of = rules.get(router.namespace);
+    if (of === undefined) return;
+    const { created } = await namespaces.ensure(router.namespace);
+    if (created) of.inForce.forget();
+    const inside = namespaces.inside(router.namespace);
+    const { wanted, floating } = of;
+    await of.inForce.ensure([wanted], async () => {
+      of.leading = await floatingInForce(inside, tableName);
+    });
+    of.applied = wanted;
+    await endConnections(inside, log, { before: of.leading, now: floating });
+    of.leading = floating;
   }
 
-  async function applyRules(router: RouterSpec): Promise<void> {
-    const wanted = rules.get(router.namespace);
-    if (wanted === undefined) return;
-    await namespaces.ensure(router.namespace);
-    const inside = namespaces.inside(router.namespace);
-    const before = await floatingInForce(inside, tableName);
-    await inside('nft', ['-f', '-'], { input: wanted.text });
-    await endConnections(inside, log, { before, now: wanted.floating });
-    wanted.live = await live(router);
-  }
+  const newRules = (namespace: string, wanted: Table): Rules => ({
+    wanted, floating: new Map(), leading: new Map(), inForce: createTablesInForce({ run: namespaces.inside(namespace), log: log.child({ namespace }) }),
+  });
 
   return {
     applyRules,
     async ensureLeg(network, router) {
       await ensureSegment(run, network);
       const { created } = await inTransit(() => ensureRouter(place, router));
-      const wanted = rules.get(router.namespace);
-      if (wanted?.live !== undefined && wanted.live !== (await live(router))) {
-        if (!created) log.warn({ router: router.id }, 'the rules of a router were changed by somebody else; putting them back');
-        await applyRules(router);
-      }
+      const of = rules.get(router.namespace);
+      if (created) of?.inForce.forget();
+      if (of?.applied !== undefined) await applyRules(router);
       return (await ensureLeg(place, network, router)).created || created;
     },
     async removeLeg(network, router) {
@@ -71,11 +75,13 @@ export function createRouters({ run, namespaces, log }: { readonly run: Run; rea
       for (const namespace of [...rules.keys()].filter((known) => !wanted.has(known))) rules.delete(namespace);
       return [...wanted].flatMap(([namespace, ofRouter]) => {
         const led = floating.filter(({ bridge }) => ofRouter.some((network) => network.bridge === bridge));
-        const text = renderRouter({ networks: ofRouter, metadataPort, floating: led }, tableName);
-        const known = rules.get(namespace);
-        if (known?.text === text && known.live !== undefined) return [];
-        rules.set(namespace, { text, floating: new Map(led.map(({ address, fixed }) => [address, fixed])) });
-        return ofRouter[0]?.router ?? [];
+        const wish = routerTable({ networks: ofRouter, metadataPort, floating: led }, tableName);
+        const known = rules.get(namespace) ?? newRules(namespace, wish);
+        rules.set(namespace, known);
+        known.wanted = wish;
+        known.floating = new Map(led.map(({ address, fixed }) => [address, fixed]));
+        const isInForce = known.applied !== undefined && renderDifference([known.applied], [wish]) === '';
+        return isInForce ? [] : (ofRouter[0]?.router ?? []);
       });
     },
   };
