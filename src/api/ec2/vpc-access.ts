@@ -6,6 +6,7 @@ import { ensureDefaultVpc, type DefaultVpc } from '../../db/vpcs.ts';
 import type { TagText } from '../../db/tags.ts';
 import { tagsOf } from '../../db/tags.ts';
 import { fail, type Call } from './action.ts';
+import { failNotFound } from './resource-kinds.ts';
 
 /** What concerns networks is the netadmin's, as Nova's security groups are. */
 export const networkChangers = ['netadmin'] as const;
@@ -27,8 +28,14 @@ export async function projectNetworks(call: Call): Promise<ProjectNetworkPolicy>
 /** Of a change that this call makes. */
 export const changeOf = ({ principal, requestId, clock }: Call): VpcChange => ({ projectId: principal.projectId, requestId, now: clock.date() });
 
-/** AWS's words for what others still need. */
-export const failInUse = (noun: string, id: string): never => fail('DependencyViolation', `The ${noun} '${id}' has dependencies and cannot be deleted.`);
+/** In AWS's words. */
+const nouns = { vpc: 'vpc', subnet: 'subnet', igw: 'internetGateway', rtb: 'routeTable' } as const;
+
+/** Refuses with why a resource was not deleted: it was gone, or others still need it. */
+export function checkDeleted(outcome: 'deleted' | 'absent' | 'inUse', prefix: keyof typeof nouns, id: string): void {
+  if (outcome === 'absent') failNotFound(prefix, id);
+  if (outcome === 'inUse') fail('DependencyViolation', `The ${nouns[prefix]} '${id}' has dependencies and cannot be deleted.`);
+}
 
 export type Tagged<Row> = Row & { readonly tags: readonly TagText[] };
 

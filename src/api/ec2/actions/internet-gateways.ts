@@ -5,7 +5,7 @@ import { action, type Call, type Filters } from '../action.ts';
 import { describe } from '../describe.ts';
 import { checkedId, failNotFound, wantedIds } from '../resource-kinds.ts';
 import { tagsFor } from '../tag-specifications.ts';
-import { changeOf, failInUse, loadTagged, networkChangers, page, projectNetworks, type Tagged } from '../vpc-access.ts';
+import { changeOf, checkDeleted, loadTagged, networkChangers, page, projectNetworks, type Tagged } from '../vpc-access.ts';
 
 type Gateway = Tagged<InternetGateway>;
 
@@ -113,9 +113,8 @@ const remove = action({
   async handle(call, input) {
     await projectNetworks(call);
     const gatewayId = checkedId('igw', input.InternetGatewayId);
-    const outcome = await deleteGateway(call.db, { projectId: call.principal.projectId, gatewayId });
-    if (outcome === 'absent') return failNotFound('igw', gatewayId);
-    return outcome === 'inUse' ? failInUse('internetGateway', gatewayId) : {};
+    checkDeleted(await deleteGateway(call.db, { projectId: call.principal.projectId, gatewayId }), 'igw', gatewayId);
+    return {};
   },
 });
 

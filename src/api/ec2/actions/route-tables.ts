@@ -7,7 +7,7 @@ import { action, fail, type Call, type Filters } from '../action.ts';
 import { checkForm, describe, doesNotExist, idForm } from '../describe.ts';
 import { checkedId, failNotFound, wantedIds } from '../resource-kinds.ts';
 import { tagsFor } from '../tag-specifications.ts';
-import { changeOf, failInUse, loadTagged, networkChangers, page, projectNetworks, type Tagged } from '../vpc-access.ts';
+import { changeOf, checkDeleted, loadTagged, networkChangers, page, projectNetworks, type Tagged } from '../vpc-access.ts';
 import { routeActions } from './routes.ts';
 
 type Table = Tagged<FullRouteTable>;
@@ -95,9 +95,8 @@ const remove = action({
   async handle(call, input) {
     await projectNetworks(call);
     const tableId = checkedId('rtb', input.RouteTableId);
-    const outcome = await deleteTable(call.db, { projectId: call.principal.projectId, tableId });
-    if (outcome === 'absent') return failNotFound('rtb', tableId);
-    return outcome === 'inUse' ? failInUse('routeTable', tableId) : {};
+    checkDeleted(await deleteTable(call.db, { projectId: call.principal.projectId, tableId }), 'rtb', tableId);
+    return {};
   },
 });
 

@@ -7,7 +7,7 @@ import { action, fail, type Call, type Filters } from '../action.ts';
 import { describe } from '../describe.ts';
 import { checkedId, failNotFound, wantedIds } from '../resource-kinds.ts';
 import { tagsFor } from '../tag-specifications.ts';
-import { changeOf, defaultVpcOf, failInUse, loadTagged, networkChangers, page, projectNetworks, type Tagged } from '../vpc-access.ts';
+import { changeOf, checkDeleted, defaultVpcOf, loadTagged, networkChangers, page, projectNetworks, type Tagged } from '../vpc-access.ts';
 import { checkRange } from '../vpc-range.ts';
 
 const arnOf = (call: Pick<Call, 'region'>, subnet: FullSubnet): string => `arn:aws:ec2:${call.region}:${subnet.projectId}:subnet/${subnet.id}`;
@@ -126,9 +126,7 @@ const remove = action({
   async handle(call, input) {
     const subnet = await subnetNamed(call, input.SubnetId);
     if (subnet.isDefault) return call.fail('UnsupportedOperation', 'The default subnet is the network of the project: it cannot be deleted.');
-    const outcome = await deleteSubnet(call.db, { ...changeOf(call), subnetId: subnet.id });
-    if (outcome === 'absent') return failNotFound('subnet', subnet.id);
-    if (outcome === 'inUse') return failInUse('subnet', subnet.id);
+    checkDeleted(await deleteSubnet(call.db, { ...changeOf(call), subnetId: subnet.id }), 'subnet', subnet.id);
     call.relay.kick();
     return {};
   },

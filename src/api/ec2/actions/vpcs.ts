@@ -6,7 +6,7 @@ import { action, fail, type Call, type Filters, type OutputOf } from '../action.
 import { describe } from '../describe.ts';
 import { checkedId, failNotFound, wantedIds } from '../resource-kinds.ts';
 import { tagsFor } from '../tag-specifications.ts';
-import { changeOf, defaultVpcOf, failInUse, loadTagged, networkChangers, page, projectNetworks, type Tagged } from '../vpc-access.ts';
+import { changeOf, checkDeleted, defaultVpcOf, loadTagged, networkChangers, page, projectNetworks, type Tagged } from '../vpc-access.ts';
 import { checkRange } from '../vpc-range.ts';
 
 const isDefault = (vpc: Vpc): boolean => vpc.isDefault;
@@ -84,9 +84,8 @@ const remove = action({
   async handle(call, input) {
     const vpc = await vpcNamed(call, input.VpcId);
     if (vpc.isDefault) return call.fail('UnsupportedOperation', 'The default VPC is the network of the project: it cannot be deleted.');
-    const outcome = await deleteVpc(call.db, { projectId: vpc.projectId, vpcId: vpc.id });
-    if (outcome === 'absent') return failNotFound('vpc', vpc.id);
-    return outcome === 'inUse' ? failInUse('vpc', vpc.id) : {};
+    checkDeleted(await deleteVpc(call.db, { projectId: vpc.projectId, vpcId: vpc.id }), 'vpc', vpc.id);
+    return {};
   },
 });
 
