@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openBoto3, ssh, untilSsh, writeKey, type Boto3, type Login } from '../support/clients.ts';
 import { onFailureShow, startCloudProcess, type CloudProcess } from '../support/cloud-process.ts';
 import { expectNoLeftovers } from '../support/leftovers.ts';
-import { waitUntil } from '../support/patience.ts';
+import { waitFor, waitUntil } from '../support/patience.ts';
 import { createSecondProject } from '../support/second-project.ts';
 
 interface Guest {
@@ -19,10 +19,11 @@ const changeMsMax = 5_000;
 let cloud: CloudProcess;
 let own: Boto3;
 let other: Boto3;
-/** Of one project, in groups of their own; and one of another project. */
+/** Of one project, in groups of their own; and two of another project, likewise. */
 let web: Guest;
 let client: Guest;
 let stranger: Guest;
+let friend: Guest;
 
 async function launch(boto3: Boto3, name: string, groupNames: readonly string[]): Promise<Guest> {
   const { KeyMaterial } = await boto3.call<{ KeyMaterial: string }>('ec2', 'create_key_pair', { KeyName: name });
@@ -30,7 +31,10 @@ async function launch(boto3: Boto3, name: string, groupNames: readonly string[])
   const { Images } = await boto3.call<{ Images: { ImageId: string }[] }>('ec2', 'describe_images', { Filters: [{ Name: 'name', Values: ['novact-tiny'] }] });
   const { Instances: [instance] } = await boto3.call<{ Instances: { InstanceId: string }[] }>('ec2', 'run_instances', {
     ImageId: Images[0]?.ImageId, InstanceType: 't2.nano', MinCount: 1, MaxCount: 1, KeyName: name, SecurityGroups: groupNames,
-    UserData: `#!/bin/sh\nmkdir -p /run/www; echo ${name} > /run/www/index.html; httpd -p 8080 -h /run/www\n# secret of ${name}\n`,
+    UserData: [
+      '#!/bin/sh', `mkdir -p /run/www; echo ${name} > /run/www/index.html`, 'for port in 8080 8081; do httpd -p $port -h /run/www; done',
+      `# secret of ${name}`, '',
+    ].join('\n'),
   });
   const id = instance?.InstanceId ?? '';
   await boto3.call('ec2', 'wait:instance_running', { InstanceIds: [id], WaiterConfig: { Delay: 1, MaxAttempts: 60 } });
@@ -76,8 +80,8 @@ async function reaches(from: Guest, to: Guest): Promise<boolean> {
   return (await ssh(cloud, from.login, `timeout 2 nc ${to.login.address} 8080 < /dev/null > /dev/null && echo yes || echo no`)) === 'yes';
 }
 
-const change = (verb: 'authorize' | 'revoke', permission: Record<string, unknown>) =>
-  own.call('ec2', `${verb}_security_group_ingress`, { GroupName: 'web', IpPermissions: [permission] });
+const change = (verb: 'authorize' | 'revoke', ...permissions: readonly object[]) =>
+  own.call('ec2', `${verb}_security_group_ingress`, { GroupName: 'web', IpPermissions: permissions });
 
 beforeAll(async () => {
   cloud = await startCloudProcess('clients-groups', { guests: 'lxc' });
@@ -85,8 +89,10 @@ beforeAll(async () => {
   other = openBoto3(cloud, await createSecondProject(cloud, 'other'));
   await createGroup(own, 'web');
   await createGroup(own, 'client');
-  await createGroup(other, 'strange');
-  [web, client, stranger] = await Promise.all([launch(own, 'web', ['web']), launch(own, 'client', ['client']), launch(other, 'stranger', ['strange'])]);
+  for (const name of ['strange', 'friends']) await createGroup(other, name);
+  [web, client, stranger, friend] = await Promise.all([
+    launch(own, 'web', ['web']), launch(own, 'client', ['client']), launch(other, 'stranger', ['strange']), launch(other, 'friend', ['friends']),
+  ]);
 });
 afterAll(async () => {
   await own?.close();
@@ -132,6 +138,64 @@ describe('security groups of running guests', () => {
     expect(await reaches(stranger, web)).toBe(false);
     await change('revoke', permission);
     await waitUntil('the client is shut out', { timeoutMs: 5_000 }, async () => !(await reaches(client, web)));
+  });
+});
+
+/** What a guest may be let in by: each once, all at the same time. UDP is answered by the kernel, for nobody listens. */
+const ways = {
+  'tcp 8080': (to: string) => `timeout 2 nc ${to} 8080 < /dev/null > /dev/null`,
+  'tcp 8081': (to: string) => `timeout 2 nc ${to} 8081 < /dev/null > /dev/null`,
+  'udp 9000': (to: string) => `traceroute -n -q 1 -m 1 -w 2 -p 8999 ${to} | grep -q ' ms'`,
+  'udp 9001': (to: string) => `traceroute -n -q 1 -m 1 -w 2 -p 9000 ${to} | grep -q ' ms'`,
+  ping: (to: string) => `ping -c 1 -W 2 ${to} > /dev/null`,
+} as const;
+type Way = keyof typeof ways;
+
+async function waysIn(from: Guest): Promise<string[]> {
+  const each = Object.entries(ways).map(([way, command]) => `(${command(web.login.address)} && echo '${way}') 2> /dev/null &`);
+  return (await ssh(cloud, from.login, `${each.join(' ')} wait`)).split('\n').filter((line) => line !== '').toSorted();
+}
+
+describe('N17: of four guests of two projects', () => {
+  const everyWay = Object.keys(ways) as Way[];
+  const range = (guest: () => Guest) => () => ({ IpRanges: [{ CidrIp: `${guest().login.address}/32` }] });
+  const everybody = () => ({ IpRanges: [{ CidrIp: '0.0.0.0/0' }] });
+  const group = (boto3: () => Boto3, name: string) => async () => {
+    type Shown = { readonly GroupId: string; readonly OwnerId: string };
+    const { SecurityGroups: [found] } = await boto3().call<{ SecurityGroups: Shown[] }>('ec2', 'describe_security_groups', { GroupNames: [name] });
+    return { UserIdGroupPairs: [{ GroupId: found?.GroupId, UserId: found?.OwnerId }] };
+  };
+  const [clients, friends, strange] = [group(() => own, 'client'), group(() => other, 'friends'), group(() => other, 'strange')];
+  const of = (IpProtocol: string, FromPort: number, ToPort: number) => ({ IpProtocol, FromPort, ToPort });
+  type Source = () => Promise<object> | object;
+  /** Who is let in by what, in the order client, stranger, friend. */
+  const matrix: readonly (readonly [string, object | readonly object[], Source, readonly [readonly Way[], readonly Way[], readonly Way[]]])[] = [
+    ['TCP of one port, for everybody', of('tcp', 8080, 8080), everybody, [['tcp 8080'], ['tcp 8080'], ['tcp 8080']]],
+    ['TCP of a range of ports, for an address', of('tcp', 8000, 8081), range(() => client), [['tcp 8080', 'tcp 8081'], [], []]],
+    ['TCP of all ports, for a group of another project by its owner', of('tcp', 0, 65_535), strange, [[], ['tcp 8080', 'tcp 8081'], []]],
+    ['UDP of one port, for an address', of('udp', 9000, 9000), range(() => friend), [[], [], ['udp 9000']]],
+    ['UDP of a range of ports, for a group', of('udp', 8999, 9001), clients, [['udp 9000', 'udp 9001'], [], []]],
+    ['ICMP of the type of pings, for everybody', of('icmp', 8, -1), everybody, [['ping'], ['ping'], ['ping']]],
+    ['ICMP of another type, and TCP of one port', [of('icmp', 13, -1), of('tcp', 8081, 8081)], everybody, [['tcp 8081'], ['tcp 8081'], ['tcp 8081']]],
+    ['ICMP of every type, for a group of another project by its owner', of('icmp', -1, -1), friends, [[], [], ['ping']]],
+    ['everything, for a group', of('-1', -1, -1), clients, [everyWay, [], []]],
+    ['everything, for a group of another project by its owner', of('-1', -1, -1), friends, [[], [], everyWay]],
+    ['everything, for an address', of('-1', -1, -1), range(() => stranger), [[], everyWay, []]],
+  ];
+
+  it.each(matrix)('%s lets in who and what it says, and nobody else by anything else', async (_, protocol, source, expected) => {
+    const from = await source();
+    const permissions = [protocol].flat().map((one) => ({ ...one, ...from }));
+    const wanted = expected.map((some) => some.toSorted());
+    const seen = () => Promise.all([client, stranger, friend].map(waysIn));
+    await change('authorize', ...permissions);
+    await waitFor(`it is ${JSON.stringify(wanted)}`, { timeoutMs: 20_000 }, async () => {
+      const now = await seen();
+      if (JSON.stringify(now) !== JSON.stringify(wanted)) throw new Error(JSON.stringify(now));
+      return now;
+    });
+    await change('revoke', ...permissions);
+    await waitUntil('nobody is let in', { timeoutMs: 20_000 }, async () => (await seen()).flat().length === 0);
   });
 });
 
@@ -187,9 +251,9 @@ describe('guests that are no friends', () => {
 
   it('leaves nothing', async () => {
     await own.call('ec2', 'terminate_instances', { InstanceIds: [web.id, client.id] });
-    await other.call('ec2', 'terminate_instances', { InstanceIds: [stranger.id] });
+    await other.call('ec2', 'terminate_instances', { InstanceIds: [stranger.id, friend.id] });
     await own.call('ec2', 'wait:instance_terminated', { InstanceIds: [web.id, client.id], WaiterConfig: { Delay: 1, MaxAttempts: 60 } });
-    await other.call('ec2', 'wait:instance_terminated', { InstanceIds: [stranger.id], WaiterConfig: { Delay: 1, MaxAttempts: 60 } });
+    await other.call('ec2', 'wait:instance_terminated', { InstanceIds: [stranger.id, friend.id], WaiterConfig: { Delay: 1, MaxAttempts: 60 } });
     await expectNoLeftovers(cloud);
   });
 });
