@@ -1,9 +1,11 @@
 // Security groups and anti-spoofing as a guest and its neighbours meet them: what is authorised opens within a second, what is revoked
 // closes; nobody reads another's metadata or speaks with another's address. Guests are containers, of two projects.
+import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openBoto3, ssh, untilSsh, writeKey, type Boto3, type Login } from '../support/clients.ts';
 import { onFailureShow, startCloudProcess, type CloudProcess } from '../support/cloud-process.ts';
+import { rulesInForce } from '../support/firewall-wishes.ts';
 import { expectNoLeftovers } from '../support/leftovers.ts';
 import { waitFor, waitUntil } from '../support/patience.ts';
 import { createSecondProject } from '../support/second-project.ts';
@@ -197,6 +199,41 @@ describe('N17: of four guests of two projects', () => {
     await change('revoke', ...permissions);
     await waitUntil('nobody is let in', { timeoutMs: 20_000 }, async () => (await seen()).flat().length === 0);
   });
+});
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  return text.split(' ').filter((word) => word !== '').map(Number);
+}
+
+/** Does what that process has started run nft at this moment? */
+async function runsNft(pid: number): Promise<boolean> {
+  const grandchildren = (await Promise.all((await childrenOf(pid)).map(childrenOf))).flat();
+  const names = await Promise.all(grandchildren.map((child) => readFile(`/proc/${child}/comm`, 'utf8').catch(() => '')));
+  return names.includes('nft\n');
+}
+
+it('N11: a role that is killed in the midst of applying rules has them right when it is back; no ping is lost, and rules of others stay', async () => {
+  const foreign = 'table inet other {\n\tchain input {\n\t\ttcp dport 9 drop\n\t}\n}\n';
+  await cloud.run('nft', ['-f', '-'], { input: foreign });
+  const pings = { IpProtocol: 'icmp', FromPort: 8, ToPort: -1, IpRanges: [{ CidrIp: '0.0.0.0/0' }] };
+  const added = { IpProtocol: 'tcp', FromPort: 8_088, ToPort: 8_088, IpRanges: [{ CidrIp: '0.0.0.0/0' }] };
+  await change('authorize', pings);
+  await waitUntil('pings are let in', { timeoutMs: 20_000 }, async () => (await waysIn(client)).includes('ping'));
+  const flood = ssh(cloud, client.login, `ping -i 0.2 -c 150 -W 2 ${web.login.address} | tail -2`, 120_000);
+  const atIt = waitFor('it applies rules', { timeoutMs: 30_000, pollMs: 0 }, async () => (await runsNft(cloud.pid() ?? 0)) || undefined);
+  await change('authorize', added);
+  await atIt;
+  await cloud.kill9();
+  await cloud.start();
+  const applied = await rulesInForce(cloud.run);
+  expect(applied).toContain('tcp dport 8088 accept');
+  await cloud.kill9();
+  await cloud.start();
+  expect(await rulesInForce(cloud.run)).toBe(applied);
+  expect(await flood).toContain(' 0% packet loss');
+  expect((await cloud.run('nft', ['list', 'table', 'inet', 'other'])).stdout).toBe(foreign);
+  await change('revoke', pings, added);
 });
 
 describe('guests that are no friends', () => {
