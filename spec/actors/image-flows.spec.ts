@@ -39,6 +39,7 @@ const inspecting = (fault?: DriverError): DiskDriver => ({
     return { format: 'raw', sizeBytes: content.length, virtualSizeBytes: content.length };
   },
   ensureOverlay: async () => undefined, ensureBase: async () => undefined, chain: async () => [], ensureTree: async () => undefined,
+  ensureDrive: async () => undefined,
 });
 
 /** The inspecting double needs no file, only a name for one. */

@@ -19,7 +19,7 @@ diskContract('qemu-img', async () => ({
   makeQcow2: async (path, sizeBytes) => void tool('qemu-img', 'create', '-q', '-f', 'qcow2', path, String(sizeBytes)),
 }));
 
-describe('qemu-img and debugfs', () => {
+describe('qemu-img, debugfs and xorriso', () => {
   let directory: string;
   const at = (file: string): string => join(directory, file);
 
@@ -99,6 +99,19 @@ describe('qemu-img and debugfs', () => {
     expect(tool('debugfs', '-R', 'ls -p /', at('hostile.ext4')).match(/trap0/g)).toHaveLength(2);
     await driver.ensureTree({ path: at('hostile.ext4'), format: 'raw', directory: at('tree3') }).catch(() => undefined); // refusing it is as good
     expect(existsSync(victim)).toBe(false);
+  });
+
+  it('makes drives that other tools read, with every name as it was given, and that only root can read on the host', async () => {
+    const files = [
+      { path: 'openstack/latest/user_data', content: Buffer.from('#!/bin/sh\n\0\xff', 'latin1') }, { path: 'openstack/content/0000', content: Buffer.alloc(0) },
+      ...Array.from({ length: 100 }, (_, n) => ({ path: `many/file-with-a-long-name-${n}.txt`, content: Buffer.from(String(n)) })),
+    ];
+    await driver.ensureDrive({ path: at('drive'), label: 'config-2', files });
+    expect(tool('blkid', '-o', 'value', '-s', 'LABEL', at('drive')).trim()).toBe('config-2');
+    expect(lstatSync(at('drive')).mode & 0o777).toBe(0o600);
+    tool('xorriso', '-no_rc', '-osirrox', 'on', '-indev', at('drive'), '-extract', '/', at('extracted'));
+    for (const { path, content } of files) expect(readFileSync(join(at('extracted'), path))).toEqual(content);
+    expect(readdirSync(at('extracted')).toSorted()).toEqual(['many', 'openstack']);
   });
 
   it('refuses what holds no file system, and leaves nothing behind', async () => {

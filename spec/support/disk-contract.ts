@@ -1,5 +1,5 @@
 // What every disk driver must do, as a suite over a factory.
-import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -100,6 +100,20 @@ export function diskContract(name: string, create: () => Promise<DiskFixture>): 
       await fixture.makeQcow2(at('base3'), 2 * mebibyte);
       await fixture.driver.ensureOverlay({ path: at('overlay3'), base: at('base3'), baseFormat: 'qcow2', sizeBytes: 2 * mebibyte });
       expect(await fixture.driver.chain(at('overlay3'))).toEqual([at('overlay3'), at('base3')]);
+    });
+
+    it('makes a drive, leaves it as long as its files stay the same, and makes it anew when they change', async () => {
+      const drive = (word: string) => ({ path: at('drive'), label: 'config-2', files: [{ path: 'a/word', content: Buffer.from(word) }] });
+      const node = async () => (await stat(at('drive'))).ino;
+      const others = async () => (await readdir(directory)).filter((file) => file !== 'drive');
+      const before = await others();
+      await fixture.driver.ensureDrive(drive('first'));
+      const first = [await readFile(at('drive')), await node()];
+      await fixture.driver.ensureDrive(drive('first'));
+      expect([await readFile(at('drive')), await node()]).toEqual(first);
+      await fixture.driver.ensureDrive(drive('second'));
+      expect(await readFile(at('drive'))).not.toEqual(first[0]);
+      expect(await others()).toEqual(before);
     });
 
     it('refuses an overlay smaller than its image, on another image, or on none', async () => {

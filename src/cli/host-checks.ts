@@ -11,7 +11,7 @@ import { messageOf, SetupError } from '../lib/errors.ts';
 import type { Run } from '../lib/exec.ts';
 import { lockHolder } from '../lib/lock.ts';
 import {
-  clientRequirements, databaseRequirements, hypervisorRequirements, imageRequirements, missingOf, networkRequirements, type Requirement,
+  clientRequirements, databaseRequirements, driveRequirements, hypervisorRequirements, imageRequirements, missingOf, networkRequirements, type Requirement,
 } from './requirements.ts';
 
 export interface CheckResult {
@@ -43,9 +43,12 @@ export async function checkHost(settings: Settings, role?: RoleName): Promise<vo
   );
 }
 
+const guestRequirements = ({ networkManager }: Settings): readonly Requirement[] =>
+  networkManager === 'flat' ? [...hypervisorRequirements, ...driveRequirements] : hypervisorRequirements;
+
 function requirementsOf(settings: Settings, role: RoleName | undefined): readonly Requirement[] {
   const has = (one: RoleName) => role === undefined || role === one;
-  const images = has('compute') ? hypervisorRequirements : has('objectstore') ? imageRequirements : [];
+  const images = has('compute') ? guestRequirements(settings) : has('objectstore') ? imageRequirements : [];
   return [
     ...(settings.hypervisor === 'libvirt' ? images : []),
     ...(networkDriverOf(settings) === 'linux' && has('network') ? networkRequirements : []),
@@ -60,7 +63,7 @@ export async function examineHost(settings: Settings, run: Run): Promise<readonl
   const checks: (CheckResult | Promise<CheckResult>)[] = [
     { name: 'node', state: 'ok', detail: process.version },
     checkRoot(wantsGuests || wantsNetwork),
-    ...(wantsGuests ? [checkPrograms('hypervisor programs', hypervisorRequirements), ...checkHypervisor(settings), checkImage(settings)] : []),
+    ...(wantsGuests ? [checkPrograms('hypervisor programs', guestRequirements(settings)), ...checkHypervisor(settings), checkImage(settings)] : []),
     ...(wantsNetwork ? [checkPrograms('network programs', networkRequirements), checkNftables(run), checkForwarding()] : []),
     checkDatabase(settings),
     checkPrograms('client programs', clientRequirements),

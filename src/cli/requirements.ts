@@ -21,6 +21,11 @@ export const hypervisorRequirements: readonly Requirement[] = [
 /** Of these, what registering an image needs: no root, and no daemon. */
 export const imageRequirements: readonly Requirement[] = hypervisorRequirements.filter(({ program }) => program === 'qemu-img' || program === 'debugfs');
 
+/** For guests that are told their address by a drive: with the network manager flat. */
+export const driveRequirements: readonly Requirement[] = [
+  { program: 'xorriso', package: 'xorriso', purpose: 'makes the drives that tell guests their addresses' },
+];
+
 /** For real networks. */
 export const networkRequirements: readonly Requirement[] = [
   { program: 'ip', package: 'iproute2', purpose: 'makes bridges' },

@@ -2,14 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
-  clientRequirements, databaseRequirements, hypervisorRequirements, networkRequirements, programPath, volumeRequirements,
+  clientRequirements, databaseRequirements, driveRequirements, hypervisorRequirements, networkRequirements, programPath, volumeRequirements,
 } from '../../../src/cli/requirements.ts';
 
 describe('requirements', () => {
   it('name packages that bootstrap installs', () => {
     const text = readFileSync(new URL('../../../bin/bootstrap', import.meta.url), 'utf8');
     const installed = /^product="([^"]+)"/m.exec(text)?.[1]?.split(/\s+/) ?? [];
-    const all = [hypervisorRequirements, networkRequirements, volumeRequirements, databaseRequirements, clientRequirements];
+    const all = [hypervisorRequirements, driveRequirements, networkRequirements, volumeRequirements, databaseRequirements, clientRequirements];
     const wanted = all.flat().map((one) => one.package);
     expect(installed).toEqual(expect.arrayContaining(wanted));
   });

@@ -3,10 +3,10 @@
 import { join } from 'node:path';
 import { configDriveOf, type ConfigDrive } from '../../db/config-drive.ts';
 import type { Instance } from '../../db/instance-work.ts';
+import type { DriveFile } from '../../drivers/disk/driver.ts';
 import type { DomainDisk } from '../../drivers/hypervisor/driver.ts';
 import { DriverError } from '../../lib/errors.ts';
 import { domainUuid } from '../../lib/ids.ts';
-import { iso9660, type IsoFile } from '../../lib/iso9660.ts';
 import { instanceDirectory, type ComputeHost, type DriveSettings } from './host.ts';
 
 /** By which a guest finds it. */
@@ -20,12 +20,12 @@ export async function ensureConfigDrive(host: ComputeHost, instance: Pick<Instan
   const told = await configDriveOf(host.db, instance.id);
   if (told === undefined) throw new DriverError('failed', `${instance.id} has no address that its drive could tell it`);
   const path = join(instanceDirectory(host, instance.id), 'config-drive.iso');
-  await host.files.write(path, iso9660(label, configDriveFiles(told, host.configDrive)));
+  await host.disk.ensureDrive({ path, label, files: configDriveFiles(told, host.configDrive) });
   return [{ source: { type: 'file', path, format: 'raw' }, target, serial: label, isReadOnly: true }];
 }
 
 /** What is on it. */
-export function configDriveFiles(told: ConfigDrive, settings: DriveSettings): IsoFile[] {
+export function configDriveFiles(told: ConfigDrive, settings: DriveSettings): DriveFile[] {
   const json = (value: object): Buffer => Buffer.from(JSON.stringify(value));
   return [
     { path: 'openstack/latest/meta_data.json', content: json(metaData(told, settings)) },

@@ -8,6 +8,20 @@ export interface DiskInspection {
   readonly sizeBytes: number;
 }
 
+/** What a guest is given as a small disk that it only reads. */
+export interface Drive {
+  readonly path: string;
+  /** By which the guest finds it: at most 32 characters. */
+  readonly label: string;
+  readonly files: readonly DriveFile[];
+}
+
+export interface DriveFile {
+  /** In the drive: `openstack/latest/user_data`. */
+  readonly path: string;
+  readonly content: Buffer;
+}
+
 /** Errors: DriverError `failed` whose message is fit for a tenant (what is wrong with the image), `timeout`, `notFound`. */
 export interface DiskDriver {
   readonly info: { readonly name: string };
@@ -24,6 +38,8 @@ export interface DiskDriver {
   chain(path: string): Promise<readonly string[]>;
   /** After: `directory` is a copy of the tree in a raw ext image, made without mounting it. For containers. */
   ensureTree(image: { path: string; format: 'raw' | 'qcow2'; directory: string }): Promise<void>;
+  /** After: at the path, in a folder that is there, is a file system of a CD with that label and exactly these files. One that is the same stays. */
+  ensureDrive(drive: Drive): Promise<void>;
 }
 
 /** A file of an instance on another host: who may have it is decided there, for this one move only. */

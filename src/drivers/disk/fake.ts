@@ -1,9 +1,9 @@
 // Disk images without any tool, for specs and simulated hosts: what is a file stays a file, sizes and formats come from the bytes,
 // and an overlay is a few lines of JSON that name its base. It refuses what the real driver refuses.
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { DriverError } from '../../lib/errors.ts';
-import type { DiskDriver, DiskInspection } from './driver.ts';
+import type { DiskDriver, DiskInspection, Drive } from './driver.ts';
 import { checkStart, headerOf, kindOf, mustExist, readStart } from './image-file.ts';
 
 const overlayMark = 'novact fake overlay';
@@ -15,7 +15,7 @@ interface FakeOverlay {
 }
 
 export function createFakeDisk(): DiskDriver {
-  return { info: { name: 'fake' }, inspect, ensureOverlay, ensureBase, chain, ensureTree };
+  return { info: { name: 'fake' }, inspect, ensureOverlay, ensureBase, chain, ensureTree, ensureDrive };
 }
 
 async function inspect(path: string, limits: { virtualSizeBytesMax: number }): Promise<DiskInspection> {
@@ -53,6 +53,14 @@ async function ensureTree(image: { path: string; format: 'raw' | 'qcow2'; direct
   if ((await kindOf(image.directory)) !== undefined) return;
   await mkdir(image.directory, { recursive: true });
   await copyFile(image.path, join(image.directory, 'image'));
+}
+
+/** Here a drive is a note of what is in it. */
+async function ensureDrive({ path, label, files }: Drive): Promise<void> {
+  const text = JSON.stringify({ label, files: files.map((file) => ({ path: file.path, content: file.content.toString('base64') })) });
+  if ((await kindOf(path)) === 'file' && (await readFile(path, 'utf8')) === text) return;
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
 }
 
 async function readOverlay(path: string): Promise<FakeOverlay | undefined> {

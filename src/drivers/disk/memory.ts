@@ -13,5 +13,6 @@ export function createMemoryDisk(put: (path: string, bytes: number) => void): Di
     ensureBase: async ({ path }) => put(path, writtenBytes),
     chain: async (path) => [path],
     ensureTree: async ({ directory }) => put(directory, writtenBytes),
+    ensureDrive: async ({ path }) => put(path, writtenBytes),
   };
 }

@@ -1,4 +1,4 @@
-// Disk images through qemu-img and debugfs. Formats are always given, never guessed by the tools; headers are read here first, so
+// Disk images through qemu-img, debugfs and xorriso. Formats are always given, never guessed by the tools; headers are read here first, so
 // that no tool follows a name out of a tenant's file; the tools run under limits of memory, processor time and file size.
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
@@ -8,7 +8,8 @@ import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
 import type { Run, RunResult } from '../../lib/exec.ts';
 import type { Log } from '../../lib/log.ts';
-import type { DiskDriver, DiskInspection } from './driver.ts';
+import { makeDrive } from './drive.ts';
+import type { DiskDriver, DiskInspection, Drive } from './driver.ts';
 import { checkHeader, checkSize, checkStart, headerOf, kindOf, mustExist, readStart, refusal } from './image-file.ts';
 import type { Qcow2Header } from './qcow2.ts';
 import { extractTree } from './tree.ts';
@@ -120,6 +121,10 @@ class QemuImg implements DiskDriver {
       await rm(raw, { force: true });
       await rm(fresh, { recursive: true, force: true });
     }
+  }
+
+  ensureDrive(drive: Drive): Promise<void> {
+    return makeDrive(this.#run, drive);
   }
 
   async #isOverlayOn(path: string, base: string): Promise<boolean> {

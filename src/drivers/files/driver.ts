@@ -20,8 +20,6 @@ export interface FilesDriver {
   touch(path: string): Promise<void>;
   /** After: what was at `from` is at `to`, in one step and durably. Not an error if it is there already and `from` is gone. */
   rename(from: string, to: string): Promise<void>;
-  /** After: the file holds exactly this, whole or not at all. One that holds it stays as it is. Its folder is there. */
-  write(path: string, content: Buffer): Promise<void>;
   /** Free bytes of the file system that holds the path. */
   freeBytes(path: string): Promise<number>;
 }

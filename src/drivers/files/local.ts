@@ -1,5 +1,5 @@
 // Files of this machine.
-import { mkdir, readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError, messageOf } from '../../lib/errors.ts';
@@ -18,11 +18,6 @@ export function createLocalFiles({ clock }: { clock: Clock }): FilesDriver {
       if ((await missingAsUndefined(() => stat(from))) === undefined && (await missingAsUndefined(() => stat(to))) !== undefined) return;
       await rename(from, to);
       await syncFolder(dirname(to));
-    }),
-    write: (path, content) => attempt(`write ${path}`, async () => {
-      if ((await missingAsUndefined(() => readFile(path)))?.equals(content) === true) return;
-      await writeFile(`${path}.new`, content, { mode: 0o600 });
-      await rename(`${path}.new`, path);
     }),
     freeBytes: (path) => attempt(`measure ${path}`, async () => {
       const { bavail, bsize } = await statfs(path);

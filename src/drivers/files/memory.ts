@@ -37,7 +37,6 @@ export function createMemoryFiles({ clock }: { clock: Clock }): MemoryFiles {
         files.delete(name);
       }
     },
-    write: async (path, content) => void files.set(path, { sizeBytes: content.length, usedAt: clock.date() }),
     freeBytes: async () => 2 ** 50,
     paths: () => [...files.keys()].toSorted(),
     put: (path, sizeBytes) => void files.set(path, { sizeBytes, usedAt: clock.date() }),
