@@ -1,6 +1,8 @@
 // Volumes over ATA over Ethernet: real vblades on a link of two hosts, and the protocol as it is on the wire. With a kernel that connects it runs in the
 // nested lab (spec/lab/initiators.spec.ts). Root only.
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createAoeExporter } from '../../src/drivers/volume/aoe.ts';
 import { createAoeInitiator } from '../../src/drivers/volume/aoe-initiator.ts';
 import { createVolumeConnector } from '../../src/drivers/volume/connector.ts';
 import type { Connection, VolumeDriver } from '../../src/drivers/volume/driver.ts';
@@ -10,7 +12,9 @@ import { newId } from '../../src/lib/ids.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { findProcesses } from '../../src/lib/processes.ts';
 import { Secret } from '../../src/lib/secret.ts';
+import { askAoe } from '../support/aoe-wire.ts';
 import { up, type TestHost } from '../support/host.ts';
+import { withLoopDevice } from '../support/loop-device.ts';
 import { exportSpecOf, mebibyte, volumeContract } from '../support/volume-contract.ts';
 import { fileFixture, fileOf, hostAddress, volumesOn } from '../support/volume-host.ts';
 
@@ -33,25 +37,6 @@ async function hostWithPeer(name: string): Promise<{ machine: TestHost; other: s
   return { machine, other };
 }
 
-/** Asks that place what it is, from that card: a frame of the protocol, and whether one comes back. */
-const question = `
-import socket, struct, sys
-card, shelf, slot = bytes.fromhex(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88a2))
-wire.bind(('eth0', 0x88a2))
-wire.setsockopt(263, 1, struct.pack('iHH8s', socket.if_nametoindex('eth0'), 1, 0, b''))
-wire.settimeout(2)
-wire.send(b'\\xff' * 6 + card + struct.pack('>HBBHBBI', 0x88a2, 0x10, 0, shelf, slot, 1, 7) + bytes(32))
-try:
-    while True:
-        answer = wire.recv(2048)
-        if answer[14] & 8 and struct.unpack('>HB', answer[16:19]) == (shelf, slot):
-            print('answers')
-            break
-except socket.timeout:
-    print('silence')
-`;
-
 volumeContract('aoe', async () => {
   const { machine, other } = await hostWithPeer('aoe-contract');
   const fixture = await fileFixture(machine, 'aoe');
@@ -69,11 +54,7 @@ describe('volumes over ATA over Ethernet', () => {
   let other: string;
   let driver: VolumeDriver;
   const servers = () => findProcesses((args) => args[0]?.endsWith('vblade') === true && args.some((arg) => arg.startsWith(machine.directory)));
-  const ask = async (connection: Connection, card: string): Promise<string> => {
-    if (connection.protocol !== 'aoe') throw new Error('not by ATA over Ethernet');
-    const args = ['netns', 'exec', other, 'python3', '-c', question, card.replaceAll(':', ''), String(connection.shelf), String(connection.slot)];
-    return (await root('ip', args)).stdout.trim();
-  };
+  const ask = (connection: Connection, card: string) => askAoe(createRun({ log: silentLog, networkNamespace: other }), { link: 'eth0', card }, connection);
   const peerCard = async () => (await root('ip', ['netns', 'exec', other, 'cat', '/sys/class/net/eth0/address'])).stdout.trim();
   const makeVolume = async () => {
     const id = newId('vol');
@@ -138,6 +119,19 @@ describe('volumes over ATA over Ethernet', () => {
     expect(await refused([{ name: peer.name, address: '10.97.3.99' }])).toContain('nobody on storage0 answers for 10.97.3.99');
     expect(await refused([self, peer])).toContain('not for its own host and another at once');
     expect([await driver.listExports(), await servers()]).toEqual([[], []]);
+  });
+
+  it('V2: serves a volume that is a block device, and lets go of it', async () => {
+    const exporter = createAoeExporter({ folder: join(machine.directory, 'aoe-block'), address: hostAddress, shelf: 9, run: machine.run, clock });
+    await exporter.probe();
+    await withLoopDevice(machine, 4 * mebibyte, async (device) => {
+      await machine.run('dd', [`of=${device.path}`, 'conv=fsync,notrunc', 'status=none'], { input: 'a logical volume' });
+      const spec = exportSpecOf(newId('vol'), { initiators: [peer] });
+      const connection = await exporter.serve(spec, device, { own: undefined, others: [] });
+      expect(await ask(connection, await peerCard())).toBe('answers a logical volume');
+      await exporter.end(spec.attachmentId);
+    });
+    exporter.servers?.close();
   });
 
   it('says what a host lacks whose kernel cannot connect', async (context) => {
