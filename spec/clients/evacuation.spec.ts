@@ -1,5 +1,6 @@
-// Hosts that are lost for good: their instances go on elsewhere, from disks on a folder that the hosts share, or begin anew. Real QEMU guests of two
-// whole hosts, one of which loses its power.
+// Hosts that are lost for good: their instances go on elsewhere, from disks on a folder that the hosts share, or begin anew; who asks from outside
+// finds them by the same address. Real QEMU guests of two whole hosts, one of which loses its power.
+import { spawn } from 'node:child_process';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { openBoto3, ssh, untilSsh, writeKey, type Boto3, type Login } from '../support/clients.ts';
@@ -86,6 +87,35 @@ async function terminateAll(): Promise<void> {
   await expectNoLeftoversOnHosts(cloud, { hadOutages: true, timeoutMs: 45_000 });
 }
 
+interface Outside {
+  readonly address: string;
+  /** Resolves at the next answer, with the seconds since the last one before that moment. */
+  untilHeard(): Promise<number>;
+  stop(): void;
+}
+
+/** Gives an instance a floating address, and asks for it from outside of the cloud, five times a second. */
+async function openOutside(name: string, instanceId: string): Promise<Outside> {
+  await cloud.novact('manage', 'floating', 'create', '192.168.77.64/29');
+  const { PublicIp: address } = await ec2<{ PublicIp: string }>('allocate_address');
+  await ec2('authorize_security_group_ingress', { GroupName: 'default', IpProtocol: 'icmp', FromPort: 8, ToPort: -1, CidrIp: '0.0.0.0/0' });
+  await ec2('associate_address', { InstanceId: instanceId, PublicIp: address });
+  const child = spawn('ip', ['netns', 'exec', `${name}-net`, 'ping', '-n', '-i', '0.2', address], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const answers: number[] = [];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    if (text.includes('bytes from')) answers.push(performance.now());
+  });
+  return {
+    address,
+    async untilHeard() {
+      const [since, before] = [performance.now(), answers.at(-1) ?? performance.now()];
+      await waitUntil(`${address} answers`, { timeoutMs: 180_000, pollMs: 20 }, async () => (answers.at(-1) ?? 0) > since);
+      return (answers.find((at) => at > since) ?? since) / 1_000 - before / 1_000;
+    },
+    stop: () => void child.kill('SIGKILL'),
+  };
+}
+
 const bootOf = (login: Login): Promise<string> => ssh(cloud, login, 'cat /proc/sys/kernel/random/boot_id');
 
 afterEach(({ task }) => {
@@ -94,19 +124,27 @@ afterEach(({ task }) => {
 
 describe('the instances of a host that is lost for good, on disks that the hosts share', () => {
   let kept: { readonly id: string; readonly login: Login };
+  let outside: Outside | undefined;
   beforeAll(() => open('nvevac', { secured: true, instancesShared: true }));
-  afterAll(close);
+  afterAll(async () => {
+    outside?.stop();
+    await close();
+  });
 
-  it('go on elsewhere with what they had written', async () => {
+  it('N15: go on elsewhere with what they had written, and their floating addresses with them', async () => {
     kept = await launchOnBoth();
     await ssh(cloud, kept.login, 'echo precious > /root/file; sync');
+    outside = await openOutside('nvevac', kept.id);
+    await outside.untilHeard();
     await lose(kept.id);
+    const heard = outside.untilHeard();
     await expect(cloud.novact('manage', 'host', 'evacuate', 'h2', '--rebuild')).rejects.toThrow('nothing is lost');
     await cloud.novact('manage', 'host', 'evacuate', 'h2');
     const tookMs = await untilRunsOn(kept.id, 'h1');
     await untilSsh(cloud, kept.login, 'true');
     console.log(`evacuated from shared disks: running after ${tookMs} ms`);
     expect(await ssh(cloud, kept.login, 'cat /root/file')).toBe('precious');
+    console.log(`from outside its floating address was not heard for ${(await heard).toFixed(1)} s, the boot of the guest included`);
   });
 
   it('are left alone by their old host when it returns', async () => {
@@ -117,15 +155,16 @@ describe('the instances of a host that is lost for good, on disks that the hosts
     expect(await old.machine.virsh('qemu', 'list', '--all', '--name')).toBe('');
     expect(await hostOf(kept.id)).toBe('h1');
     expect(await bootOf(kept.login)).toBe(before);
+    expect((await old.run('ip', ['-br', 'address'])).stdout).not.toContain(outside?.address);
+    await outside?.untilHeard();
   });
 
   it('move back live, without their disks being copied', async () => {
     const before = await bootOf(kept.login);
     await cloud.novact('manage', 'instance', 'migrate', kept.id, '--live', '--to', 'h2');
     await untilRunsOn(kept.id, 'h2');
-    await untilSsh(cloud, kept.login, 'true');
+    expect(await untilSsh(cloud, kept.login, 'cat /root/file')).toBe('precious');
     expect(await bootOf(kept.login)).toBe(before);
-    expect(await ssh(cloud, kept.login, 'cat /root/file')).toBe('precious');
   });
 
   it('leave nothing when all is terminated', terminateAll);
