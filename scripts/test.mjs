@@ -103,10 +103,10 @@ function skip(what) {
 
 /** A server for the specs: a database for each spec file, no waiting for the disk. */
 async function withPostgres(work) {
-  const { createPostgresCluster, postgresObstacle } = await import('../dist/drivers/postgres/cluster.js');
-  const { systemClock } = await import('../dist/lib/clock.js');
-  const { createRun } = await import('../dist/lib/exec.js');
-  const { silentLog } = await import('../dist/lib/log.js');
+  const { createPostgresCluster, postgresObstacle } = await import('../src/drivers/postgres/cluster.ts');
+  const { systemClock } = await import('../src/lib/clock.ts');
+  const { createRun } = await import('../src/lib/exec.ts');
+  const { silentLog } = await import('../src/lib/log.ts');
   const obstacle = postgresObstacle();
   if (obstacle !== undefined) return skip(`fast on PostgreSQL: all of it, because ${obstacle}`);
   const cluster = createPostgresCluster({
