@@ -175,7 +175,7 @@ class Cloud implements CloudProcess {
 }
 
 /** In a spec file: after each failure, the last lines of the cloud's output and log. */
-export function onFailureShow(cloud: () => { tail(): Promise<string> } | undefined): void {
+export function onFailureShow(cloud: () => CloudProcess | undefined): void {
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') process.stderr.write(`${(await cloud()?.tail()) ?? 'there is no cloud'}\n`);
   });
