@@ -1,5 +1,5 @@
 // Protocols over a store of block devices, with real servers and devices of the kernel's loop driver; by ATA over Ethernet: volume-aoe.spec.ts. With
-// logical volumes, where the kernel has them: spec/lab/lvm-exports.spec.ts. Root only.
+// logical volumes, where the kernel has them: spec/lab/volumes.spec.ts. Root only.
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { VolumeExporter } from '../../src/drivers/volume/exporter.ts';
