@@ -57,6 +57,13 @@ describe('layers', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('packages are imported at the head of a file: in the one program that is built, an older one that is loaded later has lost its names', () => {
+    const later = /import\(\s*'(?![.]|node:)([^']+)'/g;
+    const wrong = source.flatMap((path) => [...readFileSync(path, 'utf8').matchAll(later)].map(([, name]) => `${relative(root, path)}: ${name}`));
+    // These are modules of today, of which nothing is lost.
+    expect(wrong.filter((one) => !/: (@electric-sql\/pglite|drizzle-orm\/.+)$/.test(one))).toEqual([]);
+  });
+
   it('there are no cycles', () => {
     const graph = new Map(source.map((path) => [relative(join(root, 'src'), path), importsOf(path)]));
     const done = new Set<string>();

@@ -1,6 +1,7 @@
 // The digests that a client may send beside its content (Content-MD5, x-amz-checksum-*), computed while the content streams by.
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { createCRC32, createCRC64 } from 'hash-wasm';
 import { fail } from './errors.ts';
 
 export const checksumNames = ['crc32', 'crc32c', 'crc64nvme', 'sha1', 'sha256'] as const;
@@ -25,7 +26,6 @@ export async function createDigester(name: ChecksumName): Promise<Digester> {
     const hash = createHash(name);
     return { update: (chunk) => void hash.update(chunk), digest: () => hash.digest('base64') };
   }
-  const { createCRC32, createCRC64 } = await import('hash-wasm');
   const hash = name === 'crc32c' ? await createCRC32(0x82f63b78) : await createCRC64('9a6c9329ac4bc9b5');
   hash.init();
   return { update: (chunk) => void hash.update(chunk), digest: () => Buffer.from(hash.digest('hex'), 'hex').toString('base64') };

@@ -1,4 +1,5 @@
-// S3's XML: a small writer, and xml2js (loaded when first needed) under limits for what clients send.
+// S3's XML: a small writer, and xml2js under limits for what clients send.
+import { Parser, processors } from 'xml2js';
 import { fail } from './errors.ts';
 
 export const s3Namespace = 'http://s3.amazonaws.com/doc/2006-03-01/';
@@ -50,7 +51,6 @@ export interface XmlElement {
 
 /** Parses a document whose root has that name (any namespace or none). Anything else is MalformedXML. */
 export async function parseXml(body: Buffer, root: string): Promise<XmlElement> {
-  const { Parser, processors } = await import('xml2js');
   const parser = new Parser({
     explicitArray: true, explicitCharkey: true, explicitRoot: true, trim: false, normalize: false,
     attrkey: '$', charkey: '_', tagNameProcessors: [processors.stripPrefix],
