@@ -65,6 +65,12 @@ async function terminateAll(ids: readonly string[]): Promise<void> {
   await expectNoLeftovers(cloud);
 }
 
+/** How long until it is ready, in ms. libvirt 9.0 may crash when a client of it dies in the middle of a call; systemd starts it again. */
+async function startAgain(): Promise<number> {
+  await cloud.host.startLibvirtd();
+  return cloud.start();
+}
+
 /** What a guest has been since it booted: adopted guests keep it. */
 const bootOf = (address: string) => ssh(cloud, { address, keyFile }, "awk '{ print $22 }' /proc/1/stat; cat /proc/sys/kernel/random/boot_id");
 
@@ -107,7 +113,7 @@ describe(`novact killed with SIGKILL, ${guests} guests`, () => {
       const before = (await describeAll(ids)).map((instance) => instance.State.Name);
       await cloud.kill9();
       const startedAt = performance.now();
-      const readyMs = await cloud.start();
+      const readyMs = await startAgain();
       await waitUntil('every instance runs or has ended', { timeoutMs: recoveryMs - readyMs }, async () =>
         (await describeAll(ids)).every((instance) => instance.State.Name === 'running' || instance.State.Name === 'terminated'));
       const recoveryTook = Math.round(performance.now() - startedAt);
@@ -131,7 +137,7 @@ describe(`novact killed with SIGKILL, ${guests} guests`, () => {
     await pause(delayMs);
     await cloud.kill9();
     console.log(`killed after ${delayMs} ms: the launch ${await lost}`);
-    await cloud.start();
+    await startAgain();
     const { Instances } = await ec2<{ Instances: Instance[] }>('run_instances', parameters);
     const ids = Instances.map((instance) => instance.InstanceId);
     const Filters = [{ Name: 'client-token', Values: [ClientToken] }];
@@ -148,7 +154,7 @@ describe(`novact killed with SIGKILL, ${guests} guests`, () => {
     await ec2('stop_instances', { InstanceIds: [one], Force: true });
     await ec2('terminate_instances', { InstanceIds: [two] });
     await cloud.kill9();
-    await cloud.start();
+    await startAgain();
     await untilAll([one], 'stopped');
     await untilAll([two], 'terminated');
     await terminateAll([one]);
@@ -162,11 +168,11 @@ describe(`novact killed with SIGKILL, ${guests} guests`, () => {
     const boot = await bootOf(address);
     await cloud.kill9();
     expect(await bootOf(address)).toBe(boot);
-    const afterKillMs = await cloud.start();
+    const afterKillMs = await startAgain();
     expect(await bootOf(address)).toBe(boot);
     expect(await cloud.stop()).toBe(0);
     expect(await bootOf(address)).toBe(boot);
-    const afterStopMs = await cloud.start();
+    const afterStopMs = await startAgain();
     expect((await describeAll([id]))[0]?.State.Name).toBe('running');
     console.log(`ready: ${afterKillMs} ms after SIGKILL, ${afterStopMs} ms after a clean stop`);
     expect(afterStopMs).toBeLessThan(readyMsMax);
