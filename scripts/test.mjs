@@ -6,6 +6,10 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { createPostgresCluster, postgresObstacle } from '../src/drivers/postgres/cluster.ts';
+import { systemClock } from '../src/lib/clock.ts';
+import { createRun } from '../src/lib/exec.ts';
+import { silentLog } from '../src/lib/log.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const partTimeoutMs = 45 * 60_000;
@@ -103,10 +107,6 @@ function skip(what) {
 
 /** A server for the specs: a database for each spec file, no waiting for the disk. */
 async function withPostgres(work) {
-  const { createPostgresCluster, postgresObstacle } = await import('../src/drivers/postgres/cluster.ts');
-  const { systemClock } = await import('../src/lib/clock.ts');
-  const { createRun } = await import('../src/lib/exec.ts');
-  const { silentLog } = await import('../src/lib/log.ts');
   const obstacle = postgresObstacle();
   if (obstacle !== undefined) return skip(`fast on PostgreSQL: all of it, because ${obstacle}`);
   const cluster = createPostgresCluster({

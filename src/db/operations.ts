@@ -1,5 +1,5 @@
 // The queries of durable operations. Whoever performs one holds it by (owner, epoch): a process of an earlier start changes nothing.
-import { and, asc, eq, getTableColumns, inArray, lte, Param, sql, type SQL } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, inArray, lte, Param, sql, type Placeholder, type SQL } from 'drizzle-orm';
 import type { PgColumn } from 'drizzle-orm/pg-core';
 import { newId } from '../lib/ids.ts';
 import { announceEnd, announceWork } from '../messages/announcements.ts';
@@ -111,7 +111,9 @@ export async function releaseHold(db: Queryable, held: HeldOperation): Promise<v
   await db.update(operations).set({ epoch: 0 }).where(isHeld(held));
 }
 
-const isHeld = (held: HeldOperation) =>
+type Given<T> = { readonly [Name in keyof T]: T[Name] | Placeholder };
+
+const isHeld = (held: Given<Pick<HeldOperation, 'id' | 'owner' | 'epoch'>>) =>
   and(eq(operations.id, held.id), eq(operations.owner, held.owner), eq(operations.epoch, held.epoch), inArray(operations.state, [...unfinished]));
 
 /** True when the user has ended the instance that the operation is about. */
@@ -164,10 +166,7 @@ function buildRecording(db: Queryable) {
       state: given('state', operations.state), error: given('error', operations.error), updatedAt: given('now', operations.updatedAt),
       steps: sql`coalesce(${sql.placeholder('steps')}::jsonb, ${operations.steps})`,
     })
-    .where(and(
-      eq(operations.id, sql.placeholder('id')), eq(operations.owner, sql.placeholder('owner')), eq(operations.epoch, sql.placeholder('epoch')),
-      inArray(operations.state, [...unfinished]),
-    ))
+    .where(isHeld({ id: sql.placeholder('id'), owner: sql.placeholder('owner'), epoch: sql.placeholder('epoch') }))
     .returning({ ...endingColumns, isEnding: resourceEnds(db) })
     .prepare('recording');
 }
