@@ -14,14 +14,17 @@ import { silentLog } from '../src/lib/log.ts';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const partTimeoutMs = 45 * 60_000;
 const failureCharsMax = 600;
+/** The end of a run must stay short: whoever keeps only that sees what failed. */
+const shortCharsMax = 200;
 const folder = mkdtempSync(join(tmpdir(), 'novact-test-'));
 chmodSync(folder, 0o711);
 const totals = { passed: 0, failed: 0, skipped: 0 };
 const skipped = [];
 const failures = [];
+const inShort = [];
 const parts = [];
 const slowest = [];
-const slowestMax = 20;
+const slowestMax = 12;
 const wanted = process.argv.slice(2);
 /** Where the fast specs are that use a database: spec/tidy/databases.spec.ts holds it. */
 const databaseFolders = ['spec/actors', 'spec/api', 'spec/contract/auth', 'spec/unit/db', 'spec/unit/roles'];
@@ -97,6 +100,8 @@ async function vitest(project, label, environment = {}, folders = []) {
 }
 
 function fail(what, message) {
+  const [reason = ''] = message.split('\n');
+  inShort.push(`${what.slice(0, shortCharsMax)}\n      ${reason.slice(0, shortCharsMax)}`);
   failures.push(`${what}\n${message.slice(0, failureCharsMax).replaceAll(/^/gm, '      ')}`);
 }
 
@@ -146,6 +151,7 @@ console.log('\npart              seconds  cores   passed  failed  skipped');
 for (const [name, seconds, cores, passed, failed, left] of parts) {
   console.log(`${name.padEnd(16)} ${seconds.padStart(8)} ${cores.padStart(6)} ${String(passed).padStart(8)} ${String(failed).padStart(7)} ${String(left).padStart(8)}`);
 }
+if (inShort.length > 0) console.log(`\nfailed, in short:\n${inShort.map((what) => `  ${what}`).join('\n')}`);
 console.log();
 console.log(`${totals.passed} passed, ${totals.failed} failed${totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''}`);
 process.exit(totals.failed > 0 || totals.passed === 0 ? 1 : 0);

@@ -2,7 +2,7 @@
 # One test host on this machine = a network namespace + a mount namespace + a libvirtd of its own. No systemd needed.
 #   host-up.sh up NAME DIR      starts what is not running; prints the socket
 #   host-up.sh kill NAME DIR    ends its libvirtd only (SIGKILL); guests go on
-#   host-up.sh down NAME DIR    destroys its guests, stops its daemon, deletes its namespaces and DIR
+#   host-up.sh down NAME DIR    destroys its guests, stops its daemon, deletes its namespaces and DIR; prints how often the daemon crashed
 # GUEST_USER (default root): whom QEMU runs as; with another user libvirt relabels the disks, as on a stock Debian.
 # CERTIFICATES: a folder with ca-cert.pem, {server,client}-{cert,key}.pem: libvirtd also listens with TLS, and QEMU migrates with it.
 set -euo pipefail
@@ -41,6 +41,24 @@ C
   [ -d "$dir/cache/qemu/capabilities" ] || cp -a "${CAPABILITIES_CACHE:-/var/cache/libvirt}"/. "$dir/cache/" 2>/dev/null || true
 }
 
+# Dead emulators fall to the nearest reaper. PID 1 of a container may be slow at it, and libvirt waits for a zombie to vanish. A libvirtd that crashed
+# (9.0 does, of SIGSEGV, when a client dies in the midst of a call) starts again, as by systemd on a real host; one that was killed stays dead.
+supervise='
+  use POSIX qw(:signal_h);
+  syscall(157, 36, 1, 0, 0, 0);
+  for my $start (1 .. 10) {
+    defined(my $libvirtd = fork) or die "fork: $!";
+    if (!$libvirtd) { exec @ARGV or die "exec: $!" }
+    my $signal = 0;
+    while ((my $ended = wait) > 0) {
+      next if $ended != $libvirtd;
+      $signal = $? & 127;
+      last if $signal == SIGSEGV || $signal == SIGABRT;
+    }
+    last unless $signal == SIGSEGV || $signal == SIGABRT;
+    print "libvirtd crashed with signal $signal and starts again\n";
+  }'
+
 start() {
   rm -f "$sock" "$pid"
   ip netns exec "$name" unshare -m --propagation private setsid bash -c "
@@ -54,8 +72,7 @@ start() {
         for c in \$(awk '\$2>0{print \$1}' /proc/cgroups); do mkdir -p /sys/fs/cgroup/\$c; mount -t cgroup -o \$c cgroup /sys/fs/cgroup/\$c || rmdir /sys/fs/cgroup/\$c; done
       else mount -t cgroup2 cgroup2 /sys/fs/cgroup; fi
     fi 2>/dev/null
-    # Dead emulators fall to the nearest reaper. PID 1 of a container may be slow at it, and libvirt waits for a zombie to vanish.
-    exec perl -e 'syscall(157, 36, 1, 0, 0, 0); fork or exec @ARGV; 1 while wait > 0' libvirtd ${certificates:+-l} -p $pid" </dev/null >"$dir/log/libvirtd.out" 2>&1 &
+    exec perl -e '$supervise' libvirtd ${certificates:+-l} -p $pid" </dev/null >>"$dir/log/libvirtd.out" 2>&1 &
   for _ in $(seq 400); do [ -S "$sock" ] && return 0; sleep 0.05; done
   cat "$dir/log/libvirtd.out" "$dir/log/libvirtd.log" >&2
   return 1
@@ -81,5 +98,6 @@ down)
   # Guests that outlived their daemon are all in the namespace.
   for p in $(ip netns pids "$name" 2>/dev/null || true); do kill -9 "$p" 2>/dev/null || true; done
   ip netns del "$name" 2>/dev/null || true
+  grep crashed "$dir/log/libvirtd.out" 2>/dev/null || true
   rm -rf "$dir" ;;
 esac

@@ -58,7 +58,10 @@ export async function up(name: string, options: TestHostOptions = {}): Promise<T
     ensureBridge: (bridge, address) => ensureBridge(inside, bridge, address),
     killLibvirtd: async () => void (await call('kill')),
     startLibvirtd: async () => void (await call('up')),
-    down: async () => void (await call('down')),
+    down: async () => {
+      const said = await call('down');
+      if (said !== '') process.stderr.write(`${name}: ${said}\n`);
+    },
   };
 }
 
