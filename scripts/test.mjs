@@ -15,7 +15,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const partTimeoutMs = 45 * 60_000;
 const failureCharsMax = 600;
 /** The end of a run must stay short: whoever keeps only that sees what failed. */
-const shortCharsMax = 200;
+const shortCharsMax = 300;
+const shortMax = 12;
 const folder = mkdtempSync(join(tmpdir(), 'novact-test-'));
 chmodSync(folder, 0o711);
 const totals = { passed: 0, failed: 0, skipped: 0 };
@@ -151,7 +152,7 @@ console.log('\npart              seconds  cores   passed  failed  skipped');
 for (const [name, seconds, cores, passed, failed, left] of parts) {
   console.log(`${name.padEnd(16)} ${seconds.padStart(8)} ${cores.padStart(6)} ${String(passed).padStart(8)} ${String(failed).padStart(7)} ${String(left).padStart(8)}`);
 }
-if (inShort.length > 0) console.log(`\nfailed, in short:\n${inShort.map((what) => `  ${what}`).join('\n')}`);
+if (inShort.length > 0) console.log(`\nfailed, in short:\n${inShort.slice(0, shortMax).map((what) => `  ${what}`).join('\n')}`);
 console.log();
 console.log(`${totals.passed} passed, ${totals.failed} failed${totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''}`);
 process.exit(totals.failed > 0 || totals.passed === 0 ? 1 : 0);

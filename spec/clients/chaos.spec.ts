@@ -12,7 +12,7 @@ describe('chaos with real parts', () => {
     const { tally, deeds } = await chaos({ minutes, seed, hosts: 2, customers: 3, guests: 'lxc', onProgress: (text) => said.push(text) });
     console.log(`chaos, seed ${seed}: ${deeds.length} deeds; ${summary(tally)}`);
     if (tally.faults.length > 0) console.log([...said, ...deeds.map(({ atMs, what }) => `${atMs} ms ${what}`)].join('\n'));
-    expect(tally.faults).toEqual([]);
+    expect(tally.faults, tally.faults.join('; ')).toEqual([]);
     expect(tally.ran).toBeGreaterThan(0);
   }, minutes * 60_000 + 420_000);
 });

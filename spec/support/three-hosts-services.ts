@@ -99,9 +99,9 @@ class Process implements Server {
   }
 
   async start(): Promise<void> {
-    if (this.#child === undefined) this.#spawn();
     await waitFor(`${this.#command.join(' ')} answers`, { timeoutMs: readyMsMax, pollMs: 50 }, async () => {
-      if (this.#child === undefined) throw new Error('it ended');
+      // One that ends at its start, because a process of its last life still holds what it needs, is started again, as by systemd.
+      if (this.#child === undefined) this.#spawn();
       await this.#answers();
       return true;
     });
