@@ -8,6 +8,7 @@ import { openDatabase, type OpenDatabase } from '../../src/db/connect.ts';
 import type { Run } from '../../src/lib/exec.ts';
 import { afterEach } from 'vitest';
 import { up, type TestHost } from './host.ts';
+import { parseNovarc } from './novarc.ts';
 import { waitFor } from './patience.ts';
 import { productCommand, withoutNovact } from './product-command.ts';
 
@@ -197,10 +198,4 @@ function untilReady(child: ChildProcess, output: NodeJS.WritableStream): Promise
       reject(new Error(`it ended with code ${code} before it was ready`));
     });
   });
-}
-
-/** As a POSIX shell would read it. */
-function parseNovarc(text: string): Record<string, string> {
-  const lines = [...text.matchAll(/^export ([A-Z0-9_]+)=(.*)$/gm)];
-  return Object.fromEntries(lines.map(([, name = '', value = '']) => [name, value.replace(/^'(.*)'$/, '$1').replaceAll("'\\''", "'")]));
 }

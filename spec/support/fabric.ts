@@ -35,6 +35,19 @@ export async function connectHost(fabric: string, namespace: string, { number, a
   await run('ip', ['route', 'add', 'default', 'via', gateway]);
 }
 
+/** The same for a machine under QEMU: the names of the taps that its cards are to have. They stay when it is switched off. */
+export async function plugMachine(fabric: string, number: number): Promise<readonly string[]> {
+  const run = createRun({ log: silentLog, networkNamespace: fabric });
+  const plugs = [];
+  for (const network of ['management', 'guests']) {
+    const plug = `${network.slice(0, 5)}${number}`;
+    await run('ip', ['tuntap', 'add', plug, 'mode', 'tap']);
+    await run('ip', ['link', 'set', plug, 'master', network, 'up']);
+    plugs.push(plug);
+  }
+  return plugs;
+}
+
 export async function endNamespace(namespace: string): Promise<void> {
   const { stdout } = await root('ip', ['netns', 'pids', namespace], { okCodes: [0, 1, 255] });
   for (const pid of stdout.split('\n').filter((line) => line !== '')) await root('kill', ['-9', pid], { okCodes: [0, 1] });

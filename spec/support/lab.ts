@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import { createRun, type Run, type RunOptions } from '../../src/lib/exec.ts';
 import { createGate } from '../../src/lib/gate.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { endNamespace, plugMachine } from './fabric.ts';
 import { waitFor } from './patience.ts';
 
 export interface LabOptions {
@@ -19,6 +20,19 @@ export interface LabOptions {
   readonly memoryMiB?: number;
   /** What Xen keeps for other domains. Default 700. */
   readonly guestsMiB?: number;
+  /** Its place among others, instead of a cable of its own. It has one processor then, for the others need theirs. */
+  readonly place?: LabPlace;
+}
+
+/** On the networks of a fabric (fabric.ts) that is there already: the first card is on that of the management, the second one on that of the guests. */
+export interface LabPlace {
+  /** The fabric's namespace. */
+  readonly fabric: string;
+  readonly number: number;
+  readonly address: string;
+  readonly gateway: string;
+  /** Instead of a folder of its own for both sides. */
+  readonly shared: string;
 }
 
 export interface Lab {
@@ -34,17 +48,22 @@ export interface Lab {
   readonly run: Run;
   /** Here, in the namespace. */
   readonly outside: Run;
-  /** Words that make a command of what follows them: run here, in the namespace, it runs in the guest, with that environment, and ends with its connection. */
+  /** Words that make a command of what follows them: run here, in the namespace, it runs in the guest, with that environment. It does not hear signals. */
   prefix(env?: Environment): readonly string[];
   /** A socket here that ends at that socket in the guest. */
   forward(path: string): Promise<string>;
-  /** The machine is switched off, the namespace and the folder are gone. Safe to repeat. */
+  /** As when somebody pulls its plug: what it had not written to its disk is lost. Connections to it hang. */
+  switchOff(): Promise<void>;
+  /** Reachable again, with the disk that it had. */
+  switchOn(): Promise<void>;
+  /** The machine is switched off; its folder is gone, and its namespace, if it was its own. Safe to repeat. */
   down(): Promise<void>;
 }
 
 const root = resolve(import.meta.dirname, '../..');
 const image = join(root, 'build/lab');
-const [address, gateway, cable] = ['10.44.0.2', '10.44.0.1', 'lab0'] as const;
+const alone = { number: 2, address: '10.44.0.2', gateway: '10.44.0.1' } as const;
+const cable = 'lab0';
 const bootTimeoutMs = 240_000;
 
 /** Why no lab can run here: a sentence, or undefined when one can. */
@@ -58,10 +77,10 @@ export function labObstacle(): string | undefined {
 export async function startLab(name: string, options: LabOptions = {}): Promise<Lab> {
   const obstacle = labObstacle();
   if (obstacle !== undefined) throw new Error(obstacle);
-  const lab = new NestedLab(name);
+  const lab = new NestedLab(name, options);
   await lab.down();
   try {
-    await lab.up(options);
+    await lab.up();
     return lab;
   } catch (error) {
     const said = await readFile(join(lab.folder, 'console'), 'utf8').catch(() => '');
@@ -75,60 +94,84 @@ const living = new Set<ChildProcess>();
 process.once('exit', () => living.forEach((child) => child.kill('SIGKILL')));
 
 class NestedLab implements Lab {
-  readonly namespace: string;
   readonly folder: string;
-  readonly shared: string;
-  readonly address = address;
-  readonly gateway = gateway;
   readonly outside: Run;
   readonly #here: Run = createRun({ log: silentLog });
   readonly #ssh: readonly string[];
+  readonly #options: LabOptions;
+  readonly #place: LabPlace;
+  #machine: readonly string[] = [];
+  #child: ChildProcess | undefined;
   readonly #servers: Server[] = [];
   /** The connection carries no more of them at once. */
   readonly #sessions = createGate(3);
 
-  constructor(name: string) {
-    this.namespace = name;
+  constructor(name: string, options: LabOptions) {
+    this.#options = options;
     this.folder = `/tmp/novact-${name}`;
-    this.shared = join(this.folder, 'shared');
-    this.outside = createRun({ log: silentLog, networkNamespace: name });
+    this.#place = options.place ?? { ...alone, fabric: name, shared: join(this.folder, 'shared') };
+    this.outside = createRun({ log: silentLog, networkNamespace: this.namespace });
     const settings = {
       IdentityFile: join(this.folder, 'key'), ControlMaster: 'auto', ControlPath: join(this.folder, 'ssh'), ControlPersist: 'yes',
       StrictHostKeyChecking: 'no', UserKnownHostsFile: '/dev/null', LogLevel: 'ERROR', ConnectTimeout: '30', BatchMode: 'yes',
     };
-    this.#ssh = [...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]), `root@${address}`];
+    this.#ssh = [...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]), `root@${this.address}`];
+  }
+
+  get namespace(): string {
+    return this.#place.fabric;
+  }
+
+  get shared(): string {
+    return this.#place.shared;
+  }
+
+  get address(): string {
+    return this.#place.address;
+  }
+
+  get gateway(): string {
+    return this.#place.gateway;
   }
 
   readonly run: Run = (command, args, { cwd, env, ...options } = {}) =>
     this.#sessions.pass(() => this.outside('ssh', [...this.#ssh, shellLine(command, args, { cwd, env })], options));
 
-  async up({ xen = false, memoryMiB = 1536, guestsMiB = 700 }: LabOptions): Promise<void> {
-    await mkdir(this.shared, { recursive: true });
+  async up(): Promise<void> {
+    for (const folder of [this.folder, this.shared]) await mkdir(folder, { recursive: true });
     await this.#here('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'lab', '-f', join(this.folder, 'key')]);
     await this.#here('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', join(image, 'disk.ext4'), '-F', 'raw', join(this.folder, 'disk')]);
-    await this.#here('ip', ['netns', 'add', this.namespace]);
-    await this.outside('ip', ['link', 'set', 'lo', 'up']);
-    await this.outside('ip', ['tuntap', 'add', cable, 'mode', 'tap']);
-    await this.outside('ip', ['addr', 'add', `${gateway}/24`, 'dev', cable]);
-    await this.outside('ip', ['link', 'set', cable, 'up']);
+    const isAlone = this.#options.place === undefined;
+    const plugs = isAlone ? [await this.#ownCable()] : await plugMachine(this.namespace, this.#place.number);
     const folders = foldersOf(this.shared);
     const publicKey = (await readFile(join(this.folder, 'key.pub'), 'utf8')).split(' ')[1] ?? '';
     const kernelArguments = [
-      'quiet', 'mitigations=off', 'no_timer_check', 'net.ifnames=0', `lab.address=${address}/24`, `lab.gateway=${gateway}`, `lab.key=${publicKey}`,
+      'quiet', 'mitigations=off', 'no_timer_check', 'net.ifnames=0', `lab.address=${this.address}/24`, `lab.gateway=${this.gateway}`, `lab.key=${publicKey}`,
       `lab.folders=${folders.map(({ tag, path, readOnly }) => `${tag}:${path}:${readOnly ? 'ro,cache=loose' : 'rw'}`).join(';')}`,
     ].join(' ');
-    this.#switchOn([
+    const { xen = false, memoryMiB = 1536, guestsMiB = 700 } = this.#options;
+    this.#machine = [
       '-m', String(memoryMiB), '-drive', `file=${join(this.folder, 'disk')},if=virtio,cache=unsafe`,
+      ...plugs.flatMap((plug, card) => cardDevice(plug, { card, number: this.#place.number })),
       ...folders.flatMap((folder) => ['-virtfs', folderDevice(folder)]),
-      ...(xen ? xenMachine(kernelArguments, memoryMiB - guestsMiB) : plainMachine(kernelArguments)),
-    ]);
-    await waitFor('ssh into the lab', { timeoutMs: bootTimeoutMs, pollMs: 300 }, () => this.run('true', []));
-    if (xen) await this.run('start-xen', [], { timeoutMs: bootTimeoutMs });
+      ...(xen ? xenMachine(kernelArguments, memoryMiB - guestsMiB) : plainMachine(kernelArguments, isAlone ? 2 : 1)),
+    ];
+    await this.switchOn();
+  }
+
+  /** In a namespace of its own. */
+  async #ownCable(): Promise<string> {
+    await this.#here('ip', ['netns', 'add', this.namespace]);
+    await this.outside('ip', ['link', 'set', 'lo', 'up']);
+    await this.outside('ip', ['tuntap', 'add', cable, 'mode', 'tap']);
+    await this.outside('ip', ['addr', 'add', `${this.gateway}/24`, 'dev', cable]);
+    await this.outside('ip', ['link', 'set', cable, 'up']);
+    return cable;
   }
 
   prefix(env?: Environment): readonly string[] {
-    // With a terminal of its own, and not through the shared connection, so that the command is told when this end goes away.
-    return ['ssh', '-tt', '-o', 'ControlPath=none', ...this.#ssh, ...wordsWith(env).map(quoted)];
+    // Not through the shared connection, which carries few at once.
+    return ['ssh', '-o', 'ControlPath=none', ...this.#ssh, ...wordsWith(env).map(quoted)];
   }
 
   /** Dropbear forwards no sockets of that kind: each connection becomes a command. */
@@ -154,31 +197,48 @@ class NestedLab implements Lab {
     return here;
   }
 
-  async down(): Promise<void> {
-    for (const server of this.#servers.splice(0)) server.close();
-    const { stdout } = await this.#here('ip', ['netns', 'pids', this.namespace], { okCodes: [0, 1, 255] });
-    for (const pid of stdout.split('\n').filter((line) => line !== '')) await this.#here('kill', ['-9', pid], { okCodes: [0, 1] });
-    await this.#here('ip', ['netns', 'del', this.namespace], { okCodes: [0, 1] });
-    await rm(this.folder, { recursive: true, force: true });
-  }
-
-  #switchOn(machine: readonly string[]): void {
+  async switchOn(): Promise<void> {
     const child = spawn('ip', [
       'netns', 'exec', this.namespace, 'qemu-system-x86_64', '-name', this.namespace, '-accel', 'tcg,thread=multi', '-display', 'none', '-no-reboot',
-      '-serial', `file:${join(this.folder, 'console')}`, '-netdev', `tap,id=cable,ifname=${cable},script=no,downscript=no`,
-      '-device', 'virtio-net-pci,netdev=cable,mac=02:16:3e:00:ff:02', ...machine,
+      '-serial', `file:${join(this.folder, 'console')}`, ...this.#machine,
     ], { stdio: ['ignore', 'pipe', 'pipe'] });
-    const output = createWriteStream(join(this.folder, 'qemu.out'));
+    const output = createWriteStream(join(this.folder, 'qemu.out'), { flags: 'a' });
     child.stdout.pipe(output, { end: false });
     child.stderr.pipe(output, { end: false });
+    this.#child = child;
     living.add(child);
     child.once('exit', () => living.delete(child));
+    await waitFor('ssh into the lab', { timeoutMs: bootTimeoutMs, pollMs: 300 }, async () => {
+      if (child.exitCode !== null) throw new Error(`QEMU ended with ${child.exitCode}`);
+      return this.run('true', []);
+    });
+    if (this.#options.xen === true) await this.run('start-xen', [], { timeoutMs: bootTimeoutMs });
+  }
+
+  async switchOff(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    // Its own end, in which the guest has no part: the image of the disk is left whole, what is in the guest's memory is lost.
+    if (child !== undefined && child.exitCode === null && child.kill('SIGTERM')) await once(child, 'exit');
+    await this.#here('ssh', ['-O', 'exit', ...this.#ssh], { okCodes: [0, 255] });
+  }
+
+  async down(): Promise<void> {
+    for (const server of this.#servers.splice(0)) server.close();
+    await this.switchOff();
+    if (this.#options.place === undefined) await endNamespace(this.namespace);
+    await rm(this.folder, { recursive: true, force: true });
   }
 }
 
-function plainMachine(kernelArguments: string): string[] {
+/** By its number on the fabric no card is another's. */
+const cardDevice = (plug: string, { card, number }: { readonly card: number; readonly number: number }): string[] => [
+  '-netdev', `tap,id=card${card},ifname=${plug},script=no,downscript=no`, '-device', `virtio-net-pci,netdev=card${card},mac=02:16:3e:0${card}:ff:0${number}`,
+];
+
+function plainMachine(kernelArguments: string, processors: number): string[] {
   const [kernel, ramdisk] = [join(image, 'vmlinuz'), join(image, 'initrd.gz')];
-  return ['-cpu', 'max', '-smp', '2', '-kernel', kernel, '-initrd', ramdisk, '-append', `console=ttyS0 nokaslr ${kernelArguments}`];
+  return ['-cpu', 'max', '-smp', String(processors), '-kernel', kernel, '-initrd', ramdisk, '-append', `console=ttyS0 nokaslr ${kernelArguments}`];
 }
 
 /** QEMU boots Xen as a kernel, and Linux and its ramdisk as Xen's modules. With newer processors the first domain's kernel does not start. */

@@ -23,7 +23,8 @@ export function productCommand(role?: RoleName): ProductCommand {
   };
 }
 
-function isBuilt(): boolean {
+/** Is dist as new as src? */
+export function isBuilt(): boolean {
   const built = statSync(join(root, 'dist/.sources'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   const entries = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true });
   return entries.every((entry) => !entry.isFile() || statSync(join(entry.parentPath, entry.name)).mtimeMs <= built);

@@ -13,6 +13,7 @@ import { createRun } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { freePort } from './free-port.ts';
 import type { ReleaseBuild } from './kept-release.ts';
+import { parseNovarc } from './novarc.ts';
 import { productCommand, withoutNovact } from './product-command.ts';
 import { startRedis, type RedisServer, type RedisServerOptions } from './redis-server.ts';
 
@@ -28,6 +29,8 @@ export interface RoleOptions {
   readonly wrap?: readonly string[];
   /** More of the environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** How a signal reaches it, where `wrap` makes it a process of another machine. */
+  readonly signal?: (signal: NodeJS.Signals) => Promise<unknown>;
   /** Default 240 s: two loaded cores start a dozen roles at once. */
   readonly readyMsMax?: number;
 }
@@ -121,25 +124,25 @@ class Role implements RoleProcess {
   }
 
   async stop(stopMsMax = 60_000): Promise<number | null> {
-    const child = this.#child;
-    child?.kill('SIGTERM');
-    const timer = setTimeout(() => child?.kill('SIGKILL'), stopMsMax);
+    const timer = setTimeout(() => void this.kill9(), stopMsMax);
+    await this.#send('SIGTERM');
     const code = await this.#ended;
     clearTimeout(timer);
     return code;
   }
 
   async kill9(): Promise<void> {
+    await this.#send('SIGKILL');
     this.#child?.kill('SIGKILL');
     await this.#ended;
   }
 
   pause(): void {
-    this.#child?.kill('SIGSTOP');
+    void this.#send('SIGSTOP');
   }
 
   resume(): void {
-    this.#child?.kill('SIGCONT');
+    void this.#send('SIGCONT');
   }
 
   ended(): Promise<number | null> {
@@ -148,6 +151,12 @@ class Role implements RoleProcess {
 
   output(): string {
     return this.#output;
+  }
+
+  async #send(signal: NodeJS.Signals): Promise<void> {
+    if (this.#child === undefined) return;
+    if (this.#options.signal === undefined) this.#child.kill(signal);
+    else await this.#options.signal(signal);
   }
 
   #untilReady(child: ChildProcess, readyMsMax: number): Promise<void> {
@@ -208,8 +217,7 @@ export async function startSharedServices(options: { name: string; redis?: Redis
     database: { stop: () => cluster.stop(), start: async () => void (await cluster.start()) },
     host: (name) => ({ ...settings, NOVACT_STATE: join(folder, name) }),
     async novarc(host) {
-      const lines = [...(await readFile(join(folder, host, 'novarc'), 'utf8')).matchAll(/^export ([A-Z0-9_]+)=(.*)$/gm)];
-      return Object.fromEntries(lines.map(([, name = '', value = '']) => [name, value.replace(/^'(.*)'$/, '$1').replaceAll("'\\''", "'")]));
+      return parseNovarc(await readFile(join(folder, host, 'novarc'), 'utf8'));
     },
     async close() {
       await redis.close();

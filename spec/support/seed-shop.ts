@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { waitUntil } from './patience.ts';
 import { inside, untilInside, whoAmI, type SeedGuest, type Tenant } from './seed-tenants.ts';
-import type { Hosts } from './three-hosts.ts';
+import type { SeedCloud } from './seed-world.ts';
 
 const port = 8080;
 /** What a download has to bring: other bytes at each place, and the same from each guest. */
@@ -27,13 +27,13 @@ interface GuestsOfShop {
 
 export class Shop {
   readonly tenant: Tenant;
-  readonly #cloud: Hosts;
+  readonly #cloud: SeedCloud;
   #guests: GuestsOfShop | undefined;
   #publicAddress = '';
   #webGroup = '';
   #databaseGroup = '';
 
-  constructor(cloud: Hosts, tenant: Tenant) {
+  constructor(cloud: SeedCloud, tenant: Tenant) {
     this.#cloud = cloud;
     this.tenant = tenant;
   }
@@ -118,18 +118,22 @@ export class Shop {
    * reach the guest, how often the download broke off, and whether it brought what was to be brought.
    */
   async moveUnderDownload(to: SeedGuest): Promise<{ readonly movedMs: number; readonly breaks: number; readonly isWhole: boolean }> {
+    const { slowness } = this.tenant;
     await this.#cloud.outside('sysctl', ['-q', '-w', smallBuffers]);
     const file = join(this.#cloud.folder, `${this.tenant.name}-big`);
-    const flags = '-s -f -C - --limit-rate $rate --connect-timeout 2 --speed-limit 1 --speed-time 2';
+    const seconds = 2 * slowness;
+    const flags = `-s -f -C - --limit-rate $rate --connect-timeout ${seconds} --speed-limit 1 --speed-time ${seconds}`;
     // The first connection would take half a minute, so that the address moves under it however busy the machine is; who goes on hurries.
-    const fetching = `rate=250k; until curl ${flags} -o ${file} http://${this.#publicAddress}:${port}/big; do echo broken; rate=4M; sleep 0.2; done`;
-    const download = this.#cloud.outside('sh', ['-c', fetching], { timeoutMs: 60_000 });
+    const rate = `${Math.round(250 / slowness)}k`;
+    const fetching = `rate=${rate}; until curl ${flags} -o ${file} http://${this.#publicAddress}:${port}/big; do echo broken; rate=4M; sleep 0.2; done`;
+    const download = this.#cloud.outside('sh', ['-c', fetching], { timeoutMs: 60_000 * slowness });
     download.catch(() => undefined);
     const arrived = async () => (await stat(file)).size;
-    await waitUntil('the download runs', { timeoutMs: 20_000, pollMs: 50 }, async () => (await arrived()) > 200_000);
+    await waitUntil('the download runs', { timeoutMs: 20_000 * slowness, pollMs: 50 }, async () => (await arrived()) > 200_000);
     await this.leadTo(to);
     if ((await arrived()) >= bigBytes) throw new Error('the download was over before the address moved');
-    const movedMs = await waitUntil(`${to.id} answers`, { timeoutMs: 20_000, pollMs: 50 }, async () => (await this.answering()) === to.id);
+    const patience = { timeoutMs: 20_000 * slowness, pollMs: 50 };
+    const movedMs = await waitUntil(`${to.id} answers`, patience, async () => (await this.answering()) === to.id);
     const breaks = (await download).stdout.split('\n').filter((line) => line === 'broken').length;
     const [here, there] = await Promise.all([
       this.#cloud.outside('sh', ['-c', `sha256sum < ${file}`]).then(({ stdout }) => stdout.trim()), inside(to, `${big} | sha256sum`),
@@ -157,8 +161,9 @@ export class Shop {
   }
 }
 
-/** Within a minute, as the issue has it. Returns the milliseconds it took. */
-export function untilWell(shops: readonly Shop[], after: string, timeoutMs = 60_000): Promise<number> {
+/** Within a minute, as the issue has it; on slow hosts within so many more. Returns the milliseconds it took. */
+export function untilWell(shops: readonly [Shop, ...Shop[]], after: string, spentMs = 0): Promise<number> {
+  const timeoutMs = 60_000 * shops[0].tenant.slowness - spentMs;
   return waitUntil(`all is well after ${after}`, { timeoutMs, pollMs: 250 }, async () => {
     await Promise.all(shops.map((shop) => shop.expectWell()));
     return true;

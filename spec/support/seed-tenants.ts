@@ -5,15 +5,17 @@ import { sql } from 'drizzle-orm';
 import { openBoto3, writeKey, type AccessKey, type Boto3 } from './clients.ts';
 import { waitFor } from './patience.ts';
 import { createSecondProject } from './second-project.ts';
-import type { Host, Hosts } from './three-hosts.ts';
+import type { SeedCloud, SeedHost } from './seed-world.ts';
 
 export interface SeedGuest {
   readonly id: string;
-  readonly host: Host;
+  readonly host: SeedHost;
   readonly address: string;
   readonly gateway: string;
   readonly routerId: string;
   readonly keyFile: string;
+  /** That of its tenant. */
+  readonly slowness: number;
 }
 
 interface Place {
@@ -25,41 +27,45 @@ interface Place {
 }
 
 /** Of boto3's waiters, which look every 15 s. */
-const quick = { WaiterConfig: { Delay: 1, MaxAttempts: 180 } };
-const sshOptions = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'ConnectTimeout=5'];
+const quick = (slowness: number) => ({ WaiterConfig: { Delay: 1, MaxAttempts: 180 * slowness } });
+const sshOptions = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR'];
 /** It answers with the number of the instance that asks. */
 export const whoAmI = '/sbin/metadata token > /dev/null; /sbin/metadata get meta-data/instance-id';
 
 /** What the command printed, trimmed. */
-export async function inside(guest: SeedGuest, command: string, timeoutMs = 20_000): Promise<string> {
-  const args = ['-F', '/dev/null', '-n', ...sshOptions.flatMap((text) => ['-o', text]), '-i', guest.keyFile, `root@${guest.address}`, command];
+export async function inside(guest: SeedGuest, command: string, timeoutMs = 20_000 * guest.slowness): Promise<string> {
+  const options = [...sshOptions, `ConnectTimeout=${5 * guest.slowness}`];
+  const args = ['-F', '/dev/null', '-n', ...options.flatMap((text) => ['-o', text]), '-i', guest.keyFile, `root@${guest.address}`, command];
   return (await guest.host.inRouter(guest.routerId)('ssh', args, { timeoutMs })).stdout.trim();
 }
 
 /** The first answer of one that is still booting. */
 export const untilInside = (guest: SeedGuest, command: string): Promise<string> =>
-  waitFor(`${guest.id} does ${command}`, { timeoutMs: 180_000, pollMs: 500 }, () => inside(guest, command));
+  waitFor(`${guest.id} does ${command}`, { timeoutMs: 180_000 * guest.slowness, pollMs: 500 }, () => inside(guest, command));
 
 export class Tenant {
   readonly name: string;
-  readonly #cloud: Hosts;
+  /** How many times the usual its guests and hosts may take for anything. */
+  readonly slowness: number;
+  readonly #cloud: SeedCloud;
   readonly #boto3: Boto3;
   #keyFile = '';
 
-  private constructor(cloud: Hosts, name: string, key: AccessKey | undefined) {
+  private constructor(cloud: SeedCloud, name: string, key: AccessKey | undefined, slowness: number) {
     this.name = name;
+    this.slowness = slowness;
     this.#cloud = cloud;
     this.#boto3 = openBoto3(cloud, key);
   }
 
   /** The founder of the cloud. */
-  static founder(cloud: Hosts): Tenant {
-    return new Tenant(cloud, 'founder', undefined);
+  static founder(cloud: SeedCloud, slowness = 1): Tenant {
+    return new Tenant(cloud, 'founder', undefined, slowness);
   }
 
   /** Somebody else, with a project of that name. */
-  static async newcomer(cloud: Hosts, name: string): Promise<Tenant> {
-    return new Tenant(cloud, name, await createSecondProject(cloud, name, join(cloud.folder, 'master.key')));
+  static async newcomer(cloud: SeedCloud, name: string, slowness = 1): Promise<Tenant> {
+    return new Tenant(cloud, name, await createSecondProject(cloud, name, join(cloud.folder, 'master.key')), slowness);
   }
 
   ec2<T = Record<string, unknown>>(method: string, parameters: Record<string, unknown> = {}): Promise<T> {
@@ -77,15 +83,15 @@ export class Tenant {
       ImageId: Images[0]?.ImageId, InstanceType: 't2.nano', MinCount: count, MaxCount: count, KeyName: this.name, UserData: `#!/bin/sh\n${options.userData}\n`,
     });
     const ids = Instances.map(({ InstanceId }) => InstanceId);
-    await this.ec2('wait:instance_running', { InstanceIds: ids, ...quick });
+    await this.ec2('wait:instance_running', { InstanceIds: ids, ...quick(this.slowness) });
     return (await this.#placesOf(ids)).map(({ host, router_id: routerId, ...place }) =>
-      ({ ...place, routerId, host: this.#cloud.named(host), keyFile: this.#keyFile }));
+      ({ ...place, routerId, host: this.#cloud.named(host), keyFile: this.#keyFile, slowness: this.slowness }));
   }
 
   async terminate(guests: readonly SeedGuest[]): Promise<void> {
     const InstanceIds = guests.map(({ id }) => id);
     await this.ec2('terminate_instances', { InstanceIds });
-    await this.ec2('wait:instance_terminated', { InstanceIds, ...quick });
+    await this.ec2('wait:instance_terminated', { InstanceIds, ...quick(this.slowness) });
   }
 
   close(): Promise<void> {

@@ -47,7 +47,7 @@ class World {
   }
 }
 
-export function seedVolumes({ manager, start }: SeedOptions): void {
+export function seedVolumes({ manager, start }: SeedOptions<Hosts>): void {
   const world = worldOf(start, (cloud) => World.enter(cloud));
   describe(`a volume and guests of two hosts, by ${manager}`, () => story(world));
   describe(`a guest that writes, by ${manager}`, () => kills(world));

@@ -15,6 +15,7 @@ import { endNetworks } from './end-networks.ts';
 import { connectHost, endNamespace, makeFabric } from './fabric.ts';
 import { makeCertificates } from './certificates.ts';
 import { up, type TestHost } from './host.ts';
+import { parseNovarc } from './novarc.ts';
 import { waitFor } from './patience.ts';
 import { prepareRole, type RoleProcess } from './role-process.ts';
 import { productCommand } from './product-command.ts';
@@ -384,10 +385,4 @@ async function withDescendants(pids: readonly string[]): Promise<string[]> {
     if (found.has(parent)) found.add(pid);
   }
   return [...found].toReversed();
-}
-
-/** As a POSIX shell would read it. */
-function parseNovarc(text: string): Record<string, string> {
-  const lines = [...text.matchAll(/^export ([A-Z0-9_]+)=(.*)$/gm)];
-  return Object.fromEntries(lines.map(([, name = '', value = '']) => [name, value.replace(/^'(.*)'$/, '$1').replaceAll("'\\''", "'")]));
 }
