@@ -125,8 +125,8 @@ export const options = {
   scheduler: choice('How a host is chosen: simple (the least loaded) or chance.', ['chance', 'simple'], 'simple'),
   authDriver: choice('Where users and projects are kept: db.', ['db'], 'db'),
   volumeDriver: option(
-    'How volumes are kept and served (docs/reference/drivers.md): local, iscsi, nbd, aoe or fake. Unset: local, with the hypervisor sim fake.',
-    z.enum(['local', 'iscsi', 'nbd', 'aoe', 'fake']),
+    'How volumes are kept and served (docs/reference/drivers.md): local, iscsi, lio, nbd, aoe or fake. Unset: local, with the hypervisor sim fake.',
+    z.enum(['local', 'iscsi', 'lio', 'nbd', 'aoe', 'fake']),
   ),
   volumeFolder: option('Folder of volumes and snapshots. Unset: volumes in the state folder.', path),
   volumeAllocation: choice('Room of a volume: taken when it is made (thick), or as a guest writes (thin).', ['thick', 'thin'], 'thick'),

@@ -11,6 +11,7 @@ import { openKeptVolumes } from './fake-kept-world.ts';
 import { createFakeVolumes, type FakeVolumeWorld } from './fake.ts';
 import { createFileStore } from './file-store.ts';
 import { createIscsiExporter } from './iscsi.ts';
+import { createLioExporter } from './lio.ts';
 import { createLocalExporter } from './local.ts';
 import { createLvmStore } from './lvm-store.ts';
 import type { VolumeStore } from './store.ts';
@@ -58,17 +59,36 @@ const local = entry({
     createStoredVolumes({ store: storeOf(options, context), exporter: createLocalExporter(), recordsFolder: recordsFolder(context) }),
 });
 
+const targetOptions = {
+  namePrefix: z.string().regex(/^iqn\.\d{4}-\d{2}\.[a-z0-9.-]+$/).default('iqn.2011-02.org.novact').describe('what the iSCSI names of volumes begin with'),
+};
+
 const iscsi = entry({
   doc: 'Volumes of this host, for guests of any host: a tgtd for each attached volume, with CHAP. QEMU connects itself.',
   options: z.object({
     ...storeOptions,
     firstPort: z.coerce.number().int().min(1).max(60_000).default(3_260).describe('ports from here on are taken, one for each attached volume'),
-    namePrefix: z.string().regex(/^iqn\.\d{4}-\d{2}\.[a-z0-9.-]+$/).default('iqn.2011-02.org.novact').describe('what the iSCSI names of volumes begin with'),
+    ...targetOptions,
   }),
   create: (options, context) => {
     const { run, clock, address = '127.0.0.1', stateDirectory } = context;
     const { firstPort, namePrefix } = options;
     const exporter = createIscsiExporter({ folder: join(stateDirectory, 'iscsi'), address, firstPort, namePrefix, run, clock });
+    return createStoredVolumes({ store: storeOf(options, context), exporter, recordsFolder: recordsFolder(context) });
+  },
+});
+
+const lio = entry({
+  doc: 'Volumes of this host, for guests of any host: its kernel serves them over iSCSI (LIO), with CHAP. QEMU connects itself.',
+  options: z.object({
+    ...storeOptions,
+    port: z.coerce.number().int().min(1).max(65_535).default(3_260).describe('where the kernel listens, for all volumes'),
+    ...targetOptions,
+  }),
+  create: (options, context) => {
+    const { run, address = '127.0.0.1' } = context;
+    const { port, namePrefix } = options;
+    const exporter = createLioExporter({ address, port, namePrefix, run });
     return createStoredVolumes({ store: storeOf(options, context), exporter, recordsFolder: recordsFolder(context) });
   },
 });
@@ -106,7 +126,7 @@ const fake = entry({
   create: (_options, { stateDirectory, fakeWorld }) => createFakeVolumes(fakeWorld ?? openKeptVolumes(stateDirectory)),
 });
 
-export const volumeDrivers = { local, iscsi, nbd, aoe, fake } as const;
+export const volumeDrivers = { local, iscsi, lio, nbd, aoe, fake } as const;
 
 export type VolumeDriverName = keyof typeof volumeDrivers;
 
@@ -114,6 +134,7 @@ export type VolumeDriverName = keyof typeof volumeDrivers;
 export function createVolumes(name: string, options: unknown, context: VolumeContext): VolumeDriver {
   if (name === 'local') return local.create(parse(name, local.options, options), context);
   if (name === 'iscsi') return iscsi.create(parse(name, iscsi.options, options), context);
+  if (name === 'lio') return lio.create(parse(name, lio.options, options), context);
   if (name === 'nbd') return nbd.create(parse(name, nbd.options, options), context);
   if (name === 'aoe') return aoe.create(parse(name, aoe.options, options), context);
   if (name === 'fake') return fake.create(parse(name, fake.options, options), context);
