@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAoeInitiator } from '../../src/drivers/volume/aoe-initiator.ts';
 import { createVolumeConnector } from '../../src/drivers/volume/connector.ts';
-import type { Connection, VolumeDriver } from '../../src/drivers/volume/driver.ts';
+import type { VolumeDriver } from '../../src/drivers/volume/driver.ts';
 import { createVolumes, type VolumeDriverName } from '../../src/drivers/volume/index.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { silentLog as log } from '../../src/lib/log.ts';
 import { Secret } from '../../src/lib/secret.ts';
+import { deviceOf, iscsiOf, startKernelInitiator, type IscsiConnection, type KernelInitiator } from '../support/kernel-iscsi.ts';
 import { startLab, type Lab } from '../support/lab.ts';
 import { exportSpecOf, mebibyte } from '../support/volume-contract.ts';
 
@@ -22,8 +23,7 @@ const slowMs = 60_000;
 const stateDirectory = mkdtempSync(join(tmpdir(), 'lab-initiators-'));
 let lab: Lab;
 
-const inLab = async (line: string, input?: string): Promise<string> =>
-  (await lab.run('sh', ['-c', line], { timeoutMs: slowMs, ...(input === undefined ? {} : { input }) })).stdout.trim();
+const inLab = async (line: string): Promise<string> => (await lab.run('sh', ['-c', line], { timeoutMs: slowMs })).stdout.trim();
 const fileOf = (volumeId: string): string => join(stateDirectory, 'volumes', 'volumes', `${volumeId}.raw`);
 const wasWritten = async (volumeId: string, text: string): Promise<boolean> =>
   (await lab.outside('grep', ['-q', text, fileOf(volumeId)], { okCodes: [0, 1] })).code === 0;
@@ -94,24 +94,14 @@ describe('a kernel with ATA over Ethernet', () => {
 
 describe('a kernel with iSCSI', () => {
   let driver: VolumeDriver;
+  let kernel: KernelInitiator;
   let volumeId: string;
-  let connection: Extract<Connection, { protocol: 'iscsi' }>;
+  let connection: IscsiConnection;
   const spec = () => exportSpecOf(volumeId, { initiators: [{ name: initiatorName, address: lab.address }] });
   const portal = () => `${connection.address}:${connection.port}`;
-  const node = (rest: string) => `iscsiadm -m node -T ${connection.target} -p ${portal()} ${rest}`;
-  const byPath = () => inLab('udevadm settle; ls /dev/disk/by-path | grep iscsi || true');
-  const sessions = () => inLab('iscsiadm -m session 2>/dev/null || true');
-  /** `done`, or the number of iscsiadm's error: 24 not authorized, 19 refused, 21 nothing there. */
-  const outcome = async (line: string) => inLab(`${line} > /dev/null 2>&1 && echo done || echo $?`);
-  /** As its tool keeps it, but written to its file: on the tool's command line everybody could read it. */
-  const giveSecret = (secret: Secret) => inLab(
-    `cd /etc/iscsi/nodes/${connection.target}/${connection.address},${connection.port},1; `
-      + 'sed -i "/node.session.auth.[amup][a-z]* /d; /# END/d" default; cat >> default',
-    `node.session.auth.authmethod = CHAP\nnode.session.auth.username = ${connection.user}\nnode.session.auth.password = ${secret.reveal()}\n# END RECORD\n`,
-  );
 
   beforeAll(async () => {
-    await inLab(`modprobe iscsi_tcp; echo InitiatorName=${initiatorName} > /etc/iscsi/initiatorname.iscsi; iscsid`);
+    kernel = await startKernelInitiator(lab, initiatorName);
     driver = await volumesHere('iscsi');
     volumeId = newId('vol');
     await driver.ensureVolume({ id: volumeId, sizeBytes });
@@ -123,41 +113,39 @@ describe('a kernel with iSCSI', () => {
 
   it('V2: logs in with the right secret from the right initiator, with no other and from nowhere else; nothing is left after it', async () => {
     const served = spec();
-    const answer = await driver.ensureExport(served);
-    if (answer.protocol !== 'iscsi') throw new Error('not iSCSI');
-    connection = answer;
-    expect(await inLab(`iscsiadm -m discovery -t st -p ${portal()}`)).toBe(`${portal()},1 ${connection.target}`);
-    expect(await outcome(node('--login'))).toBe('24');
-    await giveSecret(new Secret('0123456789abcdef'));
-    expect(await outcome(node('--login'))).toBe('24');
-    await giveSecret(served.secret);
-    expect(await outcome(node('--login'))).toBe('done');
-    const device = `/dev/disk/by-path/ip-${portal()}-iscsi-${connection.target}-lun-1`;
-    expect(await byPath()).toBe(device.split('/').at(-1));
+    connection = iscsiOf(await driver.ensureExport(served));
+    expect(await kernel.discover(connection)).toBe(`${portal()},1 ${connection.target}`);
+    expect(await kernel.logIn(connection)).toBe('24');
+    await kernel.giveSecret(connection, new Secret('0123456789abcdef'));
+    expect(await kernel.logIn(connection)).toBe('24');
+    await kernel.giveSecret(connection, served.secret);
+    expect(await kernel.logIn(connection)).toBe('done');
+    const device = deviceOf(connection);
+    expect(await kernel.devices()).toBe(device.split('/').at(-1));
     expect(await inLab(`blockdev --getsize64 ${device}`)).toBe(String(sizeBytes));
     await inLab(`echo novact-was-here | dd of=${device} conv=fsync,notrunc status=none`);
     expect(await wasWritten(volumeId, 'novact-was-here')).toBe(true);
-    expect(await outcome(node('--logout'))).toBe('done');
-    expect([await sessions(), await byPath()]).toEqual(['', '']);
+    expect(await kernel.logOut(connection)).toBe('done');
+    expect([await kernel.sessions(), await kernel.devices()]).toEqual(['', '']);
 
     const from = async (name: string, address: string | undefined) => {
       await driver.ensureExport({ ...served, initiators: [{ name, address }] });
-      return outcome(node('--login'));
+      return kernel.logIn(connection);
     };
     expect(await from(initiatorName, strangerAddress)).toBe('19');
-    expect(await outcome(`iscsiadm -m discovery -t st -p ${portal()}`)).toBe('21');
+    expect(await kernel.discover(connection)).toBe('21');
     expect(await from('iqn.2011-02.org.novact:h2', undefined)).toBe('19');
     expect(await from(initiatorName, undefined)).toBe('done');
   });
 
   it('V4: is cut off when the export ends, and has neither a session nor a device when it has logged out', async () => {
-    expect(await byPath()).toContain(volumeId);
+    expect(await kernel.devices()).toContain(volumeId);
     const [exported] = await driver.listExports();
     await driver.ensureUnexported(exported?.attachmentId ?? '');
     await inLab('for i in $(seq 100); do iscsiadm -m session -P 1 | grep -q "Session State: FAILED" && exit 0; sleep 0.3; done; exit 1');
-    expect(await outcome(node('--logout'))).toBe('done');
-    expect([await sessions(), await byPath()]).toEqual(['', '']);
-    expect(await outcome(`nc -z -w 5 ${connection.address} ${connection.port}`)).toBe('1');
+    expect(await kernel.logOut(connection)).toBe('done');
+    expect([await kernel.sessions(), await kernel.devices()]).toEqual(['', '']);
+    expect(await inLab(`nc -z -w 5 ${connection.address} ${connection.port} && echo open || echo closed`)).toBe('closed');
     const next = spec();
     const other = await driver.ensureExport(next);
     expect(other).not.toMatchObject({ target: connection.target });
