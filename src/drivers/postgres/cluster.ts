@@ -212,8 +212,10 @@ class Cluster implements PostgresCluster {
     this.leave();
     const look = async () => {
       if (this.#watch !== timer) return;
-      if (await worksIn(pid, this.#data)) return again();
+      const works = await worksIn(pid, this.#data);
+      // Stopped meanwhile, and perhaps started anew: who watches that one is another.
       if (this.#stopping || this.#watch !== timer) return;
+      if (works) return again();
       await this.#revive();
     };
     let timer = { cancel: () => undefined as void };
