@@ -10,7 +10,7 @@ import { takeOperation, unfinishedOperations } from '../../src/db/operations.ts'
 import { instances } from '../../src/db/schema/all.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
-import { createSimCloud, startCompute, stateOf, type SimCloud, type SimHost } from '../support/sim-cloud.ts';
+import { createSimCloud, startCompute, stateOf, type SimCloud, type SimCloudOptions, type SimHost } from '../support/sim-cloud.ts';
 import { eventually } from '../support/waiting.ts';
 
 let cloud: SimCloud | undefined;
@@ -19,8 +19,8 @@ afterEach(async () => {
   cloud = undefined;
 });
 
-async function laid(): Promise<{ made: SimCloud; host: SimHost }> {
-  const made = await createSimCloud({ start: false });
+async function laid(options: Pick<SimCloudOptions, 'sim'> = {}): Promise<{ made: SimCloud; host: SimHost }> {
+  const made = await createSimCloud({ start: false, ...options });
   cloud = made;
   const [host] = made.hosts;
   if (host === undefined) throw new Error('no host');
@@ -107,6 +107,28 @@ describe('a start of the compute role', () => {
     await reaches(made, id, 'running');
     await system.stop(1_000);
     await transport.close();
+  });
+
+  it('K13: tries to start them again until it can, unless their user ends them meanwhile', async () => {
+    let isReady = true;
+    const refused = new Set<string>();
+    const { made, host } = await laid({ sim: () => ({ failSpawnOn: ({ instanceId }) => (isReady ? undefined : (refused.add(instanceId), 'not yet')) }) });
+    const ids = [await placedOn(made, host.name), await placedOn(made, host.name)] as const;
+    const [back, ended] = ids;
+    const ref = await startCompute(host.compute, made.transport);
+    for (const id of ids) await reaches(made, id, 'running');
+    isReady = false;
+    host.world.domains.clear();
+    await made.database.db.update(instances).set({ state: 'stopped', hostLost: true });
+    for (const instanceId of ids) host.compute.system.tell(ref, { type: 'hypervisorChanged', instanceId });
+    await eventually(async () => ids.every((id) => refused.has(id)));
+    refused.clear();
+    await eventually(async () => ids.every((id) => refused.has(id)));
+    expect((await stateOf(made, back))?.state).toBe('pending');
+    await made.wish(ended, 'instance.terminate', 'shutting-down');
+    await reaches(made, ended, 'terminated');
+    isReady = true;
+    await reaches(made, back, 'running');
   });
 
   it('removes a domain that appeared after its launch was given up here', async () => {

@@ -14,6 +14,9 @@ import type { Relay, Transport } from '../../transport/transport.ts';
 import type { Owner } from '../operations/perform-operation.ts';
 import type { ActorSystem } from '../runtime/actor.ts';
 
+/** Whose operations are that a host writes for its instances because it found them otherwise than they should be. */
+export const ownWish = 'novact';
+
 export interface ComputeHost {
   readonly name: string;
   readonly cloudId: string;

@@ -1,6 +1,6 @@
 // Performs an operation on an instance of this host, and settles the row when it fails: the next host, or a lasting state with its reason.
 import { endInstance, leaveHost, loadInstance, settle, type Instance, type InstanceOperationKind } from '../../db/instance-work.ts';
-import { finishOperation, restartOperation, type Operation } from '../../db/operations.ts';
+import { finishOperation, restartOperation, unfinishedOperations, type Operation } from '../../db/operations.ts';
 import type { Flow } from '../../lib/flow.ts';
 import { performOperation, type Ending } from '../operations/perform-operation.ts';
 import { afterFailedAttach, attachVolume } from './flows/attach-volume.ts';
@@ -13,7 +13,7 @@ import { runInstance } from './flows/run-instance.ts';
 import { startInstance } from './flows/start-instance.ts';
 import { stopInstance } from './flows/stop-instance.ts';
 import { terminateInstance } from './flows/terminate-instance.ts';
-import type { ComputeHost } from './host.ts';
+import { ownWish, type ComputeHost } from './host.ts';
 
 export const instanceFlows: Readonly<Record<InstanceOperationKind, Flow<InstanceContext>>> = {
   'instance.run': runInstance,
@@ -59,11 +59,8 @@ async function afterFailure(host: ComputeHost, instance: Instance, operation: Op
   switch (operation.kind as InstanceOperationKind) {
     case 'instance.run':
       return afterFailedRun(host, instance, operation, error);
-    case 'instance.start': {
-      const change = { state: 'stopped', reasonCode: 'Server.InternalError', reason: `Server.InternalError: ${error}` } as const;
-      await settle(host.db, instance, ['pending'], change, host.clock.date());
-      return false;
-    }
+    case 'instance.start':
+      return afterFailedStart(host, instance, operation, error);
     case 'instance.stop':
       return afterFailedStop(host, instance, error);
     case 'instance.terminate':
@@ -90,6 +87,14 @@ async function afterFailedRun(host: ComputeHost, instance: Instance, operation: 
   return true;
 }
 
+/** The cloud's own wish, because the guest ran when its machine went down, is tried again: the network may not be up yet. What a user wishes comes first. */
+async function afterFailedStart(host: ComputeHost, instance: Instance, operation: Operation, error: string): Promise<boolean> {
+  if (operation.userId === ownWish && (await unfinishedOperations(host.db, instance.id)).length === 1) await tryAgain(host, operation, error);
+  const change = { state: 'stopped', reasonCode: 'Server.InternalError', reason: `Server.InternalError: ${error}` } as const;
+  await settle(host.db, instance, ['pending'], change, host.clock.date());
+  return false;
+}
+
 /** Shown as it truly is. */
 async function afterFailedStop(host: ComputeHost, instance: Instance, error: string): Promise<boolean> {
   const domains = await host.hypervisor.list(host.cloudId);
@@ -108,12 +113,16 @@ async function afterFailedMove(host: ComputeHost, instance: Instance, error: str
   return false;
 }
 
-/** Tried again with growing pauses (the worker's restarts) until the deadline; then the client's view ends and the reaper is left with the rest. */
+/** Until the deadline; then the client's view ends and the reaper is left with the rest. */
 async function afterFailedTermination(host: ComputeHost, instance: Instance, operation: Operation, error: string): Promise<boolean> {
-  if (host.clock.now() <= operation.deadline.getTime()) {
-    await restartOperation(host.db, { id: operation.id, owner: host.owner.name, epoch: host.owner.epoch }, error, host.clock.date());
-    throw new Error(`terminating ${instance.id}: ${error}`);
-  }
+  await tryAgain(host, operation, error);
   await host.db.transaction((tx) => endInstance(tx, instance, { code: 'Server.InternalError', message: `Server.InternalError: ${error}` }, host.clock.date()));
   return false;
+}
+
+/** Until its deadline, an operation begins anew with growing pauses (the worker's restarts): then it does not return. */
+async function tryAgain(host: ComputeHost, operation: Operation, error: string): Promise<void> {
+  if (host.clock.now() > operation.deadline.getTime()) return;
+  await restartOperation(host.db, { id: operation.id, owner: host.owner.name, epoch: host.owner.epoch }, error, host.clock.date());
+  throw new Error(`${operation.kind} of ${operation.resourceId}: ${error}`);
 }

@@ -10,7 +10,7 @@ import { insertOperation, purgeEndedOperations, resourcesWithWork, type NewOpera
 import type { DomainStatus } from '../../drivers/hypervisor/driver.ts';
 import { isVolumeSerial, newRequestId, volumeSerial } from '../../lib/ids.ts';
 import { networkProtocol } from '../../messages/network.ts';
-import { instanceDirectory, type ComputeHost } from './host.ts';
+import { instanceDirectory, ownWish, type ComputeHost } from './host.ts';
 import { evictImages } from './image-cache.ts';
 
 export interface Reconciliation {
@@ -140,7 +140,7 @@ async function wish(host: ComputeHost, row: Instance, kind: 'instance.start' | '
 }
 
 const wishOf = (host: ComputeHost, row: Instance, kind: string): NewOperation => ({
-  kind, resourceId: row.id, projectId: row.projectId, userId: 'novact', requestId: newRequestId(), owner: host.owner.name,
+  kind, resourceId: row.id, projectId: row.projectId, userId: ownWish, requestId: newRequestId(), owner: host.owner.name,
   deadline: new Date(host.clock.now() + operationMs),
 });
 
