@@ -1,11 +1,9 @@
-// The acceptance of networks by the manager vlan, on two hosts whose kernel tags frames. By vxlan: spec/clients/seed-networks.spec.ts. Without its
-// loss of power: an emulated host was seen to need minutes for its networks after it, and guests that wait for them a hundred seconds stay stopped.
+// The acceptance of networks by the manager vlan, on two hosts whose kernel tags frames. By vxlan: spec/clients/seed-networks.spec.ts.
 import { startLabHosts, trunk } from '../support/lab-hosts.ts';
 import { seedNetworks } from '../support/seed-networks.ts';
 
 seedNetworks({
   manager: 'vlan',
   slowness: 8,
-  losesPower: false,
   start: () => startLabHosts('lab-seed', { settings: { NOVACT_NETWORK_MANAGER: 'vlan', NOVACT_VLAN_INTERFACE: trunk } }),
 });

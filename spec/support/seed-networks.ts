@@ -17,8 +17,6 @@ export interface SeedNetworksOptions extends SeedOptions<SeedCloud> {
    * this machine. Titles say so. Default 1.
    */
   readonly slowness?: number;
-  /** Does a host lose its power at the end? Not where a host needs longer to plumb everything anew than a launch waits for its port. Default true. */
-  readonly losesPower?: boolean;
 }
 
 interface World {
@@ -42,13 +40,13 @@ async function enter(cloud: SeedCloud, slowness: number): Promise<World> {
   };
 }
 
-export function seedNetworks({ manager, start, slowness = 1, losesPower = true }: SeedNetworksOptions): void {
+export function seedNetworks({ manager, start, slowness = 1 }: SeedNetworksOptions): void {
   const world = worldOf(start, (cloud) => enter(cloud, slowness), slowMs * slowness);
   const how = slowness === 1 ? `by ${manager}` : `by ${manager} on emulated hosts, with limits ${slowness} times as long`;
   describe(`two projects with one range on two hosts, ${how}`, () => promised(world));
   describe(`what carries them, ${how}`, () => carried(world));
   describe(`a kill -9 of what runs them, ${how}`, () => killed(world, slowness === 1 ? 'a minute' : `${slowness} minutes`));
-  if (losesPower) describe(`hosts of theirs, ${how}`, () => hostsOfTheirs(world));
+  describe(`hosts of theirs, ${how}`, () => hostsOfTheirs(world));
 }
 
 function promised(world: () => World): void {
