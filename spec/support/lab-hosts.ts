@@ -15,6 +15,7 @@ import { waitFor } from './patience.ts';
 import { isBuilt, productCommand } from './product-command.ts';
 import { prepareRole, type RoleProcess } from './role-process.ts';
 import type { SeedCloud, SeedHost } from './seed-world.ts';
+import { lastLines, startAnew } from './start-anew.ts';
 import { startSharedServers, type SharedServers } from './three-hosts-services.ts';
 
 type Settings = Readonly<Record<string, string>>;
@@ -42,16 +43,7 @@ const bootMsMax = 120_000;
 /** `name` begins every namespace and folder: unlike that of any other spec. */
 export async function startLabHosts(name: string, options: LabHostsOptions): Promise<SeedCloud> {
   if (!isBuilt()) throw new Error('dist is older than src, and in a nested guest roles would take minutes to start from src: bin/bootstrap builds it');
-  const cloud = new LabHosts(name, options);
-  await cloud.down();
-  try {
-    await cloud.start();
-    return cloud;
-  } catch (error) {
-    const said = cloud.tail();
-    await cloud.down();
-    throw new Error(`the hosts did not start\n${said}`, { cause: error });
-  }
+  return startAnew(new LabHosts(name, options));
 }
 
 class LabHosts implements SeedCloud {
@@ -124,8 +116,7 @@ class LabHosts implements SeedCloud {
   }
 
   tail(): string {
-    const all = this.hosts.flatMap((host) => [...host.roles.values()]);
-    return all.map((role) => `--- ${role.role}@${role.host}\n${role.output().split('\n').slice(-25).join('\n')}`).join('\n');
+    return lastLines(this.hosts);
   }
 
   async down(): Promise<void> {

@@ -19,6 +19,7 @@ import { parseNovarc } from './novarc.ts';
 import { waitFor } from './patience.ts';
 import { prepareRole, type RoleProcess } from './role-process.ts';
 import { productCommand } from './product-command.ts';
+import { lastLines, startAnew } from './start-anew.ts';
 import { securedRedisUrl, startSharedServers, type SharedServers } from './three-hosts-services.ts';
 
 export interface Host {
@@ -94,17 +95,8 @@ const sharedAddress = `${management}.254`;
 const addressOf = (number: number): string => `${management}.${10 + number}`;
 
 /** `name` begins every namespace and folder: at most eight characters, unlike that of any other spec. */
-export async function startHosts(name: string, options: HostsOptions = {}): Promise<Hosts> {
-  const cloud = new ThreeHosts(name, options);
-  await cloud.down();
-  try {
-    await cloud.start();
-    return cloud;
-  } catch (error) {
-    const said = cloud.tail();
-    await cloud.down();
-    throw new Error(`the hosts did not start\n${said}`, { cause: error });
-  }
+export function startHosts(name: string, options: HostsOptions = {}): Promise<Hosts> {
+  return startAnew(new ThreeHosts(name, options));
 }
 
 class ThreeHosts implements Hosts {
@@ -209,8 +201,7 @@ class ThreeHosts implements Hosts {
   }
 
   tail(): string {
-    const all = this.hosts.flatMap((host) => [...host.roles.values()]);
-    return all.map((role) => `--- ${role.role}@${role.host}\n${role.output().split('\n').slice(-25).join('\n')}`).join('\n');
+    return lastLines(this.hosts);
   }
 
   async down(): Promise<void> {
