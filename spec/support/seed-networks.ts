@@ -81,8 +81,9 @@ function promised(world: () => World): void {
   });
 
   it('N8: a floating address moves from guest to guest of another host under a running download, which goes on with the other', async () => {
-    const moves = await Promise.all(world().shops.map((shop) => shop.moveUnderDownload(shop.guests.other)));
-    for (const shop of world().shops) await shop.leadTo(shop.guests.web);
+    const moves = await Promise.all(world().shops.map((shop) => shop.moveUnderDownload(shop.guests.other))).finally(async () => {
+      for (const shop of world().shops) await shop.leadTo(shop.guests.web);
+    });
     for (const { movedMs, breaks, isWhole } of moves) {
       tell(`new connections reached the other guest ${movedMs} ms after the address had moved; the download broke off ${breaks} times`);
       // As on AWS: what was connected to the first guest ends, and is not carried over.
