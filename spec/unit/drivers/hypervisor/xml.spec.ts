@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import type { DomainSpec } from '../../../../src/drivers/hypervisor/driver.ts';
 import { parseMetadata } from '../../../../src/drivers/hypervisor/libvirt/console-recorder.ts';
 import { probeProgram, probeRamdisk, probeText } from '../../../../src/drivers/hypervisor/libvirt/probe-guest.ts';
-import { toStatus } from '../../../../src/drivers/hypervisor/libvirt/libvirt.ts';
+import { toStatus } from '../../../../src/drivers/hypervisor/libvirt/domain-status.ts';
 import { parseLibvirtUri } from '../../../../src/drivers/hypervisor/libvirt/uri.ts';
 import { qemuDiskXml, secretUuid } from '../../../../src/drivers/hypervisor/libvirt/disk-xml.ts';
 import { escapeXml } from '../../../../src/drivers/hypervisor/libvirt/escape-xml.ts';

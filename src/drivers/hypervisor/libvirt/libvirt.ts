@@ -6,16 +6,18 @@ import type { Clock } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Log } from '../../../lib/log.ts';
 import type {
-  DiskStatus, DomainDisk, DomainSpec, DomainState, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo, LiveMigrator,
+  DiskStatus, DomainDisk, DomainSpec, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo, LiveMigrator,
 } from '../driver.ts';
+import { AskedOnce } from './asked-once.ts';
 import { ConsoleRecorder, parseMetadata } from './console-recorder.ts';
 import { readConsole, trimConsole } from './console.ts';
 import { DomainDisks } from './domain-disks.ts';
+import { isUp, toStatus } from './domain-status.ts';
 import { createMigrator } from './migrate.ts';
 import { probeKvm } from './probe.ts';
 import {
-  askBy, create, defineXml, destroy, domainStates, getMemory, getMemoryStats, getMetadata, getState, libvirtCodes, listAll, lookupByName, nodeInfo, reboot, reset,
-  resume, shutdown, undefine,
+  askBy, create, defineXml, destroy, domainStates, getMemory, getMemoryStats, getMetadata, getState, libvirtCodes, lifecycleChanges, listAll, lookupByName,
+  nodeInfo, reboot, reset, resume, shutdown, undefine,
 } from './procedures.ts';
 import { RestartWatch } from './restarts.ts';
 import { LibvirtError, type RpcEvent } from './rpc.ts';
@@ -44,10 +46,11 @@ export interface LibvirtOptions {
 }
 
 /**
- * A domain that restarts under Xen is read when libvirt has done with it, or has waited half a minute for that.
+ * Under Xen, a domain that restarts is read when libvirt has done with it, or has waited half a minute for that; one that was asked for something,
+ * when it has answered, or has not for a minute.
  * Starting a domain includes libvirt's look at a QEMU it does not know yet, which takes seconds; stopping waits for a busy QEMU, or for a start.
  */
-const deadlinesMs = { read: 10_000, readRestarting: 45_000, define: 30_000, start: 90_000, stop: 90_000, ask: 15_000 } as const;
+const deadlinesMs = { read: 10_000, readUnderXen: 75_000, define: 30_000, start: 90_000, stop: 90_000, ask: 15_000, askUnderXen: 75_000 } as const;
 const connectTimeoutMsDefault = 10_000;
 const probeTimeoutMsDefault = 10_000;
 
@@ -87,6 +90,8 @@ class LibvirtHypervisor implements HypervisorDriver {
   readonly #disks: DomainDisks;
   /** For Xen, which has no event of its own for it. */
   readonly #restarts: RestartWatch | undefined;
+  /** For Xen. */
+  readonly #askedOnce: AskedOnce | undefined;
   readonly #listeners = new Set<(event: HypervisorEvent) => void>();
   /** By uuid. A domain's cloud changes only by a new definition, which is an event. */
   readonly #clouds = new Map<string, string>();
@@ -103,6 +108,7 @@ class LibvirtHypervisor implements HypervisorDriver {
     };
     this.#recorder = uri.kind === 'qemu' ? undefined : new ConsoleRecorder(() => this.#session, options.log);
     this.#restarts = uri.kind === 'xen' ? new RestartWatch() : undefined;
+    this.#askedOnce = uri.kind === 'xen' ? new AskedOnce() : undefined;
     this.#session = new Session({
       uri, log: options.log, clock: options.clock, connectTimeoutMs: options.connectTimeoutMs ?? connectTimeoutMsDefault,
       onEvent: (event) => this.#onEvent(event),
@@ -188,9 +194,10 @@ class LibvirtHypervisor implements HypervisorDriver {
   }
 
   async requestShutdown(instanceId: string): Promise<void> {
-    await this.#session.run(`shut down ${instanceId}`, deadlinesMs.ask, async (calls) => {
+    const timeoutMs = this.#uri.kind === 'xen' ? deadlinesMs.askUnderXen : deadlinesMs.ask;
+    await this.#session.run(`shut down ${instanceId}`, timeoutMs, async (calls) => {
       const domain = await calls.call(lookupByName(instanceId));
-      await unless(calls.call(shutdown(domain, this.#askBy())), libvirtCodes.operationInvalid, ...this.#deafCodes);
+      await unless(this.#ask(domain, () => calls.call(shutdown(domain, this.#askBy()))), libvirtCodes.operationInvalid, ...this.#deafCodes);
     });
   }
 
@@ -206,7 +213,7 @@ class LibvirtHypervisor implements HypervisorDriver {
       const domain = await calls.call(lookupByName(instanceId));
       const { state } = await this.#stateOf(calls, domain);
       if (!isUp(state)) throw new DriverError('busy', `reboot ${instanceId}: it is not running`);
-      const ask = () => asked(unless(calls.call(reboot(domain, this.#askBy())), ...this.#deafCodes));
+      const ask = () => asked(unless(this.#ask(domain, () => calls.call(reboot(domain, this.#askBy()))), ...this.#deafCodes));
       if (options.force || !(await ask())) await this.#rebootByForce(calls, domain);
     });
     await this.#recorder?.record(instanceId);
@@ -261,6 +268,7 @@ class LibvirtHypervisor implements HypervisorDriver {
 
   #onEvent(event: RpcEvent): void {
     this.#clouds.delete(event.domain.uuid.toString('hex'));
+    if (event.kind === 'lifecycle' && event.change === lifecycleChanges.undefined) this.#askedOnce?.forget(event.domain.name);
     if (event.kind === 'deviceRemoved' || event.kind === 'deviceRemovalFailed') this.#disks.wake(event.domain.name);
     if (this.#recorder !== undefined && event.domain.id >= 0) void this.#recorder.record(event.domain.name);
     const isReboot = event.kind === 'reboot' || this.#restarts?.isRestart(event) === true;
@@ -295,7 +303,7 @@ class LibvirtHypervisor implements HypervisorDriver {
   }
 
   get #readMs(): number {
-    return this.#uri.kind === 'xen' ? deadlinesMs.readRestarting : deadlinesMs.read;
+    return this.#uri.kind === 'xen' ? deadlinesMs.readUnderXen : deadlinesMs.read;
   }
 
   /** A guest that restarts under Xen counts as shut off until it is made anew, all under its domain's lock: what needs that lock comes after it. */
@@ -326,6 +334,10 @@ class LibvirtHypervisor implements HypervisorDriver {
 
   async #find(calls: Calls, instanceId: string): Promise<DomainHandle | undefined> {
     return unless(calls.call(lookupByName(instanceId)), libvirtCodes.noDomain);
+  }
+
+  #ask(domain: DomainHandle, wish: () => Promise<void>): Promise<void> {
+    return this.#askedOnce === undefined ? wish() : this.#askedOnce.ask(domain, wish);
   }
 
   /** libvirt's first choice for containers is a pipe that only SysV init reads; it reports success when nobody does. */
@@ -371,22 +383,3 @@ async function asked(request: Promise<unknown>): Promise<boolean> {
     throw error;
   }
 }
-
-function isUp(state: number): boolean {
-  return state !== domainStates.shutoff && state !== domainStates.crashed;
-}
-
-/** virDomainShutoffReason, from 0 on: unknown, shutdown, destroyed, crashed, migrated, saved, failed, from snapshot, daemon. */
-const shutoffReasons: readonly DomainStatus['reason'][] = ['unknown', 'guest', 'destroyed', 'failed', 'unknown', 'unknown', 'failed', 'unknown', 'failed'];
-
-export function toStatus(instanceId: string, { state, reason }: { state: number; reason: number }): DomainStatus {
-  const shown = stateNames.get(state) ?? 'running';
-  return { instanceId, state: shown, reason: shown === 'shutoff' ? (shutoffReasons[reason] ?? 'unknown') : shown === 'crashed' ? 'failed' : 'unknown' };
-}
-
-const stateNames = new Map<number, DomainState>([
-  [domainStates.paused, 'paused'],
-  [domainStates.suspended, 'paused'],
-  [domainStates.shutoff, 'shutoff'],
-  [domainStates.crashed, 'crashed'],
-]);
