@@ -1,4 +1,4 @@
-// Extracts the wire shapes of every EC2 and STS operation from the AWS SDK's own schemas (a development dependency) into
+// Extracts the wire shapes of every EC2, STS and IAM operation from the AWS SDK's own schemas (a development dependency) into
 // src/api/ec2/model.json, which is checked in: one shape per line, so that an update of the SDK can be reviewed as a diff.
 // Run it with `npm run model`.
 import { createRequire } from 'node:module';
@@ -11,9 +11,11 @@ type ModelType = string | number;
 /** Kinds of the SDK's schema arrays. */
 const kindAlias = 0;
 const kindList = 1;
+const kindMap = 2;
 const kindStructure = 3;
 const kindOperation = 9;
 const listOf = 64;
+const mapOf = 128;
 
 /** The SDK says `number` for integers and decimals alike. These input members take decimals, by botocore's model. */
 const decimals = new Set([
@@ -33,7 +35,7 @@ class Extractor {
   readonly shapes: unknown[] = [];
   readonly operations: Record<string, readonly [ModelType | null, ModelType | null]> = {};
   readonly #known = new Map<unknown, ModelType>();
-  /** EC2's dialect of the query protocol writes members with a capital letter; STS's writes them as they are. */
+  /** EC2's dialect of the query protocol writes members with a capital letter; STS's and IAM's writes them as they are. */
   readonly #capitals: boolean;
 
   constructor(capitals: boolean) {
@@ -96,6 +98,15 @@ class Extractor {
 /** A shape begins [kind, namespace, name, traits …]; a reference with traits is [reference, traits]. */
 const isShape = (schema: Loose): boolean => schema.length > 2 && typeof schema[1] === 'string';
 
+/** Maps, which neither EC2 nor STS has, are no shape of ours: the few operations of IAM with one are left out. */
+function hasMap(reference: unknown, seen = new Set<unknown>()): boolean {
+  const schema = typeof reference === 'function' ? (reference as () => unknown)() : reference;
+  if (typeof schema === 'number') return (schema & mapOf) !== 0;
+  if (!Array.isArray(schema) || seen.has(schema)) return false;
+  seen.add(schema);
+  return (isShape(schema) && schema[0] === kindMap) || schema.some((part) => hasMap(part, seen));
+}
+
 function traitsOf(reference: unknown): Readonly<Record<string, string>> {
   const traits = Array.isArray(reference) && !isShape(reference) ? reference[1] : undefined;
   return typeof traits === 'object' && traits !== null ? (traits as Record<string, string>) : {};
@@ -105,7 +116,8 @@ const lowerFirst = (name: string): string => name.charAt(0).toLowerCase() + name
 
 function extract(sdk: Readonly<Record<string, unknown>>, version: string): unknown {
   const extractor = new Extractor(version === '2016-11-15');
-  const operations = Object.values(sdk).filter((value): value is Loose => Array.isArray(value) && value[0] === kindOperation);
+  const isWanted = (value: unknown): value is Loose => Array.isArray(value) && value[0] === kindOperation && !hasMap(value[4]) && !hasMap(value[5]);
+  const operations = Object.values(sdk).filter(isWanted);
   for (const schema of operations.toSorted((a, b) => (String(a[2]) < String(b[2]) ? -1 : 1))) extractor.operation(schema);
   return { version, operations: extractor.operations, shapes: extractor.shapes };
 }
@@ -124,7 +136,10 @@ function print(model: Readonly<Record<string, unknown>>): string {
 /** The text of model.json, from the installed SDK. A spec compares it with the file. */
 export function modelText(): string {
   const require = createRequire(import.meta.url);
-  return print({ ec2: extract(require('@aws-sdk/client-ec2'), '2016-11-15'), sts: extract(require('@aws-sdk/client-sts'), '2011-06-15') });
+  return print({
+    ec2: extract(require('@aws-sdk/client-ec2'), '2016-11-15'), sts: extract(require('@aws-sdk/client-sts'), '2011-06-15'),
+    iam: extract(require('@aws-sdk/client-iam'), '2010-05-08'),
+  });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

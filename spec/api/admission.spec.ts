@@ -5,7 +5,7 @@ import { createDispatcher } from '../../src/api/ec2/dispatch.ts';
 import { instances, operations, outbox, reservations } from '../../src/db/schema/all.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { silentLog as log } from '../../src/lib/log.ts';
-import { projectQuotas } from '../support/ec2-world.ts';
+import { idleOperator, projectQuotas } from '../support/ec2-world.ts';
 import { requestOf } from '../support/auth-fixture.ts';
 import { createEc2Lab, type Ec2Lab } from '../support/ec2.ts';
 
@@ -24,7 +24,8 @@ describe('while the scheduler cannot take more', () => {
     const dispatcher = createDispatcher({
       actions: allActions, authenticate: async () => lab.ann,
       services: {
-        db: lab.db, transport: lab.transport, relay, directory: lab.directory, clock, log, region: 'nova', zone: 'nova', dnsDomain: 'x',
+        db: lab.db, auth: lab.auth, operator: idleOperator, transport: lab.transport, relay,
+        directory: lab.directory, clock, log, region: 'nova', zone: 'nova', dnsDomain: 'x',
         endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...projectQuotas,
       },
     });

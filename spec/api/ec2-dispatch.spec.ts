@@ -117,7 +117,7 @@ describe('STS', () => {
     const bad = await ask(dispatcherOf(allActions, { authenticate: refused }), 'Action=GetCallerIdentity&Version=2011-06-15');
     expect(bad.status).toBe(403);
     expect(bad.body).toContain('<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>InvalidClientTokenId</Code>');
-    const unknown = await ask(dispatcherOf(allActions), 'Action=ListAccountAliases&Version=2011-06-15');
+    const unknown = await ask(dispatcherOf(allActions), 'Action=ListWishes&Version=2011-06-15');
     expect(unknown.body).toContain('<ErrorResponse');
   });
 });

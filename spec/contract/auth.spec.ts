@@ -37,11 +37,11 @@ describe.each(Object.entries(authDrivers))('the auth store %s', (_name, create) 
     ({ id: `${id}-${suffix}`, userId: ann.id, projectId: projectId ?? undefined, sealedSecret: 'sealed', enabled: true });
 
   test('a user is found by id and by name, and by nothing else', async () => {
-    expect(await driver.user(ann.id)).toEqual(ann);
-    expect(await driver.user(bob.name)).toEqual(bob);
+    expect(await driver.user(ann.id)).toMatchObject(ann);
+    expect(await driver.user(bob.name)).toMatchObject(bob);
     expect(await driver.user(ann.name.toUpperCase())).toBeUndefined();
     expect(await driver.user("' or '1'='1")).toBeUndefined();
-    expect((await driver.users()).filter(({ id }) => [ann.id, bob.id].includes(id))).toEqual([ann, bob]);
+    expect((await driver.users()).filter(({ id }) => [ann.id, bob.id].includes(id))).toMatchObject([ann, bob]);
   });
 
   test('a taken name or id is busy', async () => {
@@ -55,7 +55,7 @@ describe.each(Object.entries(authDrivers))('the auth store %s', (_name, create) 
   test('changes touch what they name and nothing else', async () => {
     await driver.modifyUser(ann.id, { enabled: false });
     await driver.modifyUser(ann.id, {});
-    expect(await driver.user(ann.id)).toEqual({ ...ann, enabled: false });
+    expect(await driver.user(ann.id)).toMatchObject({ ...ann, enabled: false });
     await driver.modifyProject(project.id, { description: 'new' });
     expect(await driver.project(project.name)).toEqual({ ...project, description: 'new' });
   });
@@ -134,19 +134,19 @@ describe.each(Object.entries(authDrivers))('the auth store %s', (_name, create) 
 
   test('a manager is busy, and is still there after being refused', async () => {
     await expect(driver.deleteUser(ann.id)).rejects.toMatchObject({ kind: 'busy' });
-    expect(await driver.user(ann.id)).toEqual(ann);
+    expect(await driver.user(ann.id)).toMatchObject(ann);
   });
 
   test('keys are made, listed, disabled and deleted; a deleted project leaves its keys', async () => {
     await driver.createAccessKey(key('AK-1', project.id));
     await driver.createAccessKey(key('AK-2'));
     await driver.modifyAccessKey(`AK-2-${suffix}`, { enabled: false });
-    expect(await driver.accessKeys(ann.id)).toEqual([key('AK-1', project.id), { ...key('AK-2'), enabled: false }]);
+    expect(await driver.accessKeys(ann.id)).toMatchObject([key('AK-1', project.id), { ...key('AK-2'), enabled: false }]);
     await driver.addRole(ann.id, 'sysadmin', project.id);
     await driver.deleteProject(project.id);
-    expect(await driver.accessKey(`AK-1-${suffix}`)).toEqual(key('AK-1'));
+    expect(await driver.accessKey(`AK-1-${suffix}`)).toMatchObject(key('AK-1'));
     expect([await driver.members(project.id), await driver.roles(ann.id, project.id)]).toEqual([[], []]);
     await driver.deleteAccessKey(`AK-1-${suffix}`);
-    expect(await driver.accessKeys(ann.id)).toEqual([{ ...key('AK-2'), enabled: false }]);
+    expect(await driver.accessKeys(ann.id)).toMatchObject([{ ...key('AK-2'), enabled: false }]);
   });
 });

@@ -16,7 +16,7 @@ import { createSealer } from '../../src/lib/sealed.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
 import { createLocalDirectory } from '../../src/transport/local-directory.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
-import { projectQuotas } from '../support/ec2-world.ts';
+import { idleOperator, projectQuotas } from '../support/ec2-world.ts';
 import { requestOf } from '../support/auth-fixture.ts';
 import { waitUntil } from '../support/patience.ts';
 import { startPostgres, type PostgresServer } from '../support/postgres-server.ts';
@@ -39,7 +39,8 @@ describe('D5 while PostgreSQL is away', () => {
       authenticate: async () => anybody as never,
       timeoutMs: 3_000,
       services: {
-        db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, directory: createLocalDirectory({ clock }), clock, log,
+        db: database.db, auth, operator: idleOperator, transport, relay: { kick: () => undefined, accepts: () => true },
+        directory: createLocalDirectory({ clock }), clock, log,
         region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
         ...projectQuotas,
       },
@@ -71,7 +72,8 @@ describe('D5 while PostgreSQL is away', () => {
     const signed = createDispatcher({
       actions: allActions, authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect), timeoutMs: 3_000,
       services: {
-        db: database.db, transport, relay: { kick: () => undefined, accepts: () => true }, directory: createLocalDirectory({ clock }), clock, log,
+        db: database.db, auth, operator: idleOperator, transport, relay: { kick: () => undefined, accepts: () => true },
+        directory: createLocalDirectory({ clock }), clock, log,
         region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
         ...projectQuotas,
       },

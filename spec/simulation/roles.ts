@@ -12,9 +12,11 @@ import type { ActorSystem } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { schedulerActor, schedulerHandlers } from '../../src/actors/scheduler/actor.ts';
 import { policies } from '../../src/actors/scheduler/policies/index.ts';
+import { AuthManager } from '../../src/auth/manager.ts';
 import type { Principal } from '../../src/auth/principal.ts';
 import type { Db } from '../../src/db/db.ts';
 import { confirmBoot, reportHost, takeEpoch } from '../../src/db/hosts.ts';
+import { createFakeAuthDriver } from '../../src/drivers/auth/fake.ts';
 import { createMemoryDisk } from '../../src/drivers/disk/memory.ts';
 import type { FilesDriver } from '../../src/drivers/files/driver.ts';
 import type { MemoryFiles } from '../../src/drivers/files/memory.ts';
@@ -23,6 +25,7 @@ import { createVolumeConnector } from '../../src/drivers/volume/connector.ts';
 import { createFakeImageSource } from '../../src/drivers/image-source/fake.ts';
 import type { FakeNetwork } from '../../src/drivers/network/fake.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { createSealer } from '../../src/lib/sealed.ts';
 import { computeProtocol } from '../../src/messages/compute.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
@@ -30,7 +33,7 @@ import type { Directory } from '../../src/transport/directory.ts';
 import { createLocalDirectory, type DirectoryBoard } from '../../src/transport/local-directory.ts';
 import { createLocalTransport, type LocalMedium } from '../../src/transport/local.ts';
 import type { Relay, Transport } from '../../src/transport/transport.ts';
-import { projectQuotas } from '../support/ec2-world.ts';
+import { idleOperator, projectQuotas } from '../support/ec2-world.ts';
 import { specAccess } from '../support/attachment-access.ts';
 import type { SimDatabase } from '../support/sim-database.ts';
 import type { VirtualTime } from '../support/sim-time.ts';
@@ -167,10 +170,12 @@ export async function startApi(ground: Ground, principal: Principal): Promise<Ca
   const foundation = lay(ground);
   const { db, transport, directory } = foundation;
   const relay = foundation.startRelay();
+  const auth = new AuthManager({ driver: createFakeAuthDriver(), sealer: createSealer(Buffer.alloc(32)) });
   const actions = new Map(allActions.map((action) => [action.name as string, action]));
   return async (name, input, requestId) => {
     const call: Call = {
-      db, transport, relay, directory, clock, log: silentLog, region: 'nova', zone: 'nova', dnsDomain: 'simulation', endpoint: 'http://127.0.0.1:8773',
+      db, auth, operator: idleOperator, transport, relay, directory, clock, log: silentLog, region: 'nova', zone: 'nova',
+      dnsDomain: 'simulation', endpoint: 'http://127.0.0.1:8773',
       instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...projectQuotas, requestId, principal, version: '2016-11-15', fail,
     };
     const action = actions.get(name);

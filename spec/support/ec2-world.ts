@@ -2,8 +2,10 @@
 // dispatching; over HTTP with real signatures when asked for. Messages go to mailboxes that nobody empties.
 import { randomBytes } from 'node:crypto';
 import { allActions } from '../../src/api/ec2/actions/index.ts';
-import type { AnyAction } from '../../src/api/ec2/action.ts';
-import { createDispatcher, type Answer, type Authenticate, type Dispatcher } from '../../src/api/ec2/dispatch.ts';
+import { adminActions } from '../../src/api/admin/index.ts';
+import { findAdminOperation } from '../../src/api/admin/model.ts';
+import type { AnyAction, OperatorWork } from '../../src/api/ec2/action.ts';
+import { createDispatcher, type Answer, type Authenticate, type Dispatcher, type DispatcherOptions } from '../../src/api/ec2/dispatch.ts';
 import { createEc2Server } from '../../src/api/http/server.ts';
 import { authenticateEc2 } from '../../src/auth/authenticate.ts';
 import { AuthManager } from '../../src/auth/manager.ts';
@@ -54,6 +56,9 @@ export const projectQuotas = {
   volumesPerProjectMax: 20, gigabytesPerProjectMax: 1_000, snapshotsPerProjectMax: 20, vpcsPerProjectMax: 5, subnetsPerVpcMax: 5,
 } as const;
 
+/** Where nothing that an operator does is asked for. */
+export const idleOperator: OperatorWork = { startVpn: () => Promise.reject(new Error('nobody starts VPNs here')) };
+
 const annProject = '111122223333';
 const bobProject = '444455556666';
 
@@ -67,6 +72,7 @@ async function member(auth: AuthManager, name: string, projectId: string, manage
 export interface Ec2WorldOptions {
   readonly clock?: Clock;
   readonly actions?: readonly AnyAction[];
+  readonly operator?: OperatorWork;
   /** Each project has networks of its own; default: all share one. */
   readonly projectNetworks?: ProjectNetworkPolicy;
 }
@@ -86,16 +92,17 @@ export async function createEc2World(options: Ec2WorldOptions = {}): Promise<Ec2
   await reportVolumeHost(db, { name: 'host1', zone: 'nova', driver: 'fake', isRemote: true, movesLive: true, sizeGiB: 10_000 }, clock.date());
   const directory = createLocalDirectory({ clock });
   let current: Principal = ann;
-  const dispatcherFor = (authenticate: Authenticate) => createDispatcher({
-    actions: options.actions ?? allActions,
+  const optionsFor = (authenticate: Authenticate): Omit<DispatcherOptions, 'actions'> => ({
     services: {
-      db, transport, relay: { kick: () => undefined, accepts: () => true }, directory, clock, log: silentLog, region: 'nova', zone: 'nova',
+      db, auth, operator: options.operator ?? idleOperator, transport,
+      relay: { kick: () => undefined, accepts: () => true }, directory, clock, log: silentLog, region: 'nova', zone: 'nova',
       dnsDomain: 'novact.internal', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...projectQuotas,
       projectNetworks: options.projectNetworks,
     },
     authenticate,
   });
-  const dispatcher = dispatcherFor(async () => current);
+  const actions = options.actions ?? allActions;
+  const dispatcher = createDispatcher({ actions, ...optionsFor(async () => current) });
   const closers: (() => Promise<void>)[] = [];
   return {
     db, auth, transport, directory, ann, bob, dispatcher,
@@ -104,8 +111,9 @@ export async function createEc2World(options: Ec2WorldOptions = {}): Promise<Ec2
       return dispatcher.dispatch(requestOf({ method: 'POST', target: '/', body: query }), 'request-1');
     },
     async listen() {
-      const signed = dispatcherFor((request, dialect) => authenticateEc2(request, { auth, clock }, dialect));
-      const server = createEc2Server({ dispatcher: signed, log: silentLog, clock });
+      const signed = optionsFor((request, dialect) => authenticateEc2(request, { auth, clock }, dialect));
+      const admin = createDispatcher({ actions: adminActions, find: findAdminOperation, ...signed });
+      const server = createEc2Server({ dispatcher: createDispatcher({ actions, ...signed }), adminDispatcher: admin, log: silentLog, clock });
       const { port } = await server.listen('127.0.0.1', 0);
       closers.push(() => server.close(1000));
       return `http://127.0.0.1:${port}`;

@@ -72,7 +72,8 @@ async function playStory(world: Ec2World, who: Principal, queries: readonly stri
     if (real.includes('Action=AttachVolume')) await startInstances(world.db, who.projectId);
     const answer = await world.call(real, who);
     await keepVolumes(world.db, who.projectId);
-    const body = ids.lasting(answer.body).replaceAll(who.projectId, '111122223333').replaceAll(who.userId, 'AIDAEXAMPLE').replaceAll(who.userName, 'ann');
+    const own = answer.body.replaceAll(who.projectId, '111122223333').replaceAll(who.userId, 'AIDAEXAMPLE').replaceAll(who.userName, 'ann');
+    const body = ids.lasting(own);
     text += `<!-- ${query.replaceAll('--', '%2D%2D')} -->\n<!-- ${answer.status} -->\n${indent(body)}\n\n`;
   }
   return text;
@@ -107,6 +108,8 @@ class LastingIds {
       // Which of the free ones a story gets depends on the stories before it.
       .replaceAll(/\b203\.0\.113\.(?!64|127)\d+\b/g, '203.0.113.1')
       .replaceAll(/\b02:16:3e(:[0-9a-f]{2}){3}\b/g, '02:16:3e:00:00:00')
+      .replaceAll(/\b(AKIA|ASIA|AIDA)[A-Z2-7]{16}\b/g, (id, prefix: string) => this.#name(id, prefix))
+      .replaceAll(/<(SecretAccessKey|SessionToken)>[^<]+/g, '<$1>[secret]')
       .replaceAll(/-----BEGIN [A-Z ]+-----[\s\S]*?-----END [A-Z ]+-----/g, '[private key]')
       .replaceAll(/\b([0-9a-f]{2}:){15,}[0-9a-f]{2}\b/g, '[fingerprint]');
   }
@@ -121,7 +124,7 @@ class LastingIds {
     const known = this.#lasting.get(id);
     if (known !== undefined) return known;
     const count = (this.#counts.get(prefix) ?? 0) + 1;
-    const lasting = `${prefix}-${String(count).padStart(17, '0')}`;
+    const lasting = prefix.startsWith('A') ? `${prefix}${String(count).padStart(16, '0')}` : `${prefix}-${String(count).padStart(17, '0')}`;
     this.#counts.set(prefix, count);
     this.#lasting.set(id, lasting);
     return lasting;

@@ -5,10 +5,11 @@ import type { Clock } from '../lib/clock.ts';
 import { emptySha256 } from './canonical-v4.ts';
 import type { Credential } from './credentials.ts';
 import { checkContentHash, payloadOf, type Payload } from './payload.ts';
-import { parseParameters } from './percent-encoding.ts';
+import { parseParameters, type Parameter } from './percent-encoding.ts';
 import type { Principal } from './principal.ts';
 import { Refusal, refusalToApiError, type Dialect } from './refusal.ts';
-import { headerValue, type SignedRequest } from './request.ts';
+import { headerValue, securityTokenHeader, type SignedRequest } from './request.ts';
+import type { GivenToken } from './sessions.ts';
 import { checkTimeS3V2, readHeaderS3V2, readQueryS3V2, verifyS3V2, type ClaimS3V2 } from './signature-s3-v2.ts';
 import { checkTimeV2, readV2, verifyV2 } from './signature-v2.ts';
 import { checkCoverageS3V4, checkTimeV4, readHeaderV4, readQueryV4, verifyV4, type ClaimV4 } from './signature-v4.ts';
@@ -19,8 +20,8 @@ export type { SignedRequest } from './request.ts';
 /** What verification needs of the auth manager. */
 export interface Authority {
   readonly signingKeys: SigningKeys;
-  /** The enabled key of an enabled user; `accessKeyId` may have a `:project`. Undefined: there is none. */
-  findCredential(accessKeyId: string): Promise<Credential | undefined>;
+  /** The enabled key of an enabled user, or a session's; `accessKeyId` may have a `:project`. Undefined: there is none. */
+  findCredential(accessKeyId: string, session?: GivenToken): Promise<Credential | undefined>;
   /** Undefined: the user may not act in the project, or there is no such project. */
   principalOf(credential: Credential): Promise<Principal | undefined>;
 }
@@ -36,21 +37,21 @@ export interface S3Authentication {
   readonly payload: Payload;
 }
 
-/** Who makes a request of the query API. Throws an ApiError in EC2's or STS's words; the service of a V4 scope decides when none is given. */
-export async function authenticateEc2(request: SignedRequest, deps: AuthenticateDeps, dialect?: 'ec2' | 'sts'): Promise<Principal> {
+/** Who makes a request of the query API. Throws an ApiError in the service's words; the service of a V4 scope decides when none is given. */
+export async function authenticateEc2(request: SignedRequest, deps: AuthenticateDeps, dialect?: Exclude<Dialect, 's3'>): Promise<Principal> {
   let spoken: Dialect = dialect ?? 'ec2';
   return inWordsOf(() => spoken, async () => {
-    checkToken(request);
     const v4 = readHeaderV4(request) ?? readQueryV4(request);
     if (v4 !== undefined) {
-      spoken = dialect ?? (v4.scope.service === 'sts' ? 'sts' : 'ec2');
+      const { service } = v4.scope;
+      spoken = dialect ?? (service === 'sts' || service === 'iam' ? service : 'ec2');
       return authenticateEc2V4(request, v4, deps);
     }
     if (request.headers.authorization !== undefined) throw new Refusal('badScheme', 'The Authorization header is not of signature version 4.');
     const v2 = readV2(request);
     if (v2 === undefined) throw new Refusal('unsigned');
     checkTimeV2(v2, deps.clock.now());
-    const credential = await findCredential(deps, v2.accessKeyId);
+    const credential = await findCredential(deps, v2.accessKeyId, tokenOf(request, v2.parameters));
     verifyV2(request, v2, credential.secret);
     return findPrincipal(deps, credential);
   });
@@ -59,9 +60,9 @@ export async function authenticateEc2(request: SignedRequest, deps: Authenticate
 /** Who makes a request of S3, and how its body is vouched for. Throws an ApiError in S3's words. */
 export async function authenticateS3(request: SignedRequest, deps: AuthenticateDeps): Promise<S3Authentication> {
   return inWordsOf(() => 's3', async () => {
-    checkToken(request);
     const signedInQuery = /(?:^|&)(?:X-Amz-Algorithm|X-Amz-Signature|Signature|AWSAccessKeyId)=/.test(request.rawQuery);
     if (request.headers.authorization === undefined && !signedInQuery) {
+      if (tokenOf(request) !== undefined) throw new Refusal('token');
       return { principal: undefined, payload: payloadOf(request, unsignedContentHash(request), undefined) };
     }
     if (request.headers.authorization !== undefined && signedInQuery) {
@@ -79,7 +80,7 @@ export async function authenticateS3(request: SignedRequest, deps: AuthenticateD
 /** The real body is what counts: a digest that the client claims in a header is not looked at. */
 async function authenticateEc2V4(request: SignedRequest, claim: ClaimV4, deps: AuthenticateDeps): Promise<Principal> {
   checkTimeV4(claim, deps.clock.now());
-  const credential = await findCredential(deps, claim.accessKeyId);
+  const credential = await findCredential(deps, claim.accessKeyId, tokenOf(request));
   const payloadHash = request.body === undefined ? (request.bodySha256 ?? emptySha256) : createHash('sha256').update(request.body).digest('hex');
   verifyV4({ request, claim, payloadHash, paths: 'twice', ...credential, signingKeys: deps.auth.signingKeys });
   return findPrincipal(deps, credential);
@@ -89,7 +90,7 @@ async function authenticateS3V4(request: SignedRequest, claim: ClaimV4, deps: Au
   const payloadHash = claim.place === 'header' ? headerContentHash(request) : presignedContentHash(request);
   checkCoverageS3V4(request, claim);
   checkTimeV4(claim, deps.clock.now());
-  const credential = await findCredential(deps, claim.accessKeyId);
+  const credential = await findCredential(deps, claim.accessKeyId, tokenOf(request));
   const key = verifyV4({ request, claim, payloadHash, paths: 'once', ...credential, signingKeys: deps.auth.signingKeys });
   const signing = { key, timestamp: claim.timestamp, scope: scopeText(claim.scope), seed: claim.signature };
   const payload = payloadOf(request, payloadHash, claim.place === 'header' ? signing : undefined);
@@ -98,14 +99,15 @@ async function authenticateS3V4(request: SignedRequest, claim: ClaimV4, deps: Au
 
 async function authenticateS3V2(request: SignedRequest, claim: ClaimS3V2, deps: AuthenticateDeps): Promise<S3Authentication> {
   checkTimeS3V2(claim, deps.clock.now());
-  const credential = await findCredential(deps, claim.accessKeyId);
+  const credential = await findCredential(deps, claim.accessKeyId, tokenOf(request));
   verifyS3V2(request, claim, credential.secret);
   const payload = payloadOf(request, unsignedContentHash(request), undefined);
   return { principal: await findPrincipal(deps, credential), payload };
 }
 
-async function findCredential(deps: AuthenticateDeps, accessKeyId: string): Promise<Credential> {
-  const credential = await deps.auth.findCredential(accessKeyId);
+async function findCredential(deps: AuthenticateDeps, accessKeyId: string, token: string | undefined): Promise<Credential> {
+  const session = token === undefined ? undefined : { token, now: deps.clock.now() };
+  const credential = await deps.auth.findCredential(accessKeyId, session);
   if (credential === undefined) throw new Refusal('unknownKey');
   return credential;
 }
@@ -138,10 +140,15 @@ function unsignedContentHash(request: SignedRequest): string {
   return text;
 }
 
-/** novact issues no temporary credentials, so every session token is wrong, as AWS has it for keys without one. */
-function checkToken(request: SignedRequest): void {
-  const inQuery = /(?:^|&)(?:X-Amz-Security-Token|SecurityToken|x-amz-security-token)=[^&]/.test(request.rawQuery);
-  if (inQuery || (headerValue(request, 'x-amz-security-token') ?? '') !== '') throw new Refusal('token');
+/** Where clients of the four schemes put the token of a session: a header, or one of these parameters. It proves itself, signed or not. */
+const tokenParameters: ReadonlySet<string> = new Set(['X-Amz-Security-Token', 'SecurityToken', securityTokenHeader]);
+
+/** The session token. `parameters`: of the query and the form, where the form may have it. */
+function tokenOf(request: SignedRequest, parameters: readonly Parameter[] = parseParameters(request.rawQuery)): string | undefined {
+  const given = parameters.filter(({ name }) => tokenParameters.has(name)).map(({ value }) => value);
+  const [token, other] = new Set([...given, headerValue(request, securityTokenHeader) ?? ''].filter((text) => text !== ''));
+  if (other !== undefined) throw new Refusal('ambiguous', 'Two session tokens are given.');
+  return token;
 }
 
 async function inWordsOf<T>(dialect: () => Dialect, work: () => Promise<T>): Promise<T> {

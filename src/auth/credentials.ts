@@ -15,6 +15,8 @@ export interface Credential {
   readonly requestedProject: string | undefined;
   /** The project that the key itself stands for. */
   readonly keyProjectId: string | undefined;
+  /** Of a session: good in the key's project alone. */
+  readonly isTemporary?: true;
 }
 
 /** Shown once. */
@@ -78,17 +80,25 @@ export class AccessKeys {
 
   /** Undefined: no such key, or the key or its user is disabled. */
   async find(accessKeyIdWithProject: string): Promise<Credential | undefined> {
-    const colon = accessKeyIdWithProject.indexOf(':');
-    const accessKeyId = colon === -1 ? accessKeyIdWithProject : accessKeyIdWithProject.slice(0, colon);
-    const project = colon === -1 ? '' : accessKeyIdWithProject.slice(colon + 1);
-    if (accessKeyId === '' || accessKeyId.length > accessKeyIdMax || accessKeyId.includes('\0') || project.includes('\0')) return undefined;
+    const named = splitAccessKeyId(accessKeyIdWithProject);
+    if (named === undefined) return undefined;
+    const { accessKeyId, project } = named;
     const key = await this.#driver.accessKey(accessKeyId);
     if (key === undefined || !key.enabled) return undefined;
     const user = await this.#driver.user(key.userId);
     if (user === undefined || !user.enabled) return undefined;
     const secret = this.#sealer.open(key.sealedSecret, contextOf(key.id));
-    return { accessKeyId: key.id, secret, user, requestedProject: project === '' ? undefined : project, keyProjectId: key.projectId };
+    return { accessKeyId: key.id, secret, user, requestedProject: project, keyProjectId: key.projectId };
   }
+}
+
+/** `access:project` in its parts. Undefined: it can be nobody's. */
+export function splitAccessKeyId(text: string): { readonly accessKeyId: string; readonly project: string | undefined } | undefined {
+  const colon = text.indexOf(':');
+  const accessKeyId = colon === -1 ? text : text.slice(0, colon);
+  const project = colon === -1 ? '' : text.slice(colon + 1);
+  if (accessKeyId === '' || accessKeyId.length > accessKeyIdMax || accessKeyId.includes('\0') || project.includes('\0')) return undefined;
+  return { accessKeyId, project: project === '' ? undefined : project };
 }
 
 export const noSuchKey = (accessKeyId: string): ApiError => new ApiError('NoSuchEntity', `The Access Key with id ${accessKeyId} cannot be found.`, 404);

@@ -8,6 +8,7 @@ import type { Sealer } from '../lib/sealed.ts';
 import { AccessKeys, noSuchKey, type AccessKeySummary, type Credential, type NewAccessKey } from './credentials.ts';
 import type { Principal, Role } from './principal.ts';
 import { effectivePermission, globalOnlyRoles, isGrantableRole, type EffectivePermission } from './roles.ts';
+import { findSession, issueSession, type GivenToken, type NewSession, type SessionRequest } from './sessions.ts';
 import { SigningKeys } from './signing-keys.ts';
 
 export interface AuthManagerSettings {
@@ -36,10 +37,12 @@ export class AuthManager {
   readonly signingKeys = new SigningKeys();
   readonly #driver: AuthDriver;
   readonly #accessKeys: AccessKeys;
+  readonly #sealer: Sealer;
 
   constructor(settings: AuthManagerSettings) {
     this.#driver = settings.driver;
     this.#accessKeys = new AccessKeys(settings);
+    this.#sealer = settings.sealer;
   }
 
   async createUser(user: NewUser): Promise<UserRecord> {
@@ -190,15 +193,23 @@ export class AuthManager {
     return inIamWords(this.#accessKeys.rotate(accessKeyId));
   }
 
-  /** The enabled key of an enabled user. For the verifiers: the result holds the secret. */
-  findCredential(accessKeyId: string): Promise<Credential | undefined> {
-    return this.#accessKeys.find(accessKeyId);
+  /** A temporary key that acts as the holder of a lasting one, in one project. */
+  issueSession(request: SessionRequest): NewSession {
+    return issueSession(this.#sealer, request);
+  }
+
+  /** The enabled key of an enabled user, or a session of one. For the verifiers: the result holds the secret, and a wrong token is a Refusal. */
+  findCredential(accessKeyId: string, session?: GivenToken): Promise<Credential | undefined> {
+    if (session === undefined) return this.#accessKeys.find(accessKeyId);
+    return findSession(accessKeyId, session, { sealer: this.#sealer, find: (key) => this.#accessKeys.find(key) });
   }
 
   /** Whom a verified credential acts as: in the project it names, else the key's, else the one named like the user, else the user's only one. */
   async principalOf(credential: Credential): Promise<Principal | undefined> {
     const project = await this.#projectOf(credential);
-    return project === undefined ? undefined : this.#principal(credential.user, project, credential.accessKeyId);
+    if (project === undefined || (credential.isTemporary && project.id !== credential.keyProjectId)) return undefined;
+    const principal = await this.#principal(credential.user, project, credential.accessKeyId);
+    return principal && (credential.isTemporary ? { ...principal, isTemporary: true } : principal);
   }
 
   /** Whom a user acts as in a project, without a request: for work that novact does on somebody's behalf. NoSuchEntity when they may not. */

@@ -7,6 +7,8 @@ export interface Principal {
   readonly userId: string;
   readonly userName: string;
   readonly accessKeyId: string;
+  /** The key is a session's: it may use the cloud, and make no other keys. */
+  readonly isTemporary?: true;
   /** The project acted in: of the key's `:project` suffix, or the key's own. */
   readonly projectId: string;
   readonly projectName: string;

@@ -1,4 +1,4 @@
-// Why a request is not believed, before it is put into the words of the service that refuses it: EC2, STS and S3 have
+// Why a request is not believed, before it is put into the words of the service that refuses it: EC2, STS, IAM and S3 have
 // other codes for the same thing. The pure verifiers throw a Refusal; authenticate.ts alone makes it an ApiError.
 import { ApiError } from '../lib/errors.ts';
 
@@ -12,7 +12,8 @@ export type RefusalKind =
   | 'badValue' // a parameter of the signature has an impossible value
   | 'noDate'
   | 'unsignedHeaders' // a header that changes the meaning is not among the signed ones
-  | 'token' // a session token, of which novact issues none
+  | 'token' // a session token that was not issued for this key, or with a key that has none
+  | 'expiredToken'
   | 'unknownKey'
   | 'mismatch'
   | 'skewed' // outside the clock window
@@ -33,7 +34,7 @@ export class Refusal extends Error {
   }
 }
 
-export type Dialect = 'ec2' | 'sts' | 's3';
+export type Dialect = 'ec2' | 'sts' | 'iam' | 's3';
 
 type Answer = readonly [code: string, status: number, message: string | ((detail: string) => string)];
 
@@ -60,6 +61,7 @@ const ec2: Readonly<Record<RefusalKind, Answer>> = {
   noDate: incomplete,
   unsignedHeaders: incomplete,
   token: authFailure,
+  expiredToken: ['RequestExpired', 400, 'Request has expired.'],
   unknownKey: authFailure,
   mismatch: authFailure,
   skewed: ['RequestExpired', 400, detailOr('Request has expired.')],
@@ -76,6 +78,7 @@ const sts: Readonly<Record<RefusalKind, Answer>> = {
   ...ec2,
   unsigned: ['MissingAuthenticationToken', 403, 'Request is missing Authentication Token'],
   token: invalidToken,
+  expiredToken: ['ExpiredToken', 403, 'The security token included in the request is expired'],
   unknownKey: invalidToken,
   mismatch,
   badContentHash: mismatch,
@@ -103,6 +106,7 @@ const s3: Readonly<Record<RefusalKind, Answer>> = {
   noDate: ['AccessDenied', 403, noDateMessage],
   unsignedHeaders: ['AccessDenied', 403, detailOr('There were headers present in the request which were not signed')],
   token: ['InvalidToken', 400, 'The provided token is malformed or otherwise invalid.'],
+  expiredToken: ['ExpiredToken', 400, 'The provided token has expired.'],
   unknownKey: ['InvalidAccessKeyId', 403, 'The AWS Access Key Id you provided does not exist in our records.'],
   mismatch: [
     'SignatureDoesNotMatch', 403,
@@ -119,7 +123,7 @@ const s3: Readonly<Record<RefusalKind, Answer>> = {
   notMember: ['AccessDenied', 403, 'Access Denied'],
 };
 
-const answers: Readonly<Record<Dialect, Readonly<Record<RefusalKind, Answer>>>> = { ec2, sts, s3 };
+const answers: Readonly<Record<Dialect, Readonly<Record<RefusalKind, Answer>>>> = { ec2, sts, iam: sts, s3 };
 
 /** The refusal as the given service says it. */
 export function refusalToApiError(refusal: Refusal, dialect: Dialect): ApiError {

@@ -19,6 +19,9 @@ export interface SignedRequest {
   readonly virtualHostBucket?: string;
 }
 
+/** Of a session; presigned requests of S3's first scheme have it as a parameter of this name. */
+export const securityTokenHeader = 'x-amz-security-token';
+
 /** All values of each header by its lower-case name, in the order of the wire, each trimmed. */
 export function headerValues(request: SignedRequest): ReadonlyMap<string, readonly string[]> {
   const values = new Map<string, string[]>();

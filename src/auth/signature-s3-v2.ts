@@ -5,7 +5,7 @@ import { canonicalPathOnce } from './canonical-v4.ts';
 import { equalSignatures } from './compare.ts';
 import { parseParameters, percentDecode } from './percent-encoding.ts';
 import { Refusal } from './refusal.ts';
-import { headerValue, headerValues, type SignedRequest } from './request.ts';
+import { headerValue, headerValues, securityTokenHeader, type SignedRequest } from './request.ts';
 import { clockWindowMs, parseAmzDate, parseHttpDate } from './timestamps.ts';
 
 /** What a request says of its own signature. */
@@ -73,7 +73,7 @@ export function checkTimeS3V2(claim: ClaimS3V2, now: number): void {
 
 /** Refuses a signature that the secret did not make. Clients differ in escaping the path and the values of sub-resources: both forms are tried. */
 export function verifyS3V2(request: SignedRequest, claim: ClaimS3V2, secret: string): void {
-  const start = `${request.method}\n${header(request, 'content-md5')}\n${header(request, 'content-type')}\n${claim.dateLine}\n${amzHeaders(request)}`;
+  const start = `${request.method}\n${header(request, 'content-md5')}\n${header(request, 'content-type')}\n${claim.dateLine}\n${amzHeaders(request, claim)}`;
   const bucket = request.virtualHostBucket === undefined ? '' : `/${request.virtualHostBucket}`;
   for (const path of pathsOf(request.rawPath)) {
     for (const query of new Set([subResourceText(request.rawQuery, 'decoded'), subResourceText(request.rawQuery, 'raw')])) {
@@ -86,8 +86,10 @@ export function verifyS3V2(request: SignedRequest, claim: ClaimS3V2, secret: str
 
 const header = (request: SignedRequest, name: string): string => headerValue(request, name)?.trim() ?? '';
 
-function amzHeaders(request: SignedRequest): string {
-  return [...headerValues(request)]
+/** A presigned request has the token of its session among its parameters, and signs it as the header that it stands for. */
+function amzHeaders(request: SignedRequest, claim: ClaimS3V2): string {
+  const token = claim.place === 'query' ? parseParameters(request.rawQuery).find(({ name }) => name === securityTokenHeader) : undefined;
+  return [...new Map([...headerValues(request), ...(token === undefined ? [] : [[token.name, [token.value]] as const])])]
     .filter(([name]) => name.startsWith('x-amz-'))
     .toSorted(([left], [right]) => (left < right ? -1 : 1))
     .map(([name, values]) => `${name}:${values.join(',')}\n`)

@@ -26,6 +26,13 @@ export async function loadVolumes(db: Queryable, projectId: string, ids?: readon
   return rows.map(({ volume, attachment }) => ({ ...volume, attachment: attachment ?? undefined, tags: tags.get(volume.id) ?? [] }));
 }
 
+/** How many volumes each host keeps. */
+export async function volumeCounts(db: Queryable): Promise<ReadonlyMap<string, number>> {
+  const rows = await db.select({ host: volumes.host, count: sql<number>`count(*)::int` }).from(volumes)
+    .where(ne(volumes.state, 'deleted')).groupBy(volumes.host);
+  return new Map(rows.flatMap(({ host, count }) => (host === null ? [] : [[host, count] as const])));
+}
+
 /** Of all projects: for operators. */
 export async function volumesForOperator(
   db: Queryable, choice: { host: string | undefined; countMax: number },

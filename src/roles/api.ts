@@ -1,5 +1,7 @@
-// Starts the API of this process: the EC2 and STS query server. It holds no state.
-import { createDispatcher } from '../api/ec2/dispatch.ts';
+// Starts the API of this process: the query server of EC2, STS and IAM, and of Nova's Admin API. It holds no state.
+import { adminActions } from '../api/admin/index.ts';
+import { findAdminOperation } from '../api/admin/model.ts';
+import { createDispatcher, type DispatcherOptions } from '../api/ec2/dispatch.ts';
 import { allActions } from '../api/ec2/actions/index.ts';
 import { createEc2Server } from '../api/http/server.ts';
 import type { ObservedRequest } from '../api/http/app.ts';
@@ -7,15 +9,16 @@ import { authenticateEc2 } from '../auth/authenticate.ts';
 import { endpointsOf, projectNetworksOf } from '../config/settings.ts';
 import { announceShared, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
+import { createOperatorWork } from './operator-work.ts';
 
 export async function startApi(foundation: Foundation, options: { observe: (request: ObservedRequest) => void }): Promise<void> {
   const { settings, system, transport, relay, directory, db, clock, auth } = foundation;
   const log = foundation.log.child({ role: 'api' });
-  const dispatcher = createDispatcher({
-    actions: allActions,
+  const asked: Pick<DispatcherOptions, 'authenticate' | 'services'> = {
     authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect),
     services: {
-      db, transport, relay, directory, clock, log, region: settings.region, zone: settings.zone, dnsDomain: settings.dnsDomain,
+      db, auth, operator: createOperatorWork(foundation), transport, relay, directory, clock, log,
+      region: settings.region, zone: settings.zone, dnsDomain: settings.dnsDomain,
       endpoint: endpointsOf(settings).ec2, instancesPerProjectMax: settings.instancesPerProjectMax,
       addressesPerProjectMax: settings.addressesPerProjectMax,
       projectNetworks: projectNetworksOf(settings),
@@ -23,8 +26,10 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
       volumesPerProjectMax: settings.volumesPerProjectMax, gigabytesPerProjectMax: settings.gigabytesPerProjectMax,
       snapshotsPerProjectMax: settings.snapshotsPerProjectMax,
     },
-  });
-  const server = createEc2Server({ dispatcher, log, clock, observe: options.observe });
+  };
+  const dispatcher = createDispatcher({ actions: allActions, ...asked });
+  const adminDispatcher = createDispatcher({ actions: adminActions, find: findAdminOperation, ...asked });
+  const server = createEc2Server({ dispatcher, adminDispatcher, log, clock, observe: options.observe });
   foundation.drain.add('server', (deadlineMs) => server.close(deadlineMs));
   await startListener(system, 'api', { server, host: settings.bind, port: settings.apiPort });
   await announceShared(foundation, 'api');

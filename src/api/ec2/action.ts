@@ -1,7 +1,9 @@
-// An EC2 (or STS) action: one entry of a family's list. Shapes come from AWS's model; handlers see typed input, return typed
+// An EC2 (or STS, or IAM) action: one entry of a family's list. Shapes come from AWS's model; handlers see typed input, return typed
 // output, and never see Koa or XML. The only cast of this folder is here.
 import type * as ec2 from '@aws-sdk/client-ec2';
+import type * as iam from '@aws-sdk/client-iam';
 import type * as sts from '@aws-sdk/client-sts';
+import type { AuthManager } from '../../auth/manager.ts';
 import type { Principal } from '../../auth/principal.ts';
 import type { Permission } from '../../auth/roles.ts';
 import type { Db } from '../../db/db.ts';
@@ -15,7 +17,7 @@ import type { ErrorCode } from './errors.ts';
 
 export type { Permission };
 
-type Commands = typeof ec2 & typeof sts;
+type Commands = typeof ec2 & typeof sts & typeof iam;
 
 /** Names of all modelled actions: `RunInstances` … and `GetCallerIdentity` … */
 export type ActionName = keyof { [K in keyof Commands as K extends `${infer Name}Command` ? Exclude<Name, '$'> : never]: true };
@@ -30,9 +32,17 @@ export type OutputOf<Name extends ActionName> = CommandClass<Name> extends new (
   ? Omit<Output, '$metadata'>
   : never;
 
+/** What an operator's command does too, and clients of the Admin API may ask for. */
+export interface OperatorWork {
+  /** Makes a way into a project's network, and says its id. */
+  startVpn(project: string): Promise<string>;
+}
+
 /** What the cloud offers to every action. */
 export interface Services {
   readonly db: Db;
+  readonly auth: AuthManager;
+  readonly operator: OperatorWork;
   readonly transport: Transport;
   /** Kicked after every commit that left work for an owner. */
   readonly relay: Relay;
@@ -87,7 +97,7 @@ export interface ActionEntry<Name extends ActionName = ActionName, Codes extends
 
 /** The entry as the dispatcher holds it. */
 export interface AnyAction {
-  readonly name: ActionName;
+  readonly name: string;
   readonly doc: string;
   readonly roles: Permission;
   readonly errors: readonly ErrorCode[];

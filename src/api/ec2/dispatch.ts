@@ -7,14 +7,18 @@ import type { SignedRequest } from '../../auth/request.ts';
 import { ApiError } from '../../lib/errors.ts';
 import { fail, type AnyAction, type Call, type Services } from './action.ts';
 import { faultOf } from './fault.ts';
-import { findOperation, services as modelServices, type Operation, type ServiceName } from './model.ts';
+import { findOperation, serviceOf, speaksPlainQuery, type Operation, type ServiceName } from './model.ts';
 import { parseParameters, readInput, type Parameters } from './wire.ts';
 import { safeVersion, writeError, writeResponse } from './xml.ts';
 
 export type Authenticate = (request: SignedRequest, dialect: ServiceName) => Promise<Principal>;
 
+type FindOperation = (name: string) => Operation | undefined;
+
 export interface DispatcherOptions {
   readonly actions: readonly AnyAction[];
+  /** The model that the actions are of. Default: AWS's. */
+  readonly find?: FindOperation;
   readonly services: Services;
   /** Throws ApiError when the signature does not hold. */
   readonly authenticate: Authenticate;
@@ -49,7 +53,8 @@ export interface Dispatcher {
 const timeoutMsDefault = 60_000;
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const table = actionTable(options.actions);
+  const find = options.find ?? findOperation;
+  const table = actionTable(options.actions, find);
   const errorAnswer = (error: unknown, context: Context): Answer => {
     const { fault, report } = faultOf(error);
     if (report !== undefined) options.services.log.error({ requestId: context.requestId, action: context.record.action, error: report }, 'request failed');
@@ -64,7 +69,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     async dispatch(request, requestId) {
       const context: Context = { requestId, service: 'ec2', record: {} };
       try {
-        const body = await perform(request, context, table, options);
+        const body = await perform(request, context, { table, find }, options);
         return { status: 200, body, record: context.record };
       } catch (error) {
         return errorAnswer(error, context);
@@ -80,19 +85,25 @@ interface Context {
   readonly record: RequestRecord;
 }
 
-function actionTable(actions: readonly AnyAction[]): ReadonlyMap<string, AnyAction> {
+function actionTable(actions: readonly AnyAction[], find: FindOperation): ReadonlyMap<string, AnyAction> {
   const table = new Map<string, AnyAction>();
   for (const entry of actions) {
     if (table.has(entry.name)) throw new Error(`the action ${entry.name} is declared twice`);
-    if (findOperation(entry.name) === undefined) throw new Error(`the model has no action ${entry.name}`);
+    if (find(entry.name) === undefined) throw new Error(`the model has no action ${entry.name}`);
     table.set(entry.name, entry);
   }
   return table;
 }
 
-async function perform(request: SignedRequest, context: Context, table: ReadonlyMap<string, AnyAction>, options: DispatcherOptions): Promise<string> {
+/** What may be asked for, and what of it is built. */
+interface Known {
+  readonly table: ReadonlyMap<string, AnyAction>;
+  readonly find: FindOperation;
+}
+
+async function perform(request: SignedRequest, context: Context, { table, find }: Known, options: DispatcherOptions): Promise<string> {
   const parameters = parseParameters(request.rawQuery, request.body?.toString('utf8') ?? '');
-  const operation = operationOf(parameters, context);
+  const operation = operationOf(parameters, context, find);
   const principal = await options.authenticate(request, operation.service);
   context.record.userId = principal.userId;
   context.record.projectId = principal.projectId;
@@ -111,11 +122,11 @@ async function perform(request: SignedRequest, context: Context, table: Readonly
   return writeResponse(operation, output, { requestId: context.requestId, version });
 }
 
-function operationOf(parameters: Parameters, context: Context): Operation {
-  if (parameters.get('Version') === modelServices.sts.version) context.service = 'sts';
+function operationOf(parameters: Parameters, context: Context, find: FindOperation): Operation {
+  context.service = serviceOf(parameters.get('Version'));
   const name = parameters.get('Action') ?? '';
   if (name === '') throw new ApiError('MissingAction', 'The request must contain the parameter Action');
-  const operation = findOperation(name);
+  const operation = find(name);
   if (operation === undefined) throw new ApiError('InvalidAction', `The action ${name.slice(0, 80)} is not valid for this web service.`);
   context.service = operation.service;
   context.record.action = operation.name;
@@ -131,8 +142,13 @@ function withDeadline<T>(work: () => Promise<T>, options: DispatcherOptions): Pr
   });
 }
 
-/** STS has words of its own for what a role does not allow. */
+/** STS and IAM have words of their own for what can go wrong with any action. */
+const plainQueryCodes: Readonly<Record<string, string>> = {
+  UnauthorizedOperation: 'AccessDenied', MissingParameter: 'ValidationError', InvalidParameterValue: 'ValidationError', InternalError: 'InternalFailure',
+  Unavailable: 'ServiceUnavailable',
+};
+
 function dialectOf(fault: { readonly code: string; readonly status: number }, service: ServiceName): { code: string; status: number } {
-  const code = service === 'sts' && fault.code === 'UnauthorizedOperation' ? 'AccessDenied' : fault.code;
+  const code = speaksPlainQuery(service) && Object.hasOwn(plainQueryCodes, fault.code) ? (plainQueryCodes[fault.code] ?? fault.code) : fault.code;
   return { code, status: fault.status };
 }

@@ -1,12 +1,15 @@
 // AWS's error codes that novact uses, with their HTTP status. The model does not declare them.
-// Source: "Error codes for the Amazon EC2 API".
+// Source: "Error codes for the Amazon EC2 API", and the errors of IAM's and STS's actions in their references.
 
 export const errorStatus = {
+  AccessDenied: 403,
   AddressLimitExceeded: 400,
   AttachmentLimitExceeded: 400,
   AuthFailure: 401,
   BlockedAccount: 401,
   DryRunOperation: 412,
+  DeleteConflict: 409,
+  EntityAlreadyExists: 409,
   FilterLimitExceeded: 400,
   IdempotentParameterMismatch: 400,
   IncorrectInstanceState: 400,
@@ -18,6 +21,7 @@ export const errorStatus = {
   InsufficientAddressCapacity: 500,
   InternalError: 500,
   InvalidAction: 400,
+  InvalidClientTokenId: 403,
   'InvalidAddress.Malformed': 400,
   'InvalidAddress.NotFound': 400,
   'InvalidAllocationID.NotFound': 400,
@@ -75,7 +79,9 @@ export const errorStatus = {
   MalformedQueryString: 400,
   MissingAction: 400,
   MissingAuthenticationToken: 403,
+  LimitExceeded: 409,
   MissingParameter: 400,
+  NoSuchEntity: 404,
   OperationNotPermitted: 400,
   RequestExpired: 400,
   RequestLimitExceeded: 503,

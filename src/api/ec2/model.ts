@@ -1,4 +1,4 @@
-// AWS's published model of EC2 and STS, as scripts/model.ts extracted it: the wire shape of every operation. The reader (wire.ts) and
+// AWS's published model of EC2, STS and IAM, as scripts/model.ts extracted it: the wire shape of every operation. The reader (wire.ts) and
 // the writer (xml.ts) follow these shapes; no action is named here or there.
 import { readFileSync } from 'node:fs';
 
@@ -28,7 +28,7 @@ export interface List {
   readonly element: Shape;
 }
 
-export type ServiceName = 'ec2' | 'sts';
+export type ServiceName = 'ec2' | 'sts' | 'iam';
 
 export interface Operation {
   readonly name: string;
@@ -105,7 +105,7 @@ class Builder {
 function load(): Readonly<Record<ServiceName, Service>> {
   // Read, not imported: the compiler would type half a megabyte of JSON. The build copies the file beside this one.
   const raw = JSON.parse(readFileSync(new URL('./model.json', import.meta.url), 'utf8')) as Record<ServiceName, RawService>;
-  return { ec2: buildService('ec2', raw.ec2), sts: buildService('sts', raw.sts) };
+  return { ec2: buildService('ec2', raw.ec2), sts: buildService('sts', raw.sts), iam: buildService('iam', raw.iam) };
 }
 
 /** Required by today's AWS, left out by clients of Nova's time. */
@@ -133,7 +133,16 @@ function buildService(name: ServiceName, raw: RawService): Service {
 
 export const services: Readonly<Record<ServiceName, Service>> = load();
 
-/** The operation of this name, in EC2 or else in STS: the two share one endpoint and no name. */
+/** The operation of this name, in EC2 or else in STS or IAM: the three share one endpoint and no name. */
 export function findOperation(name: string): Operation | undefined {
-  return services.ec2.operations.get(name) ?? services.sts.operations.get(name);
+  return services.ec2.operations.get(name) ?? services.sts.operations.get(name) ?? services.iam.operations.get(name);
 }
+
+/** The service that a client's `Version` names; EC2's clients have had many. */
+export function serviceOf(version: string | undefined): ServiceName {
+  if (version === services.sts.version) return 'sts';
+  return version === services.iam.version ? 'iam' : 'ec2';
+}
+
+/** EC2 has a dialect of the query protocol; the others write lists as `X.member.1`, name the result, and refuse in another form. */
+export const speaksPlainQuery = (service: ServiceName): boolean => service !== 'ec2';

@@ -2,7 +2,7 @@
 // Decisions: parameters that the model does not know are ignored, as Nova did, because clients of every age call us; the dispatcher
 // logs their names. List indexes may begin anywhere and have gaps. A scalar takes the first of `X.1`, a list takes a bare `X`.
 import { ApiError } from '../../lib/errors.ts';
-import type { List, Member, Operation, Scalar, Shape, Structure } from './model.ts';
+import { speaksPlainQuery, type List, type Member, type Operation, type Scalar, type Shape, type Structure } from './model.ts';
 
 /** Parameters of one request, names as sent. Of a name given twice the first value counts, except that the body comes before the query. */
 export type Parameters = ReadonlyMap<string, string>;
@@ -69,7 +69,7 @@ export interface ReadInput {
 export function readInput(operation: Operation, parameters: Parameters): ReadInput {
   const tree = treeOf(parameters);
   const structure: Structure = operation.input ?? { kind: 'structure', members: [] };
-  const input = new Reader(operation.service === 'sts').structure(structure, tree, '') ?? Object.create(null);
+  const input = new Reader(speaksPlainQuery(operation.service)).structure(structure, tree, '') ?? Object.create(null);
   const known = new Set(structure.members.map((member) => member.queryName));
   const ignored = [...(tree.children?.keys() ?? [])].filter((name) => !known.has(name) && !isProtocolName(name)).map(shown);
   return { input, ignored };
@@ -83,7 +83,7 @@ const isProtocolName = (name: string): boolean => protocolNames.has(name) || nam
 
 /** Reads one request. */
 class Reader {
-  /** STS writes lists as `X.member.1`. */
+  /** STS and IAM write lists as `X.member.1`. */
   readonly #nestedLists: boolean;
 
   constructor(nestedLists: boolean) {

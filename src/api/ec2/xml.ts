@@ -1,17 +1,17 @@
-// The writer: typed output of an operation to XML, by AWS's model, in EC2's form and in STS's; and both forms of errors. It knows no action.
-import type { Operation, ServiceName, Shape, Structure } from './model.ts';
-import { services } from './model.ts';
+// The writer: typed output of an operation to XML, by AWS's model, in EC2's form and in that of STS and IAM; and both forms of errors.
+// It knows no action.
+import { services, speaksPlainQuery, type Operation, type ServiceName, type Shape, type Structure } from './model.ts';
 
 const declaration = '<?xml version="1.0" encoding="UTF-8"?>\n';
-const stsNamespace = `https://sts.amazonaws.com/doc/${services.sts.version}/`;
+const namespaceOf = (service: ServiceName): string => `https://${service}.amazonaws.com/doc/${services[service].version}/`;
 
 /** A successful answer. `version` is the client's own, for the namespace: libcloud and others find nothing under another one. */
 export function writeResponse(operation: Operation, output: unknown, context: { requestId: string; version: string }): string {
   const { name } = operation;
-  if (operation.service === 'sts') {
+  if (speaksPlainQuery(operation.service)) {
     const result = operation.output === undefined ? '' : `<${name}Result>${members(operation.output, output, name)}</${name}Result>`;
     const metadata = `<ResponseMetadata><RequestId>${escapeText(context.requestId)}</RequestId></ResponseMetadata>`;
-    return `${declaration}<${name}Response xmlns="${stsNamespace}">${result}${metadata}</${name}Response>`;
+    return `${declaration}<${name}Response xmlns="${namespaceOf(operation.service)}">${result}${metadata}</${name}Response>`;
   }
   const namespace = `http://ec2.amazonaws.com/doc/${safeVersion(context.version)}/`;
   const body = operation.output === undefined ? '<return>true</return>' : members(operation.output, withReturn(operation.output, output), name);
@@ -22,17 +22,17 @@ export function writeResponse(operation: Operation, output: unknown, context: { 
 export function writeError(service: ServiceName, error: { code: string; message: string; requestId: string; isSender: boolean }): string {
   const detail = `<Code>${escapeText(error.code)}</Code><Message>${escapeText(error.message)}</Message>`;
   const requestId = escapeText(error.requestId);
-  if (service === 'sts') {
+  if (speaksPlainQuery(service)) {
     const type = error.isSender ? 'Sender' : 'Receiver';
     const content = `<Error><Type>${type}</Type>${detail}</Error><RequestId>${requestId}</RequestId>`;
-    return `${declaration}<ErrorResponse xmlns="${stsNamespace}">${content}</ErrorResponse>`;
+    return `${declaration}<ErrorResponse xmlns="${namespaceOf(service)}">${content}</ErrorResponse>`;
   }
   return `${declaration}<Response><Errors><Error>${detail}</Error></Errors><RequestID>${requestId}</RequestID></Response>`;
 }
 
-/** The client's version when it looks like one, else the model's. */
+/** The client's version when it looks like one, else the model's. `nova` is that of the Admin API's clients. */
 export function safeVersion(version: string | undefined): string {
-  return version !== undefined && /^(\d{4}-\d{2}-\d{2}|1\.0)$/.test(version) ? version : services.ec2.version;
+  return version !== undefined && /^(\d{4}-\d{2}-\d{2}|1\.0|nova)$/.test(version) ? version : services.ec2.version;
 }
 
 /** Where AWS answers `<return>true</return>`, success is true without the handler's saying so: boto 2 reads nothing else. */

@@ -11,6 +11,8 @@ import { ClientGone, readBody } from './body.ts';
 
 export interface AppOptions {
   readonly dispatcher: Dispatcher;
+  /** Of Nova's Admin API; absent: there is none. */
+  readonly adminDispatcher?: Dispatcher;
   readonly log: Log;
   readonly clock: Clock;
   /** Beyond it, requests are answered RequestLimitExceeded at once. Default 256. */
@@ -31,6 +33,7 @@ const bodyBytesMaxDefault = 1024 * 1024;
 
 /** Where the query API answers. Nova's clients come to /services/Cloud, with and without a slash. */
 const queryPaths = new Set(['/', '/services/Cloud', '/services/Cloud/']);
+const adminPaths = new Set(['/services/Admin', '/services/Admin/']);
 
 /** What Nova listed at `/`, and today's version. */
 const versions = ['1.0', '2007-01-19', '2007-03-01', '2007-08-29', '2007-10-10', '2007-12-15', '2008-02-01', '2008-09-01', '2009-04-04', '2016-11-15'];
@@ -67,7 +70,8 @@ function answerEverything(options: AppOptions): Middleware {
 
 async function answerTo(context: Context, requestId: string, options: AppOptions): Promise<Answer | string> {
   const { rawPath, rawQuery } = splitUrl(context.req.url ?? '/');
-  if (!queryPaths.has(rawPath)) throw new ApiError('InvalidRequest', 'There is no service at this path.', 404);
+  const dispatcher = queryPaths.has(rawPath) ? options.dispatcher : adminPaths.has(rawPath) ? options.adminDispatcher : undefined;
+  if (dispatcher === undefined) throw new ApiError('InvalidRequest', 'There is no service at this path.', 404);
   if (context.method !== 'GET' && context.method !== 'POST') throw new ApiError('InvalidRequest', 'The method must be GET or POST.', 405);
   const body = await readBody(context.req, options.bodyBytesMax ?? bodyBytesMaxDefault);
   if (context.method === 'GET' && rawPath === '/' && rawQuery === '' && body.length === 0) return `${versions.join('\n')}\n`;
@@ -79,7 +83,7 @@ async function answerTo(context: Context, requestId: string, options: AppOptions
     rawHeaders: context.req.rawHeaders,
     body,
   };
-  return options.dispatcher.dispatch(request, requestId);
+  return dispatcher.dispatch(request, requestId);
 }
 
 /** The path and query as on the wire; a proxy's absolute form loses its scheme and host. */

@@ -15,7 +15,7 @@ export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
     info: { name: 'db', readOnly: false },
     user: (idOrName) => attempt(`look up the user ${idOrName}`, async () => userOf(await identity.selectUser(db, idOrName))),
     users: () => attempt('list the users', async () => (await identity.selectUsers(db)).map(toUser)),
-    createUser: (user) => attempt(`create the user ${user.name}`, () => identity.insertUser(db, { ...toUser(user), createdAt: clock.date() })),
+    createUser: (user) => attempt(`create the user ${user.name}`, () => identity.insertUser(db, { ...user, createdAt: clock.date() })),
     modifyUser: (id, changes) => change(`modify the user ${id}`, identity.updateUser(db, id, changes)),
     deleteUser: (id) => change(`delete the user ${id}`, identity.deleteUserRows(db, id), 'busy'),
     project: (idOrName) => attempt(`look up the project ${idOrName}`, async () => projectOf(await identity.selectProject(db, idOrName))),
@@ -41,12 +41,11 @@ export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
   };
 }
 
-const toUser = ({ id, name, isAdmin, enabled }: UserRecord): UserRecord => ({ id, name, isAdmin, enabled });
+const toUser = ({ id, name, isAdmin, enabled, createdAt }: identity.UserRow): UserRecord => ({ id, name, isAdmin, enabled, createdAt });
 
 const toProject = ({ id, name, description, managerId }: ProjectRecord): ProjectRecord => ({ id, name, description, managerId });
 
-const toAccessKey = ({ id, userId, projectId, sealedSecret, enabled }: identity.AccessKeyRow): AccessKeyRecord =>
-  ({ id, userId, projectId: projectId ?? undefined, sealedSecret, enabled });
+const toAccessKey = ({ projectId, ...row }: identity.AccessKeyRow): AccessKeyRecord => ({ ...row, projectId: projectId ?? undefined });
 
 const userOf = (row: identity.UserRow | undefined) => row && toUser(row);
 const projectOf = (row: identity.ProjectRow | undefined) => row && toProject(row);

@@ -5,6 +5,8 @@ export interface UserRecord {
   readonly name: string;
   readonly isAdmin: boolean;
   readonly enabled: boolean;
+  /** Of what was read, where the store knows it. */
+  readonly createdAt?: Date;
 }
 
 export interface ProjectRecord {
@@ -20,6 +22,8 @@ export interface AccessKeyRecord {
   readonly projectId: string | undefined;
   readonly sealedSecret: string;
   readonly enabled: boolean;
+  /** Of what was read, where the store knows it. */
+  readonly createdAt?: Date;
 }
 
 /**

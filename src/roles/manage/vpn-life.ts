@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { projectNetworksOf } from '../../config/settings.ts';
 import { sealedPart } from '../../actors/vpn/ensure-vpns.ts';
 import { selectProject } from '../../db/identity.ts';
+import { findHost } from '../../db/host-work.ts';
 import { ensureSetting, readSetting } from '../../db/hosts.ts';
 import { findVpn, insertVpn, insertVpnCertificate, revokeVpnCertificate, type Vpn, type VpnCertificate } from '../../db/vpns.ts';
 import { ensureDefaultVpc } from '../../db/vpcs.ts';
@@ -45,6 +46,13 @@ async function rootAuthority({ db, sealer, run }: ManageDeps): Promise<KeyAndCer
   }
   const { certificate, sealedKey } = JSON.parse((await readSetting(db, 'rootAuthority')) ?? '{}') as RootSetting;
   return { certificate, key: sealer.open(sealedKey, rootContext) };
+}
+
+/** Where clients find the host, when the operator does not say it. */
+export async function addressOf({ db, settings }: Pick<ManageDeps, 'db' | 'settings'>, host: string): Promise<string> {
+  const address = (await findHost(db, host))?.address ?? (host === settings.host ? settings.address : undefined);
+  if (address === undefined || address === null) throw new SetupError(`the address of ${host} is not known`, 'Say with --address where clients find it.');
+  return address;
 }
 
 export interface VpnWish {

@@ -1,11 +1,9 @@
 // `novact manage vpn …`: a way into a project's network for people outside, and the certificates that open it.
 import { z } from 'zod';
 import { manageCommand, type ManageCommand } from '../../api/ops/manage.ts';
-import { findHost } from '../../db/host-work.ts';
 import { certificatesOf, deleteVpn, listVpns, vpnClients, type Vpn } from '../../db/vpns.ts';
-import { SetupError } from '../../lib/errors.ts';
 import type { ManageDeps } from './deps.ts';
-import { createVpn, giveCredentials, revokeCredentials, tellHost, vpnOf } from './vpn-life.ts';
+import { addressOf, createVpn, giveCredentials, revokeCredentials, tellHost, vpnOf } from './vpn-life.ts';
 
 const command = manageCommand<ManageDeps>();
 const project = z.string().min(1).describe('The project, by name or id.');
@@ -14,13 +12,6 @@ const holder = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$/).describe('
 const shown = (name: string, vpn: Vpn) => ({
   project: name, host: vpn.host, address: vpn.address, port: vpn.port, clients: vpnClients(vpn), since: vpn.createdAt.toISOString(),
 });
-
-/** Where clients find the host, when the operator does not say it. */
-async function addressOf({ db, settings }: ManageDeps, host: string): Promise<string> {
-  const address = (await findHost(db, host))?.address ?? (host === settings.host ? settings.address : undefined);
-  if (address === undefined || address === null) throw new SetupError(`the address of ${host} is not known`, 'Say with --address where clients find it.');
-  return address;
-}
 
 export const vpnCommands: readonly ManageCommand<ManageDeps>[] = [
   command({

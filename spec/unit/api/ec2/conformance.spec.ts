@@ -1,9 +1,10 @@
 // Every modelled operation, with random values, through AWS's own SDK: what its serializer writes our reader must read, and what our
 // writer writes its deserializer must read. The seed is printed with a failure.
 import * as ec2 from '@aws-sdk/client-ec2';
+import * as iam from '@aws-sdk/client-iam';
 import * as sts from '@aws-sdk/client-sts';
 import { describe, expect, it } from 'vitest';
-import { services, type Operation } from '../../../../src/api/ec2/model.ts';
+import { services, type Operation, type ServiceName } from '../../../../src/api/ec2/model.ts';
 import { parseParameters, readInput } from '../../../../src/api/ec2/wire.ts';
 import { writeResponse } from '../../../../src/api/ec2/xml.ts';
 import { modelText } from '../../../../scripts/model.ts';
@@ -28,7 +29,9 @@ function handlerFor(exchange: Exchange) {
 type Sender = { send(command: unknown): Promise<Record<string, unknown>> };
 type Sdk = Readonly<Record<string, unknown>>;
 
-function clientOf(service: 'ec2' | 'sts', exchange: Exchange): Sender {
+const sdks = { ec2, sts, iam } as const;
+
+function clientOf(service: ServiceName, exchange: Exchange): Sender {
   const config = {
     region: 'nova',
     endpoint: 'http://127.0.0.1:1',
@@ -36,7 +39,8 @@ function clientOf(service: 'ec2' | 'sts', exchange: Exchange): Sender {
     requestHandler: handlerFor(exchange) as never,
     maxAttempts: 1,
   };
-  return (service === 'ec2' ? new ec2.EC2Client(config) : new sts.STSClient(config)) as unknown as Sender;
+  const clients = { ec2: () => new ec2.EC2Client(config), sts: () => new sts.STSClient(config), iam: () => new iam.IAMClient(config) };
+  return clients[service]() as unknown as Sender;
 }
 
 const seed = Number(process.env['NOVACT_SPEC_SEED'] ?? 20110204);
@@ -51,8 +55,8 @@ async function roundTrip(operation: Operation, sdk: Sdk, client: Sender, exchang
   return { input, output, read, received };
 }
 
-describe.each(['ec2', 'sts'] as const)('the wire of %s', (service) => {
-  const sdk = (service === 'ec2' ? ec2 : sts) as unknown as Sdk;
+describe.each(['ec2', 'sts', 'iam'] as const)('the wire of %s', (service) => {
+  const sdk = sdks[service] as unknown as Sdk;
 
   it(`is AWS's own for every operation (seed ${seed})`, async () => {
     const exchange: Exchange = { body: '', answer: '' };

@@ -1,6 +1,7 @@
 // The registry of all actions: one line for each family.
 import type { AnyAction } from '../action.ts';
 import { absentActions } from './absent.ts';
+import { accessKeyActions } from './access-keys.ts';
 import { accountActions } from './account.ts';
 import { addressActions } from './addresses.ts';
 import { imageActions } from './images.ts';
@@ -18,6 +19,7 @@ import { snapshotActions } from './snapshots.ts';
 import { stsActions } from './sts.ts';
 import { subnetActions } from './subnets.ts';
 import { tagActions } from './tags.ts';
+import { userActions } from './users.ts';
 import { volumeActions } from './volumes.ts';
 import { vpcActions } from './vpcs.ts';
 
@@ -27,6 +29,8 @@ export const allActions: readonly AnyAction[] = [
   ...instanceTypeActions,
   ...tagActions,
   ...stsActions,
+  ...userActions,
+  ...accessKeyActions,
   ...imageActions,
   ...instanceActions,
   ...keyPairActions,
