@@ -1,15 +1,14 @@
 // A private redis-server for one spec file: its own folder, free ports of 127.0.0.1 and a unix socket, AOF as the product wants it, and all
-// that can happen to a server: killed, paused, emptied, failed over by sentinels. Whatever is left at the end of the process is killed.
-import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+// that can happen to a server: killed, paused, emptied, failed over by sentinels.
+import { execFile, execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { freePort } from './free-port.ts';
+import { ServerChild, soon } from './server-child.ts';
 
 const run = promisify(execFile);
-const startMsMax = 10_000;
 
 export interface Certificates {
   readonly ca: string;
@@ -62,7 +61,7 @@ export async function prepareRedis(options: RedisServerOptions = {}): Promise<Re
   const port = await freePort();
   const socket = join(folder, 'redis.sock');
   const authority = options.password === undefined ? '' : `:${encodeURIComponent(options.password)}@`;
-  const child = new Child('redis-server', join(folder, 'redis.conf'));
+  const child = new ServerChild('redis-server', join(folder, 'redis.conf'));
   writeFileSync(join(folder, 'redis.conf'), settingsText(options, { folder, port, socket }));
   const command = async (...words: readonly string[]): Promise<string> => {
     const env = options.password === undefined ? process.env : { ...process.env, REDISCLI_AUTH: options.password };
@@ -143,13 +142,13 @@ export async function startSentinels(options: { downAfterMs?: number } = {}): Pr
   };
 }
 
-async function startSentinel(path: string, primaryPort: number, downAfterMs: number): Promise<{ port: number; child: Child }> {
+async function startSentinel(path: string, primaryPort: number, downAfterMs: number): Promise<{ port: number; child: ServerChild }> {
   const port = await freePort();
   writeFileSync(`${path}.conf`, [
     `port ${port}`, 'bind 127.0.0.1', `logfile ${path}.log`, `dir ${tmpdir()}`, `sentinel monitor nova 127.0.0.1 ${primaryPort} 2`,
     `sentinel down-after-milliseconds nova ${downAfterMs}`, 'sentinel failover-timeout nova 6000', '',
   ].join('\n'));
-  const child = new Child('redis-sentinel', `${path}.conf`);
+  const child = new ServerChild('redis-sentinel', `${path}.conf`);
   child.start();
   await child.answers(async () => (await run('redis-cli', ['-p', String(port), 'PING'], { timeout: 2000 })).stdout.includes('PONG'));
   return { port, child };
@@ -167,71 +166,4 @@ export function makeCertificates(folder: string): Certificates {
   openssl('x509', '-req', '-in', 'server.csr', ...signing, '-out', 'server.crt');
   chmodSync(file('server.key'), 0o600);
   return { ca: file('ca.crt'), certificate: file('server.crt'), key: file('server.key') };
-}
-
-/** A server program that is started again and again with one file of settings. */
-class Child {
-  static readonly #running = new Set<ChildProcess>();
-  readonly #program: string;
-  readonly #settings: string;
-  #child: ChildProcess | undefined;
-
-  constructor(program: string, settings: string) {
-    this.#program = program;
-    this.#settings = settings;
-  }
-
-  static {
-    process.on('exit', () => {
-      for (const child of Child.#running) child.kill('SIGKILL');
-    });
-  }
-
-  pid(): number {
-    const pid = this.#child?.pid;
-    if (pid === undefined) throw new Error(`${this.#program} does not run`);
-    return pid;
-  }
-
-  start(): void {
-    if (this.#child !== undefined) throw new Error(`${this.#program} runs already`);
-    const child = spawn(this.#program, [this.#settings], { stdio: 'ignore' });
-    this.#child = child;
-    Child.#running.add(child);
-    child.once('exit', () => {
-      Child.#running.delete(child);
-      if (this.#child === child) this.#child = undefined;
-    });
-    child.once('error', () => undefined); // answers() says that it does not run
-  }
-
-  async answers(asked: () => Promise<boolean>): Promise<void> {
-    await soon(async () => {
-      this.pid();
-      return asked().catch(() => false);
-    });
-  }
-
-  async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
-    const child = this.#child;
-    if (child === undefined) return;
-    const ended = once(child, 'exit');
-    child.kill(signal);
-    child.kill('SIGCONT'); // a paused one takes SIGTERM only then
-    await ended;
-  }
-
-  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
-    process.kill(this.pid(), signal);
-  }
-}
-
-async function soon(condition: () => Promise<boolean>): Promise<void> {
-  const endsAt = performance.now() + startMsMax;
-  while (!(await condition())) {
-    if (performance.now() > endsAt) throw new Error('a server did not start in time');
-    await new Promise((resolve) => {
-      setTimeout(resolve, 20);
-    });
-  }
 }

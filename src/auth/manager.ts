@@ -49,7 +49,7 @@ export class AuthManager {
     checkName(user.name, 'user');
     const record = { id: newAccessKeyId().replace(/^AKIA/, 'AIDA'), name: user.name, isAdmin: user.isAdmin ?? false, enabled: true };
     await inIamWords(this.#driver.createUser(record));
-    return record;
+    return this.requireUser(user.name);
   }
 
   /** Removes memberships, roles, access keys and key pairs as well. A project's manager must be replaced first. */
@@ -80,7 +80,7 @@ export class AuthManager {
     const members = await Promise.all((project.members ?? []).map((member) => this.requireUser(member)));
     const record = { id, name: project.name, description: project.description ?? project.name, managerId: manager.id };
     await inIamWords(this.#driver.createProject(record, [...new Set([manager.id, ...members.map((member) => member.id)])]));
-    return record;
+    return this.requireProject(project.name);
   }
 
   /** A new manager becomes a member; the old one stays one. */

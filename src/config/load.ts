@@ -150,7 +150,7 @@ function checked(optionName: OptionName, candidate: Candidate): unknown {
   return absolute(optionName, result.data, candidate.base);
 }
 
-const pathOptions: ReadonlySet<OptionName> = new Set<OptionName>(['state', 'tinyImage', 'libvirtSocket', 'redisCa', 'masterKey']);
+const pathOptions: ReadonlySet<OptionName> = new Set<OptionName>(['state', 'tinyImage', 'libvirtSocket', 'redisCa', 'ldapCa', 'masterKey']);
 
 function absolute(optionName: OptionName, value: unknown, base: string): unknown {
   if (typeof value !== 'string') return value;

@@ -45,6 +45,10 @@ const redisUrl = word('redis://…, rediss://… or redis+sentinel://HOST:PORT,�
 const httpUrl = word('http://… or https://… is needed', /^https?:\/\/[^\s/]+/);
 const libvirtUri = word('a libvirt URI such as qemu:///system is needed', /^[a-z]+(\+[a-z]+)?:\/\//);
 const interfaceName = word('an interface name of at most 15 characters is needed', /^[A-Za-z][A-Za-z0-9_-]{0,14}$/);
+const ldapUrls = word('ldap://HOST[:PORT] or ldaps://HOST[:PORT] is needed, several with commas between', /^ldaps?:\/\/[^\s/,]+(,ldaps?:\/\/[^\s/,]+)*$/);
+const ldapAttribute = word('the name of an attribute is needed', /^[A-Za-z][A-Za-z0-9;-]{0,127}$/);
+const distinguishedName = word('a name such as ou=Users,dc=example,dc=com is needed', /^[A-Za-z][A-Za-z0-9.-]*=[^\n]+$/);
+const ldapFilter = word('a filter in parentheses is needed, such as (objectClass=person)', /^\([^\n]+\)$/);
 const path = z.string().min(1, 'a path is needed');
 
 /** The smallest useful range has room for a gateway, a broadcast address and a guest; the largest is bounded because each address is a row. */
@@ -123,7 +127,44 @@ export const options = {
   mtu: option('Largest packet on the guests\' network.', whole(576, 9216), { default: () => 1500 }),
   dnsDomain: option('DNS domain of the guests.', name, { default: () => 'novact.internal' }),
   scheduler: choice('How a host is chosen: simple (the least loaded) or chance.', ['chance', 'simple'], 'simple'),
-  authDriver: choice('Where users and projects are kept: db.', ['db'], 'db'),
+  authDriver: choice('Where users and projects are kept: novact\'s database (db), or a directory (ldap: docs/guide/ldap.md).', ['db', 'ldap'], 'db'),
+  ldapUrl: option('The directory: ldap://HOST or ldaps://HOST, several with commas between, of which the first that answers is taken.', ldapUrls),
+  ldapBindDn: option('Account in the directory as which novact asks it.', distinguishedName),
+  ldapPassword: option('Password of that account.', z.string().min(1, 'a password is needed'), { secret: true }),
+  ldapTls: choice('Is a connection by ldap:// secured (start), or left open (none)? ldaps:// is always secured.', ['start', 'none'], 'start'),
+  ldapCa: option('File with the authority that signed the certificate of the directory. Unset: those of the system.', path),
+  ldapAccess: choice(
+    'What novact may change in the directory: users, projects and roles (full), of users only novact\'s attributes (modify), or nothing (read).',
+    ['full', 'modify', 'read'], 'full',
+  ),
+  ldapUserBase: option('Where people are in the directory.', distinguishedName, { default: () => 'ou=Users,dc=example,dc=com' }),
+  ldapUserDepth: choice('Are people right below that (one), or at any depth (sub)?', ['one', 'sub'], 'sub'),
+  ldapUserFilter: option('Which of them are users.', ldapFilter, { default: () => '(objectClass=novaUser)' }),
+  ldapUserId: option('Attribute with the id of a user, which never changes and is never given to another.', ldapAttribute, { default: () => 'uid' }),
+  ldapUserName: option('Attribute with the name of a user.', ldapAttribute, { default: () => 'cn' }),
+  ldapUserAdmin: option('Attribute that is TRUE for admins of the cloud.', ldapAttribute, { default: () => 'isNovaAdmin' }),
+  ldapGroupBase: option('Where projects and roles are in the directory.', distinguishedName, { default: () => 'ou=Groups,dc=example,dc=com' }),
+  ldapProjectDepth: choice('Are projects right below that (one), or at any depth (sub)?', ['one', 'sub'], 'sub'),
+  ldapProjectFilter: option('Which groups are projects. Each needs a manager, too.', ldapFilter, { default: () => '(objectClass=groupOfNames)' }),
+  ldapProjectId: option('Attribute with the id of a project, twelve digits. One without it has an id that follows from its name.', ldapAttribute, {
+    default: () => 'novactProjectId',
+  }),
+  ldapProjectName: option('Attribute with the name of a project.', ldapAttribute, { default: () => 'cn' }),
+  ldapProjectManager: option('Attribute with the entry of the manager of a project.', ldapAttribute, { default: () => 'owner' }),
+  ldapMember: option('Attribute with the entries of the members of projects and roles.', ldapAttribute, { default: () => 'member' }),
+  ldapProjectRoles: choice(
+    'Roles in a project: of groups below it (groups), or whatever roles its members have (global).', ['groups', 'global'], 'groups',
+  ),
+  ldapCloudadmins: option('Group of the role cloudadmin. Unset: cn=cloudadmins where projects are.', distinguishedName),
+  ldapItsec: option('Group of the role itsec. Unset: cn=itsec where projects are.', distinguishedName),
+  ldapSysadmins: option('Group of the role sysadmin. Unset: cn=sysadmins where projects are.', distinguishedName),
+  ldapNetadmins: option('Group of the role netadmin. Unset: cn=netadmins where projects are.', distinguishedName),
+  ldapDevelopers: option('Group of the role developer. Unset: cn=developers where projects are.', distinguishedName),
+  ldapCacheSeconds: option('How old an answer of the directory may be: what is taken from somebody there counts here at the latest then.', whole(0, 3600), {
+    default: () => 15,
+  }),
+  ldapTimeoutSeconds: option('Longest wait for the directory. What it does not answer in time is refused.', whole(1, 60), { default: () => 5 }),
+  ldapConnections: option('Connections that each process keeps to the directory.', whole(1, 64), { default: () => 4 }),
   volumeDriver: option(
     'How volumes are kept and served (docs/reference/drivers.md): local, iscsi, lio, nbd, aoe or fake. Unset: local, with the hypervisor sim fake.',
     z.enum(['local', 'iscsi', 'lio', 'nbd', 'aoe', 'fake']),

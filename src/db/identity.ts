@@ -1,6 +1,6 @@
 // The queries of users, projects, members, roles and access keys: what the auth manager's database driver asks.
 import { and, asc, eq, getTableColumns, or } from 'drizzle-orm';
-import type { Db, Queryable } from './db.ts';
+import { inTransaction, type Db, type Queryable } from './db.ts';
 import { accessKeys, globalRoles, keyPairs, projectMembers, projectRoles, projects, users } from './schema/identity.ts';
 
 export type UserRow = typeof users.$inferSelect;
@@ -28,8 +28,8 @@ export async function updateUser(db: Queryable, id: string, changes: Partial<Pic
 }
 
 /** With everything that hangs on the user. False: there is no such user. */
-export function deleteUserRows(db: Db, id: string): Promise<boolean> {
-  return db.transaction(async (tx) => {
+export function deleteUserRows(db: Queryable, id: string): Promise<boolean> {
+  return inTransaction(db, async (tx) => {
     await tx.delete(keyPairs).where(eq(keyPairs.userId, id));
     return (await tx.delete(users).where(eq(users.id, id)).returning({ id: users.id })).length > 0;
   });

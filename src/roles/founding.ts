@@ -15,6 +15,9 @@ const founderName = 'admin';
 const founderProject = 'admin';
 const systemName = 'novact-system';
 
+/** Users and projects, in the database whatever the auth driver is: with them the cloud begins, and with them it goes on while a directory is away. */
+export const ownAccounts = [founderName, systemName] as const;
+
 export interface Founding {
   readonly founder: FounderKey & { readonly projectId: string };
   readonly systemKey: SystemKey;

@@ -38,6 +38,8 @@ export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
       identity.insertAccessKey(db, { ...key, projectId: key.projectId ?? null, createdAt: clock.date() })),
     modifyAccessKey: (id, changes) => change(`modify the access key ${id}`, identity.updateAccessKey(db, id, changes)),
     deleteAccessKey: (id) => change(`delete the access key ${id}`, identity.deleteAccessKeyRow(db, id)),
+    checkPassword: () => Promise.reject(new DriverError('unsupported', 'novact\'s database keeps no passwords')),
+    close: async () => undefined,
   };
 }
 

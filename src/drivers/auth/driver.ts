@@ -34,6 +34,7 @@ export interface AuthDriver {
   readonly info: { readonly name: string; readonly readOnly: boolean };
   user(idOrName: string): Promise<UserRecord | undefined>;
   users(): Promise<readonly UserRecord[]>;
+  /** A store whose people are there before may know an id of its own for the name: what was made is read back. */
   createUser(user: UserRecord): Promise<void>;
   modifyUser(id: string, changes: Partial<Pick<UserRecord, 'isAdmin' | 'enabled'>>): Promise<void>;
   /** With memberships, roles, access keys and key pairs. `busy` while the user manages a project. */
@@ -59,4 +60,8 @@ export interface AuthDriver {
   createAccessKey(key: AccessKeyRecord): Promise<void>;
   modifyAccessKey(id: string, changes: Partial<Pick<AccessKeyRecord, 'enabled'>>): Promise<void>;
   deleteAccessKey(id: string): Promise<void>;
+  /** Whether somebody may log in with the password. `unsupported` by a store that keeps none. Never true for an empty one. */
+  checkPassword(idOrName: string, password: string): Promise<boolean>;
+  /** Lets go of what the store holds open. */
+  close(): Promise<void>;
 }

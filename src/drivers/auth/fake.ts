@@ -13,7 +13,11 @@ interface Store {
 
 export function createFakeAuthDriver(): AuthDriver {
   const store: Store = { users: new Map(), projects: new Map(), members: new Map(), roles: new Map(), accessKeys: new Map() };
-  return { info: { name: 'fake', readOnly: false }, ...userMethods(store), ...projectMethods(store), ...roleMethods(store), ...keyMethods(store) };
+  return {
+    info: { name: 'fake', readOnly: false }, ...userMethods(store), ...projectMethods(store), ...roleMethods(store), ...keyMethods(store),
+    checkPassword: () => Promise.reject(new DriverError('unsupported', 'this store keeps no passwords')),
+    close: async () => undefined,
+  };
 }
 
 type UserMethods = Pick<AuthDriver, 'user' | 'users' | 'createUser' | 'modifyUser' | 'deleteUser'>;

@@ -2,11 +2,11 @@
 import { createDbAuthDriver, type DbAuthSettings } from './db.ts';
 import type { AuthDriver } from './driver.ts';
 import { createFakeAuthDriver } from './fake.ts';
+import { createLdapAuthDriver, type LdapAuthSettings } from './ldap/ldap.ts';
 
-/** What a store may use; each takes what it needs. */
-export type AuthDriverSettings = DbAuthSettings;
-
-export const authDrivers: Readonly<Record<'db' | 'fake', (settings: AuthDriverSettings) => AuthDriver>> = {
+/** Each takes what it needs. */
+export const authDrivers = {
   db: createDbAuthDriver,
+  ldap: createLdapAuthDriver,
   fake: createFakeAuthDriver,
-};
+} satisfies Readonly<Record<string, (settings: DbAuthSettings & LdapAuthSettings) => AuthDriver>>;

@@ -1,0 +1,26 @@
+// Names of entries as text, and back, after RFC 4514. What comes from people is escaped here and nowhere else; filters need no
+// such thing, because they are sent as trees, not as text.
+
+/** One part, `cn=a\, b`: every byte of the value that could mean something is written as a number. */
+export const relativeName = (attribute: string, value: string): string => `${attribute}=${escapeValue(value)}`;
+
+/** The name of an entry below another. */
+export const nameBelow = (attribute: string, value: string, parent: string): string => `${relativeName(attribute, value)},${parent}`;
+
+const escapeValue = (value: string): string => value.replaceAll(/[,+"\\<>;=#\0-\x1f\x7f]|^ | $/g, (character) =>
+  `\\${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+
+/** The value of the first part, if it is of the attribute and stands alone: `uid=ann,ou=Users,…` → `ann`. */
+export function firstValue(name: string, attribute: string): string | undefined {
+  const match = /^\s*([A-Za-z][A-Za-z0-9-]*)\s*=\s*((?:[^\\,+]|\\[0-9A-Fa-f]{2}|\\.)*)(?=,|$)/s.exec(name);
+  if (match?.[1]?.toLowerCase() !== attribute.toLowerCase()) return undefined;
+  const text = match[2] ?? '';
+  return text.startsWith('#') || text.startsWith('"') ? undefined : unescapeValue(text);
+}
+
+function unescapeValue(text: string): string {
+  const bytes = text.replace(/((?:\\[0-9A-Fa-f]{2})+)|\\(.)/gs, (_all, numbers: string | undefined, literal: string | undefined) =>
+    numbers === undefined ? (literal ?? '') : Buffer.from(numbers.replaceAll('\\', ''), 'hex').toString('utf8'));
+  // Spaces at the end that were not escaped say nothing; an escaped one is a number above, or kept by its backslash.
+  return /\\ $|\\20$/i.test(text) ? bytes : bytes.replace(/ +$/, '');
+}
