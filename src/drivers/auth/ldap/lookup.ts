@@ -42,24 +42,26 @@ export interface Lookup {
 
 export function createLookup(context: LdapContext): Lookup {
   const { directory, cache, mirror, rows, ownNames, log } = context;
+  const ownUser: Lookup['ownUser'] = async (idOrName) => isOwn(await rows.user(idOrName), ownNames);
+  const ownProject: Lookup['ownProject'] = async (idOrName) => isOwn(await rows.project(idOrName), ownNames);
   const personAt = (dn: string): Promise<Person | undefined> => cache.get(`person at ${dn}`, () => mirrored(directory.personAt(dn)));
   const mirrored = async (asked: Promise<Person | undefined>): Promise<Person | undefined> => {
     const person = await asked;
-    if (person === undefined || ownNames.has(person.name)) return undefined;
+    // Neither by name nor by id is anybody of the directory one of novact's own: the row is theirs, and their keys hang on it.
+    if (person === undefined || ownNames.has(person.name) || (await ownUser(person.id)) !== undefined) return undefined;
     await mirror.user(person);
     return person;
   };
   const foundOf = async (entries: readonly ProjectEntry[]): Promise<FoundProject[]> => {
     const found = (await Promise.all(entries.map(async (entry) => {
-      const manager = ownNames.has(entry.name) ? undefined : await personAt(entry.managerDn);
+      const isHidden = ownNames.has(entry.name) || (await ownProject(entry.id)) !== undefined;
+      const manager = isHidden ? undefined : await personAt(entry.managerDn);
       return manager === undefined ? [] : [{ ...entry, managerId: manager.id }];
     }))).flat();
     const refused = new Set((await mirror.projects(found)).map(({ dn }) => dn));
     for (const dn of refused) log.error({ dn }, 'the id made of the name of this project is that of another project: give it an attribute with an id');
     return found.filter(({ dn }) => !refused.has(dn)).toSorted((left, right) => (left.name < right.name ? -1 : 1));
   };
-  const ownUser: Lookup['ownUser'] = async (idOrName) => isOwn(await rows.user(idOrName), ownNames);
-  const ownProject: Lookup['ownProject'] = async (idOrName) => isOwn(await rows.project(idOrName), ownNames);
   const person: Lookup['person'] = (idOrName) => cache.get(`user ${idOrName}`, () => mirrored(directory.person(idOrName)));
   const project: Lookup['project'] = (idOrName) => cache.get(`project ${idOrName}`, async () => {
     const entry = await directory.project(idOrName);

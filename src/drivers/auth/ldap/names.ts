@@ -12,7 +12,8 @@ const escapeValue = (value: string): string => value.replaceAll(/[,+"\\<>;=#\0-\
 
 /** The value of the first part, if it is of the attribute and stands alone: `uid=ann,ou=Users,…` → `ann`. */
 export function firstValue(name: string, attribute: string): string | undefined {
-  const match = /^\s*([A-Za-z][A-Za-z0-9-]*)\s*=\s*((?:[^\\,+]|\\[0-9A-Fa-f]{2}|\\.)*)(?=,|$)/s.exec(name);
+  // An escape is two digits or one character that is none: no text can be read in two ways.
+  const match = /^ *([A-Za-z][A-Za-z0-9-]*) *= *((?:[^\\,+]|\\[0-9A-Fa-f]{2}|\\[^0-9A-Fa-f])*)(?=,|$)/.exec(name);
   if (match?.[1]?.toLowerCase() !== attribute.toLowerCase()) return undefined;
   const text = match[2] ?? '';
   return text.startsWith('#') || text.startsWith('"') ? undefined : unescapeValue(text);
