@@ -6,8 +6,8 @@ import type { AuthDriver, UserRecord } from '../../src/drivers/auth/driver.ts';
 let suffix = 0;
 
 /** `create` is asked anew for each test. */
-export function authSuite(name: string, create: () => Promise<AuthDriver> | AuthDriver): void {
-  describe(`the auth store ${name}`, () => {
+export function authSuite(store: string, create: () => Promise<AuthDriver> | AuthDriver): void {
+  describe(`the auth store ${store}`, () => {
     let driver: AuthDriver;
     let ann: UserRecord;
     let bob: UserRecord;

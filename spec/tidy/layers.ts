@@ -17,7 +17,9 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Single files that may import more than their folder. */
-export const exceptions: Readonly<Record<string, readonly string[]>> = { 'drivers/auth/db.ts': ['db/'], 'drivers/auth/ldap/ldap.ts': ['db/'], 'drivers/auth/ldap/mirror.ts': ['db/'] };
+export const exceptions: Readonly<Record<string, readonly string[]>> = {
+  'drivers/auth/db.ts': ['db/'], 'drivers/auth/ldap/ldap.ts': ['db/'], 'drivers/auth/ldap/mirror.ts': ['db/'],
+};
 
 /** Places where one thing only may be done. Patterns are looked for in code without its comments. */
 export const reservations: readonly { readonly what: string; readonly where: string; readonly pattern: RegExp; readonly files: RegExp }[] = [

@@ -22,6 +22,9 @@ export interface Authority {
   readonly signingKeys: SigningKeys;
   /** The enabled key of an enabled user, or a session's; `accessKeyId` may have a `:project`. Undefined: there is none. */
   findCredential(accessKeyId: string, session?: GivenToken): Promise<Credential | undefined>;
+  /** Too many signatures with the key were wrong of late. */
+  isLocked(credential: Credential): Promise<boolean>;
+  noteWrongSignature(credential: Credential): Promise<void>;
   /** Undefined: the user may not act in the project, or there is no such project. */
   principalOf(credential: Credential): Promise<Principal | undefined>;
 }
@@ -52,7 +55,7 @@ export async function authenticateEc2(request: SignedRequest, deps: Authenticate
     if (v2 === undefined) throw new Refusal('unsigned');
     checkTimeV2(v2, deps.clock.now());
     const credential = await findCredential(deps, v2.accessKeyId, tokenOf(request, v2.parameters));
-    verifyV2(request, v2, credential.secret);
+    await proven(deps, credential, () => verifyV2(request, v2, credential.secret));
     return findPrincipal(deps, credential);
   });
 }
@@ -82,7 +85,7 @@ async function authenticateEc2V4(request: SignedRequest, claim: ClaimV4, deps: A
   checkTimeV4(claim, deps.clock.now());
   const credential = await findCredential(deps, claim.accessKeyId, tokenOf(request));
   const payloadHash = request.body === undefined ? (request.bodySha256 ?? emptySha256) : createHash('sha256').update(request.body).digest('hex');
-  verifyV4({ request, claim, payloadHash, paths: 'twice', ...credential, signingKeys: deps.auth.signingKeys });
+  await proven(deps, credential, () => verifyV4({ request, claim, payloadHash, paths: 'twice', ...credential, signingKeys: deps.auth.signingKeys }));
   return findPrincipal(deps, credential);
 }
 
@@ -91,7 +94,8 @@ async function authenticateS3V4(request: SignedRequest, claim: ClaimV4, deps: Au
   checkCoverageS3V4(request, claim);
   checkTimeV4(claim, deps.clock.now());
   const credential = await findCredential(deps, claim.accessKeyId, tokenOf(request));
-  const key = verifyV4({ request, claim, payloadHash, paths: 'once', ...credential, signingKeys: deps.auth.signingKeys });
+  const { signingKeys } = deps.auth;
+  const key = await proven(deps, credential, () => verifyV4({ request, claim, payloadHash, paths: 'once', ...credential, signingKeys }));
   const signing = { key, timestamp: claim.timestamp, scope: scopeText(claim.scope), seed: claim.signature };
   const payload = payloadOf(request, payloadHash, claim.place === 'header' ? signing : undefined);
   return { principal: await findPrincipal(deps, credential), payload };
@@ -100,7 +104,7 @@ async function authenticateS3V4(request: SignedRequest, claim: ClaimV4, deps: Au
 async function authenticateS3V2(request: SignedRequest, claim: ClaimS3V2, deps: AuthenticateDeps): Promise<S3Authentication> {
   checkTimeS3V2(claim, deps.clock.now());
   const credential = await findCredential(deps, claim.accessKeyId, tokenOf(request));
-  verifyS3V2(request, claim, credential.secret);
+  await proven(deps, credential, () => verifyS3V2(request, claim, credential.secret));
   const payload = payloadOf(request, unsignedContentHash(request), undefined);
   return { principal: await findPrincipal(deps, credential), payload };
 }
@@ -110,6 +114,17 @@ async function findCredential(deps: AuthenticateDeps, accessKeyId: string, token
   const credential = await deps.auth.findCredential(accessKeyId, session);
   if (credential === undefined) throw new Refusal('unknownKey');
   return credential;
+}
+
+/** Counts a signature that is wrong, and looks at none of a key that had too many: one that is right says nothing then. */
+async function proven<T>(deps: AuthenticateDeps, credential: Credential, verify: () => T): Promise<T> {
+  if (await deps.auth.isLocked(credential)) throw new Refusal('locked');
+  try {
+    return verify();
+  } catch (error) {
+    if (error instanceof Refusal && error.kind === 'mismatch') await deps.auth.noteWrongSignature(credential);
+    throw error;
+  }
 }
 
 async function findPrincipal(deps: AuthenticateDeps, credential: Credential): Promise<Principal> {

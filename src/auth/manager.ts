@@ -6,6 +6,7 @@ import { ApiError, DriverError } from '../lib/errors.ts';
 import { newAccessKeyId, newProjectId } from '../lib/ids.ts';
 import type { Sealer } from '../lib/sealed.ts';
 import { AccessKeys, noSuchKey, type AccessKeySummary, type Credential, type NewAccessKey } from './credentials.ts';
+import type { LockedOut, Lockout, LockoutKind } from './lockout.ts';
 import type { Principal, Role } from './principal.ts';
 import { effectivePermission, globalOnlyRoles, isGrantableRole, type EffectivePermission } from './roles.ts';
 import { findSession, issueSession, type GivenToken, type NewSession, type SessionRequest } from './sessions.ts';
@@ -14,6 +15,8 @@ import { SigningKeys } from './signing-keys.ts';
 export interface AuthManagerSettings {
   readonly driver: AuthDriver;
   readonly sealer: Sealer;
+  /** Absent: nobody is locked out, as in a store that is in memory. */
+  readonly lockout?: Lockout;
 }
 
 export interface NewUser {
@@ -38,9 +41,11 @@ export class AuthManager {
   readonly #driver: AuthDriver;
   readonly #accessKeys: AccessKeys;
   readonly #sealer: Sealer;
+  readonly #lockout: Lockout | undefined;
 
   constructor(settings: AuthManagerSettings) {
     this.#driver = settings.driver;
+    this.#lockout = settings.lockout;
     this.#accessKeys = new AccessKeys(settings);
     this.#sealer = settings.sealer;
   }
@@ -202,6 +207,37 @@ export class AuthManager {
   findCredential(accessKeyId: string, session?: GivenToken): Promise<Credential | undefined> {
     if (session === undefined) return this.#accessKeys.find(accessKeyId);
     return findSession(accessKeyId, session, { sealer: this.#sealer, find: (key) => this.#accessKeys.find(key) });
+  }
+
+  /** Too many wrong signatures of late: what is signed with the key is refused unseen. */
+  async isLocked({ accessKeyId, user }: Credential): Promise<boolean> {
+    return (await this.#lockout?.isLocked('key', accessKeyId, user.name)) ?? false;
+  }
+
+  /** For the verifiers. */
+  async noteWrongSignature({ accessKeyId, user }: Credential): Promise<void> {
+    await this.#lockout?.note('key', accessKeyId, user.name);
+  }
+
+  /** Whether an enabled user logs in with the password. Nobody learns which of the two was wrong, nor that somebody is locked out. */
+  async checkPassword(user: string, password: string): Promise<boolean> {
+    const record = await this.#driver.user(user);
+    if (record === undefined || !record.enabled) return false;
+    if ((await this.#lockout?.isLocked('password', record.id, record.name)) === true) return false;
+    const isRight = await inIamWords(this.#driver.checkPassword(record.id, password));
+    if (!isRight) await this.#lockout?.note('password', record.id, record.name);
+    return isRight;
+  }
+
+  /** Who is locked out, and until when. */
+  async lockedOut(): Promise<readonly LockedOut[]> {
+    return (await this.#lockout?.list()) ?? [];
+  }
+
+  /** Lets an access key or a user in again at once. False: nothing was counted against it. */
+  async unlock(kind: LockoutKind, id: string): Promise<boolean> {
+    const subject = kind === 'key' ? id : (await this.requireUser(id)).id;
+    return (await this.#lockout?.clear(kind, subject)) ?? false;
   }
 
   /** Whom a verified credential acts as: in the project it names, else the key's, else the one named like the user, else the user's only one. */

@@ -16,6 +16,7 @@ export type RefusalKind =
   | 'expiredToken'
   | 'unknownKey'
   | 'mismatch'
+  | 'locked' // too many signatures with this key were wrong
   | 'skewed' // outside the clock window
   | 'expired' // past the life that the signer gave it
   | 'notYet'
@@ -64,6 +65,7 @@ const ec2: Readonly<Record<RefusalKind, Answer>> = {
   expiredToken: ['RequestExpired', 400, 'Request has expired.'],
   unknownKey: authFailure,
   mismatch: authFailure,
+  locked: ['Blocked', 403, 'Your account is currently blocked. Too many requests with this access key had a wrong signature; try again later.'],
   skewed: ['RequestExpired', 400, detailOr('Request has expired.')],
   expired: ['RequestExpired', 400, detailOr('Request has expired.')],
   notYet: ['RequestExpired', 400, detailOr('Request is not valid yet.')],
@@ -81,6 +83,7 @@ const sts: Readonly<Record<RefusalKind, Answer>> = {
   expiredToken: ['ExpiredToken', 403, 'The security token included in the request is expired'],
   unknownKey: invalidToken,
   mismatch,
+  locked: ['AccessDenied', 403, 'Too many requests with this access key had a wrong signature; try again later.'],
   badContentHash: mismatch,
   noContentHash: mismatch,
   skewed: stsSkew,
@@ -112,6 +115,7 @@ const s3: Readonly<Record<RefusalKind, Answer>> = {
     'SignatureDoesNotMatch', 403,
     'The request signature we calculated does not match the signature you provided. Check your key and signing method.',
   ],
+  locked: ['AccessDenied', 403, 'Access Denied'],
   skewed: ['RequestTimeTooSkewed', 403, skewedMessage],
   expired: ['AccessDenied', 403, 'Request has expired'],
   notYet: ['AccessDenied', 403, 'Request is not valid yet'],

@@ -128,6 +128,11 @@ export const options = {
   dnsDomain: option('DNS domain of the guests.', name, { default: () => 'novact.internal' }),
   scheduler: choice('How a host is chosen: simple (the least loaded) or chance.', ['chance', 'simple'], 'simple'),
   authDriver: choice('Where users and projects are kept: novact\'s database (db), or a directory (ldap: docs/guide/ldap.md).', ['db', 'ldap'], 'db'),
+  lockoutAttempts: option('Wrong signatures with an access key, or passwords of a user, after which it is locked out. 0: never.', whole(0, 1000), {
+    default: () => 5,
+  }),
+  lockoutWindowMinutes: option('Time within which they are counted.', whole(1, 1440), { default: () => 15 }),
+  lockoutMinutes: option('How long somebody is locked out.', whole(1, 1440), { default: () => 15 }),
   ldapUrl: option('The directory: ldap://HOST or ldaps://HOST, several with commas between, of which the first that answers is taken.', ldapUrls),
   ldapBindDn: option('Account in the directory as which novact asks it.', distinguishedName),
   ldapPassword: option('Password of that account.', z.string().min(1, 'a password is needed'), { secret: true }),

@@ -1,5 +1,6 @@
-// Opens the store of users and projects that the settings name.
+// Opens the store of users and projects that the settings name, and says when somebody is locked out.
 import { readFile } from 'node:fs/promises';
+import { Lockout } from '../auth/lockout.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Db } from '../db/db.ts';
 import type { AuthDriver } from '../drivers/auth/driver.ts';
@@ -9,9 +10,20 @@ import type { Clock } from '../lib/clock.ts';
 import { messageOf, SetupError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { Secret } from '../lib/secret.ts';
-import { ownAccounts } from './founding.ts';
+import { ownAccounts, systemName } from './own-accounts.ts';
 
-export async function openAuthDriver(settings: Settings, deps: { readonly db: Db; readonly clock: Clock; readonly log: Log }): Promise<AuthDriver> {
+interface Deps {
+  readonly db: Db;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export const createLockout = (settings: Settings, deps: Deps): Lockout => new Lockout({
+  ...deps, failuresMax: settings.lockoutAttempts, windowMs: settings.lockoutWindowMinutes * 60_000, lockMs: settings.lockoutMinutes * 60_000,
+  exemptNames: [systemName],
+});
+
+export async function openAuthDriver(settings: Settings, deps: Deps): Promise<AuthDriver> {
   if (settings.authDriver === 'db') return authDrivers.db(deps);
   return authDrivers.ldap({ ...deps, ldap: await ldapSettingsOf(settings), ownNames: ownAccounts });
 }

@@ -20,7 +20,7 @@ import type { Sealer } from '../lib/sealed.ts';
 import type { Role } from '../messages/protocol.ts';
 import type { Directory } from '../transport/directory.ts';
 import type { Relay, Subscription, Transport } from '../transport/transport.ts';
-import { openAuthDriver } from './auth-driver.ts';
+import { createLockout, openAuthDriver } from './auth-driver.ts';
 import { createDrain, type Drain } from './drain.ts';
 import { openMailboxes } from './mailboxes.ts';
 import { openMasterKey } from './master-key.ts';
@@ -98,7 +98,7 @@ async function lay(settings: Settings, { log, onFatal, version, role }: Foundati
   const sealer = await once('founding', () => openMasterKey(db, paths.masterKey));
   const driver = await openAuthDriver(settings, { db, clock, log });
   closers.push(() => driver.close());
-  const auth = new AuthManager({ driver, sealer });
+  const auth = new AuthManager({ driver, sealer, lockout: createLockout(settings, { db, clock, log }) });
   const name = processName(role, settings.host);
   const { transport, directory, close } = await openMailboxes(settings, { clock, log, process: name });
   closers.push(close);

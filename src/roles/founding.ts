@@ -5,18 +5,12 @@ import { readSetting, writeSetting } from '../db/hosts.ts';
 import { seedInstanceTypes } from '../db/instance-types.ts';
 import type { SettingKey } from '../db/schema/hosts.ts';
 import type { Foundation } from './foundation.ts';
+import { founderName, systemName } from './own-accounts.ts';
 
 export interface SystemKey {
   readonly accessKeyId: string;
   readonly secret: string;
 }
-
-const founderName = 'admin';
-const founderProject = 'admin';
-const systemName = 'novact-system';
-
-/** Users and projects, in the database whatever the auth driver is: with them the cloud begins, and with them it goes on while a directory is away. */
-export const ownAccounts = [founderName, systemName] as const;
 
 export interface Founding {
   readonly founder: FounderKey & { readonly projectId: string };
@@ -29,10 +23,10 @@ export const ensureFounding = (foundation: Foundation): Promise<Founding> => fou
 async function found(foundation: Foundation): Promise<Founding> {
   const { db } = foundation;
   await seedInstanceTypes(db);
-  const founder = await ensurePerson(foundation, { user: founderName, project: founderProject, setting: 'founderKey' });
+  const founder = await ensurePerson(foundation, { user: founderName, project: founderName, setting: 'founderKey' });
   const system = await ensurePerson(foundation, { user: systemName, project: systemName, setting: 'systemKey' });
   return {
-    founder: { userName: founderName, projectName: founderProject, projectId: founder.projectId, accessKeyId: founder.accessKeyId, secretKey: founder.secret },
+    founder: { userName: founderName, projectName: founderName, projectId: founder.projectId, accessKeyId: founder.accessKeyId, secretKey: founder.secret },
     systemKey: { accessKeyId: system.accessKeyId, secret: system.secret },
   };
 }

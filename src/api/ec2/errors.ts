@@ -6,7 +6,7 @@ export const errorStatus = {
   AddressLimitExceeded: 400,
   AttachmentLimitExceeded: 400,
   AuthFailure: 401,
-  BlockedAccount: 401,
+  Blocked: 403,
   DryRunOperation: 412,
   DeleteConflict: 409,
   EntityAlreadyExists: 409,

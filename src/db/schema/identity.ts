@@ -1,5 +1,5 @@
 // Users, projects, their roles and access keys: the truth of the auth manager's database driver.
-import { boolean, index, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
+import { boolean, index, integer, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
 
 export const users = pgTable('users', {
@@ -61,6 +61,16 @@ export const accessKeys = pgTable(
   },
   (table) => [index().on(table.userId)],
 );
+
+/** Wrong signatures and passwords of late, so that all processes of the api count together. A row that is over means nothing. */
+export const lockouts = pgTable('lockouts', {
+  /** `key:AKIA…` or `password:AIDA…` */
+  subject: text('subject').primaryKey(),
+  failures: integer('failures').notNull(),
+  /** The first of them. */
+  since: instant('since').notNull(),
+  lockedUntil: instant('locked_until'),
+});
 
 export const keyPairs = pgTable(
   'key_pairs',

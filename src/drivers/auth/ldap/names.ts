@@ -7,8 +7,8 @@ export const relativeName = (attribute: string, value: string): string => `${att
 /** The name of an entry below another. */
 export const nameBelow = (attribute: string, value: string, parent: string): string => `${relativeName(attribute, value)},${parent}`;
 
-const escapeValue = (value: string): string => value.replaceAll(/[,+"\\<>;=#\0-\x1f\x7f]|^ | $/g, (character) =>
-  `\\${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+const escapeValue = (value: string): string => value.replaceAll(/[,+"\\<>;=#\p{Cc}]|^ | $/gu, (character) =>
+  Array.from(Buffer.from(character, 'utf8'), (byte) => `\\${byte.toString(16).padStart(2, '0')}`).join(''));
 
 /** The value of the first part, if it is of the attribute and stands alone: `uid=ann,ou=Users,…` → `ann`. */
 export function firstValue(name: string, attribute: string): string | undefined {

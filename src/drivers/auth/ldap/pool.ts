@@ -33,39 +33,20 @@ const pageSize = 500;
 /** Each is a connection and a few milliseconds of the directory's hashing. */
 const passwordsAtOnceMax = 8;
 
-export function createLdapPool({ settings, clock, log }: PoolDeps): LdapPool {
-  const connections: (Promise<LdapConnection> | undefined)[] = Array.from({ length: settings.connectionsMax }, () => undefined);
+export function createLdapPool(deps: PoolDeps): LdapPool {
+  const { settings, clock } = deps;
+  const slots = createSlots(deps);
   const passwords = createGate(passwordsAtOnceMax);
   const breaker = createCircuitBreaker({
     clock, failuresMax, restMs, isOutage: (error) => error instanceof DirectoryAway,
     refusal: () => outage('ask the directory: it is away, and was asked a moment ago'),
   });
-  let turn = 0;
-  let isClosed = false;
-  const drop = (slot: number, which: Promise<LdapConnection> | undefined): void => {
-    if (connections[slot] === which) connections[slot] = undefined;
-  };
-  const own: Who = { dn: settings.bindDn, password: settings.password };
-
-  const connected = async (slot: number): Promise<LdapConnection> => {
-    for (;;) {
-      if (isClosed) throw outage('ask the directory: this process is ending');
-      const kept = connections[slot];
-      const present = await kept;
-      if (present?.isAlive() === true) return present;
-      // While it was waited for, somebody else may have put a new one in its place.
-      if (connections[slot] !== kept) continue;
-      const opening = openFirst(settings, own, clock, log);
-      connections[slot] = opening;
-      opening.catch(() => drop(slot, opening));
-    }
-  };
 
   /** `again`: whether a connection that broke while it was asked may be followed by another; a question may, a change may have been made. */
   const ask = <T>(what: string, again: boolean, work: (client: Client) => Promise<T>): Promise<T> => breaker.run(async () => {
-    const slot = (turn = (turn + 1) % connections.length);
+    const take = slots.next();
     for (let attempt = 1; ; attempt += 1) {
-      const connection = await connected(slot);
+      const connection = await take();
       try {
         return await work(connection.client);
       } catch (error) {
@@ -79,14 +60,7 @@ export function createLdapPool({ settings, clock, log }: PoolDeps): LdapPool {
   });
 
   return {
-    search: (base, options) => ask('search the directory', true, async (client) => {
-      try {
-        return (await client.search(base, { ...options, paged: { pageSize }, derefAliases: 'never' })).searchEntries;
-      } catch (error) {
-        if (hasCode(error, resultCode.noSuchObject)) return [];
-        throw error;
-      }
-    }),
+    search: (base, options) => ask('search the directory', true, (client) => searchAll(client, base, options)),
     add: (name, attributes) => ask('add an entry', false, (client) => client.add(name, { ...attributes })),
     modify: (name, changes) => ask('change an entry', false, (client) => client.modify(name, [...changes])),
     remove: (name) => ask('remove an entry', false, (client) => client.del(name)),
@@ -95,6 +69,46 @@ export function createLdapPool({ settings, clock, log }: PoolDeps): LdapPool {
       connection?.close();
       return connection !== undefined;
     })),
+    close: slots.close,
+  };
+}
+
+async function searchAll(client: Client, base: string, options: SearchOptions): Promise<readonly Entry[]> {
+  try {
+    return (await client.search(base, { ...options, paged: { pageSize }, derefAliases: 'never' })).searchEntries;
+  } catch (error) {
+    if (hasCode(error, resultCode.noSuchObject)) return [];
+    throw error;
+  }
+}
+
+/** So many connections in turn, each opened when it is first needed and again when it broke. */
+function createSlots({ settings, clock, log }: PoolDeps): { next(): () => Promise<LdapConnection>; close(): void } {
+  const own: Who = { dn: settings.bindDn, password: settings.password };
+  const connections: (Promise<LdapConnection> | undefined)[] = Array.from({ length: settings.connectionsMax }, () => undefined);
+  let turn = 0;
+  let isClosed = false;
+  const drop = (slot: number, which: Promise<LdapConnection>): void => {
+    if (connections[slot] === which) connections[slot] = undefined;
+  };
+  const take = async (slot: number): Promise<LdapConnection> => {
+    for (;;) {
+      if (isClosed) throw outage('ask the directory: this process is ending');
+      const kept = connections[slot];
+      const present = await kept;
+      if (present?.isAlive() === true) return present;
+      // While it was waited for, somebody else may have put a new one in its place.
+      if (connections[slot] !== kept) continue;
+      const opening = openFirst(settings, own, clock, log);
+      connections[slot] = opening;
+      opening.catch(() => drop(slot, opening));
+    }
+  };
+  return {
+    next() {
+      const slot = (turn = (turn + 1) % connections.length);
+      return () => take(slot);
+    },
     close() {
       isClosed = true;
       for (const connection of connections) void connection?.then((open) => open.close(), () => undefined);
