@@ -33,7 +33,9 @@ export function authSuite(store: string, create: () => Promise<AuthDriver> | Aut
       expect(await driver.user(ann.id)).toMatchObject(ann);
       expect(await driver.user(bob.name)).toMatchObject(bob);
       expect(await driver.user(ann.name.toUpperCase())).toBeUndefined();
-      expect(await driver.user("' or '1'='1")).toBeUndefined();
+      for (const name of ["' or '1'='1", `${ann.name}\0`, '\0', '']) {
+        expect([await driver.user(name), await driver.project(name), await driver.accessKey(name)]).toEqual([undefined, undefined, undefined]);
+      }
       expect((await driver.users()).filter(({ id }) => [ann.id, bob.id].includes(id))).toMatchObject([ann, bob]);
     });
 

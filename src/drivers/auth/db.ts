@@ -13,12 +13,12 @@ export interface DbAuthSettings {
 export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
   return {
     info: { name: 'db', readOnly: false },
-    user: (idOrName) => attempt(`look up the user ${idOrName}`, async () => userOf(await identity.selectUser(db, idOrName))),
+    user: (idOrName) => lookUp('user', idOrName, async () => userOf(await identity.selectUser(db, idOrName))),
     users: () => attempt('list the users', async () => (await identity.selectUsers(db)).map(toUser)),
     createUser: (user) => attempt(`create the user ${user.name}`, () => identity.insertUser(db, { ...user, createdAt: clock.date() })),
     modifyUser: (id, changes) => change(`modify the user ${id}`, identity.updateUser(db, id, changes)),
     deleteUser: (id) => change(`delete the user ${id}`, identity.deleteUserRows(db, id), 'busy'),
-    project: (idOrName) => attempt(`look up the project ${idOrName}`, async () => projectOf(await identity.selectProject(db, idOrName))),
+    project: (idOrName) => lookUp('project', idOrName, async () => projectOf(await identity.selectProject(db, idOrName))),
     projects: (memberId) => attempt('list the projects', async () =>
       (await (memberId === undefined ? identity.selectProjects(db) : identity.selectProjectsOfMember(db, memberId))).map(toProject)),
     createProject: (project, memberIds) => attempt(`create the project ${project.name}`, () =>
@@ -32,7 +32,7 @@ export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
       projectId === undefined ? identity.selectGlobalRoles(db, userId) : identity.selectProjectRoles(db, userId, projectId)),
     addRole: (userId, role, projectId) => attempt(`give ${role} to ${userId}`, () => identity.insertRole(db, userId, role, projectId)),
     removeRole: (userId, role, projectId) => attempt(`take ${role} from ${userId}`, () => identity.deleteRole(db, userId, role, projectId)),
-    accessKey: (id) => attempt(`look up the access key ${id}`, async () => accessKeyOf(await identity.selectAccessKey(db, id))),
+    accessKey: (id) => lookUp('access key', id, async () => accessKeyOf(await identity.selectAccessKey(db, id))),
     accessKeys: (userId) => attempt(`list the access keys of ${userId}`, async () => (await identity.selectAccessKeys(db, userId)).map(toAccessKey)),
     createAccessKey: (key) => attempt(`create the access key ${key.id}`, () =>
       identity.insertAccessKey(db, { ...key, projectId: key.projectId ?? null, createdAt: clock.date() })),
@@ -55,6 +55,11 @@ const accessKeyOf = (row: identity.AccessKeyRow | undefined) => row && toAccessK
 
 /** What a violated foreign key means: something still refers to what is to be deleted, or what is written refers to nothing. */
 type ReferenceMeaning = 'busy' | 'notFound';
+
+/** PostgreSQL keeps no text with NUL in it, and takes being asked for one as an error: nothing has such a name. */
+async function lookUp<T>(what: string, name: string, query: () => Promise<T | undefined>): Promise<T | undefined> {
+  return name.includes('\0') ? undefined : attempt(`look up the ${what} ${name}`, query);
+}
 
 /** Runs a query whose answer says whether the row was there. */
 async function change(what: string, found: Promise<boolean>, reference: ReferenceMeaning = 'notFound'): Promise<void> {
