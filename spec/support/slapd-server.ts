@@ -20,6 +20,8 @@ export const slapdManager = { dn: `cn=Manager,${slapdSuffix}`, password: 'correc
 export interface SlapdServer {
   readonly url: string;
   readonly secureUrl: string;
+  /** The same server at an address that its certificate does not name. */
+  readonly unnamedUrl: string;
   /** File of the authority that signed its certificate. */
   readonly authorityFile: string;
   readonly authority: string;
@@ -46,14 +48,14 @@ export async function startSlapd({ settings = [], layout }: SlapdOptions = {}): 
   const folder = mkdtempSync(join(tmpdir(), 'novact-slapd-'));
   const at = (name: string): string => join(folder, name);
   const [port, securePort] = [await freePort(), await freePort()];
-  const [url, secureUrl] = [`ldap://127.0.0.1:${port}`, `ldaps://127.0.0.1:${securePort}`];
+  const [url, secureUrl, unnamedUrl] = [`ldap://127.0.0.1:${port}`, `ldaps://127.0.0.1:${securePort}`, `ldap://127.0.0.2:${port}`];
   const { ca, certificate, key } = makeCertificates(folder);
   mkdirSync(at('db'));
   writeFileSync(at('slapd.conf'), settingsText({ folder, ca, certificate, key, settings }));
   const base = `dn: ${slapdSuffix}\nobjectClass: dcObject\nobjectClass: organization\no: spec\ndc: example\n\n`;
   writeFileSync(at('base.ldif'), base);
   execFileSync('slapadd', ['-q', '-f', at('slapd.conf'), '-l', at('base.ldif')], { stdio: 'pipe' });
-  const child = new ServerChild('slapd', '-d', '0', '-f', at('slapd.conf'), '-h', `${url}/ ${secureUrl}/`);
+  const child = new ServerChild('slapd', '-d', '0', '-f', at('slapd.conf'), '-h', `${url}/ ${secureUrl}/ ${unnamedUrl}/`);
   const asRoot = ['-x', '-H', url, '-D', slapdManager.dn, '-w', slapdManager.password];
   const ask = async (program: string, ...words: readonly string[]): Promise<string> =>
     (await run(program, [...asRoot, ...words], { timeout: 10_000, maxBuffer: 16 * 1024 * 1024 })).stdout;
@@ -70,7 +72,7 @@ export async function startSlapd({ settings = [], layout }: SlapdOptions = {}): 
   await start();
   await load(layout ?? readFileSync(shipped('base.ldif'), 'utf8'));
   return {
-    url, secureUrl, authorityFile: ca, authority: readFileSync(ca, 'utf8'), start, load,
+    url, secureUrl, unnamedUrl, authorityFile: ca, authority: readFileSync(ca, 'utf8'), start, load,
     kill9: () => child.end('SIGKILL'),
     pause: () => child.signal('SIGSTOP'),
     resume: () => child.signal('SIGCONT'),
