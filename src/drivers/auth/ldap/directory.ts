@@ -12,6 +12,7 @@ export interface Person {
   readonly id: string;
   readonly name: string;
   readonly isAdmin: boolean;
+  readonly createdAt?: Date;
 }
 
 export interface ProjectEntry {
@@ -43,10 +44,13 @@ export interface Directory {
   groupsOf(memberDn: string): Promise<readonly { readonly dn: string; readonly isProject: boolean }[]>;
 }
 
+/** Every directory has it, and tells it only to those who ask for it by name. */
+const createdAttribute = 'createTimestamp';
+
 export function createDirectory(pool: LdapPool, settings: LdapSettings): Directory {
   const isUser = FilterParser.parseString(settings.userFilter);
   const isProject = all(FilterParser.parseString(settings.projectFilter), new PresenceFilter({ attribute: settings.projectManager }));
-  const userAttributes = [settings.userId, settings.userName, settings.userAdmin];
+  const userAttributes = [settings.userId, settings.userName, settings.userAdmin, createdAttribute];
   const projectAttributes = [settings.projectId, settings.projectName, settings.projectManager, settings.member, 'description'];
   const searchPeople = async (filter: Filter): Promise<Person[]> =>
     (await pool.search(settings.userBase, { scope: settings.userDepth, filter, attributes: userAttributes })).flatMap((entry) => personOf(entry, settings));
@@ -92,7 +96,15 @@ function personOf(entry: Entry, settings: LdapSettings): Person[] {
   const [id] = valuesOf(entry, settings.userId);
   const [name] = valuesOf(entry, settings.userName);
   if (id === undefined || name === undefined) return [];
-  return [{ dn: entry.dn, id, name, isAdmin: valuesOf(entry, settings.userAdmin)[0]?.toUpperCase() === 'TRUE' }];
+  const isAdmin = valuesOf(entry, settings.userAdmin)[0]?.toUpperCase() === 'TRUE';
+  const createdAt = instantOf(valuesOf(entry, createdAttribute)[0]);
+  return [{ dn: entry.dn, id, name, isAdmin, ...(createdAt === undefined ? {} : { createdAt }) }];
+}
+
+/** `20261130044700Z`, or with a fraction. */
+function instantOf(text = ''): Date | undefined {
+  const [, year, month, day, hour, minute, second] = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:[.,]\d+)?Z$/.exec(text) ?? [];
+  return year === undefined ? undefined : new Date(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
 }
 
 function projectOf(entry: Entry, settings: LdapSettings): ProjectEntry[] {

@@ -66,7 +66,8 @@ export function userMethods(context: LdapContext, lookup: Lookup): UserMethods {
   };
 }
 
-const recordOf = ({ id, name, isAdmin }: Person, enabled: boolean): UserRecord => ({ id, name, isAdmin, enabled });
+const recordOf = ({ id, name, isAdmin, createdAt }: Person, enabled: boolean): UserRecord =>
+  ({ id, name, isAdmin, enabled, ...(createdAt === undefined ? {} : { createdAt }) });
 
 async function create({ settings, pool, directory }: LdapContext, user: UserRecord, rows: { addUser(user: UserRecord): Promise<void> }): Promise<void> {
   for (const wanted of [user.id, user.name]) {
