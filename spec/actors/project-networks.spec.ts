@@ -1,11 +1,17 @@
 // Networks of projects on hosts that plumb them on demand: there with the first member, gone with the last, and apart from each other.
 import { and, eq, inArray } from 'drizzle-orm';
 import { afterEach, describe, expect, it } from 'vitest';
+import { networksToPlumb } from '../../src/actors/network/network-spec.ts';
+import { startNetworkActors } from '../../src/actors/network/start.ts';
 import { addressesOfInstances } from '../../src/db/networks.ts';
 import { ensureDefaultNetworkOf, type ProjectNetworkPolicy } from '../../src/db/project-networks.ts';
 import { projects } from '../../src/db/schema/identity.ts';
 import { instances, type InstanceState } from '../../src/db/schema/instances.ts';
+import { createFakeNetwork } from '../../src/drivers/network/fake.ts';
+import type { NetworkDriver } from '../../src/drivers/network/driver.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { newProjectId } from '../../src/lib/ids.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import { waitUntil } from '../support/patience.ts';
 import { createSimCloud, type SimCloud } from '../support/sim-cloud.ts';
 
@@ -76,6 +82,28 @@ describe('a network of a project', () => {
     expect([...addresses.values()]).toEqual(['10.7.0.4', '10.7.0.4']);
     const ports = made.hosts[0]?.network.host.firewall?.ports ?? [];
     expect(new Set(ports.map((port) => port.bridge)).size).toBe(2);
+  }, 120_000);
+
+  it('is plumbed when its host starts anew, though that of another project cannot be: that one follows as soon as it can', async () => {
+    const { made, db, other, networkOf, run } = await start('10.7.0.0/24');
+    const [one, two] = [await networkOf(made.projectId), await networkOf(other)];
+    await Promise.all([run(1, one.id), run(1, two.id)]);
+    const [host] = made.hosts;
+    if (host === undefined) throw new Error('no host');
+    const driver = createFakeNetwork();
+    let broken = true;
+    const ensureNetwork: NetworkDriver['ensureNetwork'] = async (network, ...rest) => {
+      if (network.id === one.id && broken) throw new Error('no such link');
+      await driver.ensureNetwork(network, ...rest);
+    };
+    const networks = networksToPlumb({ db, clock: systemClock }, { host: host.name, dnsDomain: 'spec', leaseSeconds: 3_600 });
+    const { system } = host.compute;
+    const settings = { name: host.name, db, clock: systemClock, log: silentLog, system, networks, metadataPort: 1, reconcileIntervalMs: 100 };
+    await startNetworkActors({ ...settings, driver: { ...driver, ensureNetwork } }, 'anew');
+    expect([...driver.host.networks.keys()]).toContain(two.id);
+    expect([...driver.host.networks.keys()]).not.toContain(one.id);
+    broken = false;
+    await waitUntil('it has followed', patience, async () => driver.host.networks.has(one.id));
   }, 120_000);
 
   it('N6: a hundred launches at once get a hundred addresses', async () => {

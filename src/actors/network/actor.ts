@@ -2,13 +2,14 @@
 // gone) and /firewall (all rules of the host, rendered whole and applied atomically by this one owner).
 import { floatingOfHost } from '../../db/addresses.ts';
 import { portsOfHost } from '../../db/networks.ts';
+import type { NetworkSpec } from '../../drivers/network/driver.ts';
 import type { ActorContext, ActorDefinition, Ref, ReplyTo } from '../runtime/actor.ts';
 import { defineEnsurer, ensured, nextTicket, type EnsureMessage } from './coalesce.ts';
 import { ensurerOf } from './ensure-network.ts';
 import type { NetworkHost } from './host.ts';
 
 export type NetworkMessage =
-  /** Answered when everything of this host is as the database says. */
+  /** Answered when everything of this host is as the database says, but for networks of projects that failed or take long: those go on by themselves. */
   | { readonly type: 'ensureAll'; readonly replyTo?: ReplyTo<null> }
   /** Answered when one network is: plumbed while it has members here, and gone otherwise. */
   | { readonly type: 'ensureNetwork'; readonly networkId: string; readonly replyTo: ReplyTo<null> }
@@ -29,6 +30,7 @@ interface State extends NetworkTree {
 }
 
 const hintIntervalMs = 100;
+const projectsWaitMs = 25_000;
 
 /** What ports are made with. */
 export interface NetworkTree {
@@ -109,16 +111,16 @@ function ensureOne(state: State, context: Context, { networkId, replyTo }: { net
 }
 
 /** What is plumbed and not wanted, by this process or one before it, has a child too: it takes the network away. */
-async function networksToEnsure(host: NetworkHost): Promise<string[]> {
+async function networksToEnsure(host: NetworkHost): Promise<ReadonlyMap<string, NetworkSpec>> {
   const [wanted, plumbed] = await Promise.all([host.networks(), host.driver.plumbed()]);
-  return [...new Set([...wanted, ...plumbed].map((network) => network.id))];
+  return new Map([...plumbed, ...wanted].map((network) => [network.id, network]));
 }
 
 async function look(state: State, context: Context): Promise<void> {
-  const ids = await networksToEnsure(state.host);
-  for (const id of ids) if (!state.networks.has(id)) ensureSoon(state, childOf(state, context, id));
+  const there = await networksToEnsure(state.host);
+  for (const id of there.keys()) if (!state.networks.has(id)) ensureSoon(state, childOf(state, context, id));
   for (const [id, ref] of state.networks) {
-    if (ids.includes(id)) continue;
+    if (there.has(id)) continue;
     state.networks.delete(id);
     await context.stop(ref);
   }
@@ -128,11 +130,23 @@ async function look(state: State, context: Context): Promise<void> {
 async function ensureAll(state: State, context: Context, replyTo: ReplyTo<null> | undefined): Promise<void> {
   const { host, firewall } = state;
   try {
-    const children = (await networksToEnsure(host)).map((id) => childOf(state, context, id));
-    for (const ref of [firewall, ...children]) await ensured(host, ref);
+    const all = [...(await networksToEnsure(host)).values()].map((network) => ({ network, ref: childOf(state, context, network.id) }));
+    await ensured(host, firewall);
+    for (const { network, ref } of all) if (network.router === undefined) await ensured(host, ref);
+    await ensureOfProjects(state, all.filter(({ network }) => network.router !== undefined));
     replyTo?.answer(null);
   } catch (error) {
     replyTo?.fail(error);
+  }
+}
+
+/** One after the other, as long as it may be waited for: what one project's network lacks keeps no other one from its own. */
+async function ensureOfProjects(state: State, all: readonly { readonly network: NetworkSpec; readonly ref: Ref<EnsureMessage> }[]): Promise<void> {
+  const { host } = state;
+  const until = host.clock.now() + projectsWaitMs;
+  for (const { network, ref } of all) {
+    if (host.clock.now() >= until) ensureSoon(state, ref);
+    else await ensured(host, ref).catch((error: unknown) => host.log.error({ network: network.id, err: error }, 'a network is not there yet: it is tried again'));
   }
 }
 
