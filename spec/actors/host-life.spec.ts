@@ -5,6 +5,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { downHostsWithWork, hostReturned, loseHost } from '../../src/db/host-life.ts';
 import { requestHostWork, type HostOperationKind } from '../../src/db/host-work.ts';
 import { fixedAddresses, hosts, instances, operations, outbox } from '../../src/db/schema/all.ts';
+import { AuthManager } from '../../src/auth/manager.ts';
+import { createFakeAuthDriver } from '../../src/drivers/auth/fake.ts';
 import { createManage } from '../../src/api/ops/perform-manage.ts';
 import { storyOf } from '../../src/db/overview.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -321,11 +323,12 @@ describe('draining and evacuating', () => {
 describe('what operators are told and may do', () => {
   const manage = (category: string, verb: string, args: Record<string, unknown> = {}) => {
     const { database: { db }, transport } = cloud;
+    const sealer = createSealer(randomBytes(32));
     const deps = {
       db, transport, directory: createLocalDirectory({ clock, board: cloud.board }), relay: { kick: () => undefined, accepts: () => true }, clock,
       log: silentLog,
       settings: { instancesShared: 'no' } as unknown as ManageDeps['settings'],
-      sealer: createSealer(randomBytes(32)), run: () => Promise.reject(new Error('no command is run')),
+      auth: new AuthManager({ driver: createFakeAuthDriver(), sealer }), sealer, run: () => Promise.reject(new Error('no command is run')),
     };
     return createManage([...hostCommands, ...serviceCommands], deps)({ category, verb, args });
   };

@@ -57,7 +57,10 @@ export const projectQuotas = {
 } as const;
 
 /** Where nothing that an operator does is asked for. */
-export const idleOperator: OperatorWork = { startVpn: () => Promise.reject(new Error('nobody starts VPNs here')) };
+export const idleOperator: OperatorWork = {
+  startVpn: () => Promise.reject(new Error('nobody starts VPNs here')),
+  userCredentials: () => Promise.reject(new Error('nobody makes certificates here')),
+};
 
 const annProject = '111122223333';
 const bobProject = '444455556666';

@@ -7,40 +7,47 @@ import type { FounderKey } from './cloud.ts';
 
 export type Endpoints = { readonly ec2: string; readonly s3: string };
 
-/** Shell exports for awscli, boto, euca2ools and the like. */
-export function renderNovarc(settings: Pick<Settings, 'region' | 'state'>, endpoints: Endpoints, key: FounderKey): string {
-  const ec2 = endpoints.ec2.replace(/\/$/, '');
-  const values: Readonly<Record<string, string>> = {
-    EC2_URL: `${ec2}/services/Cloud`,
+/** What awscli, boto, euca2ools and the like look for. */
+export function clientEnvironment({ region }: Pick<Settings, 'region'>, endpoints: Endpoints, key: FounderKey): Readonly<Record<string, string>> {
+  return {
+    EC2_URL: `${endpoints.ec2.replace(/\/$/, '')}/services/Cloud`,
     S3_URL: endpoints.s3,
     EC2_ACCESS_KEY: key.accessKeyId,
     EC2_SECRET_KEY: key.secretKey,
     AWS_ACCESS_KEY_ID: key.accessKeyId,
     AWS_SECRET_ACCESS_KEY: key.secretKey,
-    AWS_DEFAULT_REGION: settings.region,
-    AWS_REGION: settings.region,
+    AWS_DEFAULT_REGION: region,
+    AWS_REGION: region,
     AWS_ENDPOINT_URL_EC2: endpoints.ec2,
     AWS_ENDPOINT_URL_S3: endpoints.s3,
     AWS_ENDPOINT_URL_STS: endpoints.ec2,
+    AWS_ENDPOINT_URL_IAM: endpoints.ec2,
     AWS_EC2_METADATA_DISABLED: 'true',
-    S3CMD_CONFIG: statePaths(settings).s3cfg,
     NOVA_PROJECT_ID: key.projectName,
     NOVA_USERNAME: key.userName,
   };
-  const lines = Object.entries(values).map(([name, value]) => `export ${name}=${shellQuoted(value)}`);
-  // awscli before 2.13, Debian 12's among them, knows no AWS_ENDPOINT_URL_…: an alias of the shell names the endpoint instead.
-  const aliases = [
-    '# awscli older than 2.13 (Debian 12 has 2.9) does not read AWS_ENDPOINT_URL_*: these name the endpoint for it.',
-    `aws() {`,
-    `  case " $* " in *" --endpoint-url"*) command aws "$@" ;;`,
-    `    *" s3 "* | *" s3api "*) command aws --endpoint-url "$AWS_ENDPOINT_URL_S3" "$@" ;;`,
-    `    *) command aws --endpoint-url "$AWS_ENDPOINT_URL_EC2" "$@" ;;`,
-    `  esac`,
-    `}`,
-    `s3cmd() { command s3cmd -c "$S3CMD_CONFIG" "$@"; }`,
-  ];
-  const head = `# novact: the key of ${key.userName} in the project ${key.projectName}. Use it with: . ${shellQuoted(statePaths(settings).novarc)}`;
-  return [head, ...lines, ...aliases, ''].join('\n');
+}
+
+export const shellExports = (values: Readonly<Record<string, string>>): string[] =>
+  Object.entries(values).map(([name, value]) => `export ${name}=${shellQuoted(value)}`);
+
+/** awscli before 2.13, Debian 12's among them, knows no AWS_ENDPOINT_URL_…: a function of the shell names the endpoint instead. */
+export const awsFunction: readonly string[] = [
+  '# awscli older than 2.13 (Debian 12 has 2.9) does not read AWS_ENDPOINT_URL_*: these name the endpoint for it.',
+  `aws() {`,
+  `  case " $* " in *" --endpoint-url"*) command aws "$@" ;;`,
+  `    *" s3 "* | *" s3api "*) command aws --endpoint-url "$AWS_ENDPOINT_URL_S3" "$@" ;;`,
+  `    *) command aws --endpoint-url "$AWS_ENDPOINT_URL_EC2" "$@" ;;`,
+  `  esac`,
+  `}`,
+];
+
+/** Shell exports for the first user. */
+export function renderNovarc(settings: Pick<Settings, 'region' | 'state'>, endpoints: Endpoints, key: FounderKey): string {
+  const { novarc, s3cfg } = statePaths(settings);
+  const lines = shellExports({ ...clientEnvironment(settings, endpoints, key), S3CMD_CONFIG: s3cfg });
+  const head = `# novact: the key of ${key.userName} in the project ${key.projectName}. Use it with: . ${shellQuoted(novarc)}`;
+  return [head, ...lines, ...awsFunction, `s3cmd() { command s3cmd -c "$S3CMD_CONFIG" "$@"; }`, ''].join('\n');
 }
 
 /** s3cmd's configuration: path-style, Signature V4, plain HTTP where the endpoint is. */

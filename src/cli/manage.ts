@@ -2,7 +2,7 @@
 // shortened as long as they stay unique. A running process performs it; here is only what it is called and how its answer is printed.
 import { Argument, Command, Option } from 'commander';
 import { z } from 'zod';
-import type { ManageCommand } from '../api/ops/manage.ts';
+import type { FileResult, ManageCommand } from '../api/ops/manage.ts';
 import type { ManageAnswer, ManageRequest } from '../api/ops/perform-manage.ts';
 import { SetupError } from '../lib/errors.ts';
 import { exitCodes, type Output } from './output.ts';
@@ -16,6 +16,8 @@ export interface ManageContext {
   /** Adds the flags that every command has: where the running novact is. */
   readonly withSettings: (command: Command) => Command;
   readonly perform: (request: ManageRequest, flags: Readonly<Record<string, unknown>>) => Promise<ManageAnswer>;
+  /** Writes what a command made for a file, for the owner alone and never over another one; says where it is. */
+  readonly write: (name: string, content: Buffer) => Promise<string>;
   readonly setExitCode: (code: number) => void;
 }
 
@@ -71,9 +73,19 @@ function addVerb(parent: Command, command: AnyManageCommand, context: ManageCont
       if (value !== undefined) args[field.name] = valueOf(field, value);
     }
     const { category, verb } = command;
-    context.setExitCode(showAnswer(await context.perform({ category, verb, args }, options), options['json'] === true, context.output));
+    const answer = await keepFile(await context.perform({ category, verb, args }, options), args['file'], context);
+    context.setExitCode(showAnswer(answer, options['json'] === true, context.output));
   });
 }
+
+async function keepFile(answer: ManageAnswer, name: unknown, { write }: ManageContext): Promise<ManageAnswer> {
+  if (answer.outcome !== 'done' || !isFileResult(answer.result)) return answer;
+  const { file } = answer.result;
+  return { outcome: 'done', result: { file: await write(typeof name === 'string' ? name : file.name, Buffer.from(file.base64, 'base64')) } };
+}
+
+const isFileResult = (result: unknown): result is FileResult =>
+  typeof result === 'object' && result !== null && 'file' in result && typeof result.file === 'object' && result.file !== null && 'base64' in result.file;
 
 interface Field {
   readonly name: string;

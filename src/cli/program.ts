@@ -1,12 +1,12 @@
 // The commands of `novact`, their flags and what each of them calls. Flags for settings are made from the settings table.
 import { Command, Option } from 'commander';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { loadSettings, type LoadedSettings } from '../config/load.ts';
 import { flagName, optionNames, optionOf, roleNames, surroundings, type OptionName, type RoleName } from '../config/options.ts';
 import { statePaths } from '../config/settings.ts';
 import { systemClock } from '../lib/clock.ts';
-import { SetupError } from '../lib/errors.ts';
+import { messageOf, SetupError } from '../lib/errors.ts';
 import { createRun } from '../lib/exec.ts';
 import { silentLog } from '../lib/log.ts';
 import type { HostRoles, PurgeCloud, StartCloud, WriteRedisUsers } from './cloud.ts';
@@ -211,12 +211,22 @@ function addManage(program: Command, context: ProgramContext): void {
       const manage = createManageProgram({
         output: context.output, commands: manageCommands, setExitCode: context.setExitCode,
         withSettings: (made) => withSettings(made.addHelpText('after', exitCodeHelp), ['state', 'opsPort'], ['state', 'opsPort']),
+        write: (name, content) => writeAnew(resolve(context.directory, name), content),
         perform: async (request, flags) => (await connectOps(load(pick(flags, ['state', 'opsPort', 'config']), context).settings)).manage(request),
       });
       overrideExits(manage);
       if (words.length === 0) return manage.outputHelp();
       await manage.parseAsync([...expandWords(words, manageCommands)], { from: 'user' });
     });
+}
+
+async function writeAnew(path: string, content: Buffer): Promise<string> {
+  try {
+    await writeFile(path, content, { mode: 0o600, flag: 'wx' });
+    return path;
+  } catch (cause) {
+    throw new SetupError(`cannot write ${path}: ${messageOf(cause)}`, 'Name a file that is not there yet, in a folder that is.', { cause });
+  }
 }
 
 const pick = (flags: Flags, names: readonly string[]): Flags => Object.fromEntries(Object.entries(flags).filter(([name]) => names.includes(name)));

@@ -2,6 +2,7 @@
 import type { OperatorWork } from '../api/ec2/action.ts';
 import { listVpns } from '../db/vpns.ts';
 import { ApiError, SetupError } from '../lib/errors.ts';
+import { credentialsZip } from './manage/credentials.ts';
 import type { ManageDeps } from './manage/deps.ts';
 import { addressOf, createVpn } from './manage/vpn-life.ts';
 
@@ -12,6 +13,7 @@ export const createOperatorWork = (deps: ManageDeps): OperatorWork => ({
     const host = await vpnHost(deps);
     return (await createVpn(deps, { project, host, port: await freePort(deps, host), address: await addressOf(deps, host) })).id;
   }),
+  userCredentials: (user, project) => inApiWords(() => credentialsZip(deps, { user, project })),
 });
 
 /** This host, if it has a network role; else any that is heard of. */

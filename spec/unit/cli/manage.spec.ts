@@ -29,17 +29,26 @@ const commands = [
     category: 'hosting', verb: 'list', text: 'other', positional: [], args: z.object({}),
     run: async () => { throw new ApiError('InvalidHost', 'refused'); },
   }),
+  define({
+    category: 'paper', verb: 'print', text: 'makes a file', positional: ['file'], args: z.object({ file: z.string().optional() }),
+    run: async () => ({ file: { name: 'usual.txt', base64: Buffer.from('a\0b').toString('base64') } }),
+  }),
   define({ category: 'service', verb: 'list', text: 'services', positional: [], args: z.object({}), run: async () => { throw new Error('broken'); } }),
 ];
 
 async function manage(...words: string[]) {
   const said: string[] = [];
+  const written: Record<string, string> = {};
   const stream = { write: (text: string) => void said.push(text) };
   const perform = createManage(commands, { known: 'h1' });
   const asked: ManageRequest[] = [];
   let code: number | undefined;
   const program = createManageProgram({
     output: createOutput(stream, stream, {}), commands, withSettings: (made) => made.option('--state <value>'), setExitCode: (wanted) => (code = wanted),
+    write: async (name, content) => {
+      written[name] = content.toString('utf8');
+      return `/here/${name}`;
+    },
     perform: (request) => {
       asked.push(request);
       return perform(request);
@@ -49,7 +58,7 @@ async function manage(...words: string[]) {
   const print = { writeOut: (text: string) => void said.push(text), writeErr: (text: string) => void said.push(text) };
   for (const one of [program, ...program.commands.flatMap((category) => [category, ...category.commands])]) one.configureOutput(print);
   await program.parseAsync([...expandWords(words, commands)], { from: 'user' });
-  return { code, text: said.join(''), request: asked[0] };
+  return { code, text: said.join(''), request: asked[0], written };
 }
 
 describe('novact manage', () => {
@@ -82,6 +91,12 @@ describe('novact manage', () => {
     for (const words of [['host', 'paint'], ['host', 'drain'], ['host', 'list', '--colour', 'red']]) {
       await expect(manage(...words)).rejects.toMatchObject({ name: 'CommanderError' });
     }
+  });
+
+  it('writes what is for a file, under the name that is wished or the usual one, and says where', async () => {
+    expect(await manage('paper', 'print')).toMatchObject({ code: 0, text: 'file  /here/usual.txt\n', written: { 'usual.txt': 'a\0b' } });
+    const named = await manage('paper', 'print', 'other.txt', '--json');
+    expect([JSON.parse(named.text), named.written]).toEqual([{ file: '/here/other.txt' }, { 'other.txt': 'a\0b' }]);
   });
 
   it('describes every argument in --help', async () => {

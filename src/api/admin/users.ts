@@ -1,19 +1,13 @@
 // The Admin API's users and their roles.
 import { globalOnlyRoles, grantableRoles } from '../../auth/roles.ts';
-import type { UserRecord } from '../../drivers/auth/driver.ts';
+import { usualKey } from '../../auth/usual-key.ts';
 import type { Call } from '../ec2/action.ts';
 import { adminAction, given, isAddition } from './action.ts';
-
-/** Of several keys, the one that stands for no project: Nova's clients name the project themselves. */
-async function keyOf({ auth }: Call, user: UserRecord): Promise<string | undefined> {
-  const keys = (await auth.accessKeys(user.id)).filter(({ enabled }) => enabled);
-  return (keys.find(({ projectId }) => projectId === undefined) ?? keys[0])?.id;
-}
 
 /** With the secret, as Nova's clients need it to act as that user. */
 async function withSecret(call: Call, name: string) {
   const user = await call.auth.requireUser(name);
-  const accesskey = await keyOf(call, user);
+  const accesskey = await usualKey(call.auth, user.id);
   const secretkey = accesskey === undefined ? undefined : (await call.auth.findCredential(accesskey))?.secret;
   return { username: user.name, accesskey, secretkey };
 }
@@ -30,7 +24,7 @@ export const userActions = [
     doc: 'All users, without their secrets: no one answer has everybody\'s.',
     errors: [],
     handle: async (call) => ({
-      userSet: await Promise.all((await call.auth.users()).map(async (user) => ({ username: user.name, accesskey: await keyOf(call, user) }))),
+      userSet: await Promise.all((await call.auth.users()).map(async (user) => ({ username: user.name, accesskey: await usualKey(call.auth, user.id) }))),
     }),
   }),
   adminAction({
@@ -62,6 +56,18 @@ export const userActions = [
     doc: 'The roles that a user was granted globally, or in a project.',
     errors: ['NoSuchEntity'],
     handle: async ({ auth }, input) => ({ roles: (await auth.roles(input.User, given(input.Project))).map((role) => ({ role })) }),
+  }),
+  adminAction({
+    name: 'GenerateX509ForUser',
+    doc: 'A new certificate of a user in a project (default: the one named like the user), with all that clients need, as a zip in base64.',
+    errors: ['IncorrectState', 'NoSuchEntity'],
+    async handle(call, input) {
+      const project = given(input.Project) ?? input.Name;
+      const { userName } = await call.auth.principalFor(input.Name, project);
+      // It comes first: who has no key gets one with it.
+      const zip = await call.operator.userCredentials(userName, project);
+      return { ...(await withSecret(call, userName)), file: zip.toString('base64') };
+    },
   }),
   adminAction({
     name: 'ModifyUserRole',

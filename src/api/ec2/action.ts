@@ -36,6 +36,8 @@ export type OutputOf<Name extends ActionName> = CommandClass<Name> extends new (
 export interface OperatorWork {
   /** Makes a way into a project's network, and says its id. */
   startVpn(project: string): Promise<string>;
+  /** The zip of what a user needs in a project, with a new certificate. */
+  userCredentials(user: string, project: string): Promise<Buffer>;
 }
 
 /** What the cloud offers to every action. */

@@ -14,10 +14,16 @@ export interface ManageCommand<Deps, Args = unknown> {
   /** An object; each key with `.describe(…)`. Booleans are flags without a value. */
   readonly args: z.ZodType<Args>;
   /**
-   * What is printed: an array of flat objects is a table, an object a list of names and values, a string a line. `--json` prints it as it is.
+   * What is printed: an array of flat objects is a table, an object a list of names and values, a string a line; of a FileResult, where it was
+   * written. `--json` prints it as it is.
    * Throws ApiError or SetupError for what the operator did wrong.
    */
   readonly run: (deps: Deps, args: Args) => Promise<unknown>;
+}
+
+/** A result that is for a file: the command line writes it where its argument `file` says, else under this name. */
+export interface FileResult {
+  readonly file: { readonly name: string; readonly base64: string };
 }
 
 /** Keeps the type of the arguments between schema and `run`. */

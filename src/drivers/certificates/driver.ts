@@ -18,11 +18,17 @@ export interface Revoked {
   readonly expiresAt: Date;
 }
 
+/**
+ * `server` and `client` are good for one side of a connection only. `person` is what tools of EC2's first years know: an RSA key that also signs and
+ * decrypts, as bundles of images need it.
+ */
+export type Usage = 'server' | 'client' | 'person';
+
 export interface CertificateDriver {
   /** An authority of its own, or one below `issuer` that signs no other authorities. */
   createAuthority(wish: { readonly name: string; readonly days: number; readonly issuer?: KeyAndCertificate }): Promise<KeyAndCertificate>;
-  /** A new key, and a certificate for it that is good for one side of a connection only. */
-  issue(wish: { readonly name: string; readonly days: number; readonly usage: 'server' | 'client'; readonly issuer: KeyAndCertificate }): Promise<Issued>;
+  /** A new key, and a certificate for it. */
+  issue(wish: { readonly name: string; readonly days: number; readonly usage: Usage; readonly issuer: KeyAndCertificate }): Promise<Issued>;
   /** The signed list of what an authority has taken back. */
   revocations(issuer: KeyAndCertificate, revoked: readonly Revoked[], now: Date): Promise<string>;
 }

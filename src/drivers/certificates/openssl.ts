@@ -1,8 +1,9 @@
 // Certificates by the openssl command. What it reads lies in a folder of its own for the moment, closed to others; keys are made here, not there.
-import { generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto';
+import { generateKeyPair, randomBytes, X509Certificate } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { DriverError } from '../../lib/errors.ts';
 import type { Run } from '../../lib/exec.ts';
 import type { CertificateDriver, Issued, KeyAndCertificate, Revoked } from './driver.ts';
@@ -15,15 +16,27 @@ const extensions = {
   intermediate: 'basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n',
   server: 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\nauthorityKeyIdentifier=keyid\n',
   client: 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\nauthorityKeyIdentifier=keyid\n',
+  person: 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,nonRepudiation,keyEncipherment\nextendedKeyUsage=clientAuth\n'
+    + 'subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n',
 } as const;
+
+type Kind = keyof typeof extensions;
+
+/** P-256, but where tools of EC2's first years read the key: they know RSA alone. It is made beside the event loop, as RSA takes a while. */
+async function newKey(kind: Kind): Promise<string> {
+  const generate = promisify(generateKeyPair);
+  const { privateKey } = kind === 'person'
+    ? await generate('rsa', { modulusLength: 2_048 })
+    : await generate('ec', { namedCurve: 'prime256v1' });
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
 
 export function createOpensslCertificates({ run }: { readonly run: Run }): CertificateDriver {
   async function sign(wish: {
-    name: string; days: number; kind: keyof typeof extensions; issuer: KeyAndCertificate | undefined;
+    name: string; days: number; kind: Kind; issuer: KeyAndCertificate | undefined;
   }): Promise<Issued> {
     if (!nameForm.test(wish.name)) throw new DriverError('failed', `${JSON.stringify(wish.name)} cannot be the name in a certificate`);
-    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
-    const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+    const key = await newKey(wish.kind);
     // Positive, of whole bytes, and never two alike.
     const serial = `4${randomBytes(16).toString('hex').slice(1)}`;
     return inFolder(async (folder) => {

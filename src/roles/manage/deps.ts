@@ -2,4 +2,4 @@
 import type { Foundation } from '../foundation.ts';
 
 /** Of the process that performs the command. */
-export type ManageDeps = Pick<Foundation, 'db' | 'transport' | 'directory' | 'relay' | 'clock' | 'log' | 'settings' | 'sealer' | 'run'>;
+export type ManageDeps = Pick<Foundation, 'db' | 'auth' | 'transport' | 'directory' | 'relay' | 'clock' | 'log' | 'settings' | 'sealer' | 'run'>;

@@ -1,15 +1,18 @@
 // All commands of `novact manage`, in one table. Each is declared in the file of its category, beside what it calls.
 import type { ManageCommand } from '../../api/ops/manage.ts';
+import { authorityCommands } from './authorities.ts';
 import { deadLetterCommands } from './deadletters.ts';
 import type { ManageDeps } from './deps.ts';
 import { floatingCommands } from './floating.ts';
 import { hostCommands } from './hosts.ts';
 import { instanceCommands } from './instances.ts';
 import { networkCommands } from './networks.ts';
+import { projectCommands } from './projects.ts';
 import { serviceCommands } from './services.ts';
 import { volumeCommands } from './volumes.ts';
 import { vpnCommands } from './vpns.ts';
 
 export const manageCommands: readonly ManageCommand<ManageDeps>[] = [
   ...hostCommands, ...serviceCommands, ...instanceCommands, ...volumeCommands, ...networkCommands, ...floatingCommands, ...deadLetterCommands, ...vpnCommands,
+  ...projectCommands, ...authorityCommands,
 ];

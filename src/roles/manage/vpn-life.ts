@@ -1,11 +1,10 @@
-// What happens to a project's VPN: its authority is made below the cloud's, certificates are given out and taken back. The cloud's authority signs
-// those of projects and nothing else; its key, like all that are kept, is sealed with the master key.
+// What happens to a project's VPN: its authority is made below the cloud's, certificates are given out and taken back. Keys that are kept are sealed
+// with the master key.
 import { randomBytes } from 'node:crypto';
 import { projectNetworksOf } from '../../config/settings.ts';
 import { sealedPart } from '../../actors/vpn/ensure-vpns.ts';
 import { selectProject } from '../../db/identity.ts';
 import { findHost } from '../../db/host-work.ts';
-import { ensureSetting, readSetting } from '../../db/hosts.ts';
 import { findVpn, insertVpn, insertVpnCertificate, revokeVpnCertificate, type Vpn, type VpnCertificate } from '../../db/vpns.ts';
 import { ensureDefaultVpc } from '../../db/vpcs.ts';
 import { createOpensslCertificates } from '../../drivers/certificates/openssl.ts';
@@ -14,15 +13,8 @@ import { renderClient } from '../../drivers/vpn/configuration.ts';
 import { SetupError } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
 import { networkProtocol } from '../../messages/network.ts';
+import { authorityDays, rootAuthority } from './authority-life.ts';
 import type { ManageDeps } from './deps.ts';
-
-const authorityDays = 3_650;
-const rootContext = 'root authority';
-
-interface RootSetting {
-  readonly certificate: string;
-  readonly sealedKey: string;
-}
 
 export async function projectOf({ db }: ManageDeps, name: string): Promise<{ id: string; name: string }> {
   const project = await selectProject(db, name);
@@ -35,17 +27,6 @@ export async function vpnOf(deps: ManageDeps, name: string): Promise<Vpn> {
   const vpn = await findVpn(deps.db, project.id);
   if (vpn === undefined) throw new SetupError(`the project ${name} has no VPN`, `\`novact manage vpn create ${name}\` makes one.`);
   return vpn;
-}
-
-/** The cloud's own authority, made at the first need; of several that make one, one is kept. */
-async function rootAuthority({ db, sealer, run }: ManageDeps): Promise<KeyAndCertificate> {
-  if ((await readSetting(db, 'rootAuthority')) === undefined) {
-    const made = await createOpensslCertificates({ run }).createAuthority({ name: 'novact', days: authorityDays * 2 });
-    const setting: RootSetting = { certificate: made.certificate, sealedKey: sealer.seal(made.key, rootContext) };
-    await ensureSetting(db, 'rootAuthority', () => JSON.stringify(setting));
-  }
-  const { certificate, sealedKey } = JSON.parse((await readSetting(db, 'rootAuthority')) ?? '{}') as RootSetting;
-  return { certificate, key: sealer.open(sealedKey, rootContext) };
 }
 
 /** Where clients find the host, when the operator does not say it. */
