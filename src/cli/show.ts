@@ -111,14 +111,14 @@ export interface ShownSetting {
 export function settingRows({ settings, origins }: LoadedSettings): readonly ShownSetting[] {
   return optionNames.map((optionName) => ({
     name: environmentKey(optionName),
-    value: shown(settings[optionName], optionOf(optionName).secret ?? false),
+    value: shownValue(settings[optionName], optionOf(optionName).secret ?? false),
     origin: origins[optionName].place,
     text: optionOf(optionName).text,
   }));
 }
 
 /** A URL may carry a password: only its scheme and host are shown. */
-function shown(value: unknown, isSecret: boolean): string {
+export function shownValue(value: unknown, isSecret: boolean): string {
   if (value === undefined) return '';
   const text = String(value);
   if (!isSecret || text.startsWith('pglite:')) return text;

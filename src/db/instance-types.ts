@@ -1,5 +1,5 @@
 // Instance types: Nova's five, and today's small names, so that examples of either age run as they are.
-import { asc } from 'drizzle-orm';
+import { asc, eq, max } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
 import { instanceTypes } from './schema/instances.ts';
 
@@ -30,3 +30,19 @@ export async function seedInstanceTypes(db: Queryable): Promise<void> {
 export function listInstanceTypes(db: Queryable): Promise<InstanceType[]> {
   return db.select().from(instanceTypes).orderBy(asc(instanceTypes.sortOrder), asc(instanceTypes.name));
 }
+
+/** After the others, in their order. False: there is one of that name. */
+export async function insertInstanceType(db: Queryable, type: Omit<InstanceType, 'sortOrder'>): Promise<boolean> {
+  const [last] = await db.select({ sortOrder: max(instanceTypes.sortOrder) }).from(instanceTypes);
+  const rows = await db.insert(instanceTypes).values({ ...type, sortOrder: (last?.sortOrder ?? 0) + 10 }).onConflictDoNothing()
+    .returning({ name: instanceTypes.name });
+  return rows.length > 0;
+}
+
+/** Instances of it go on: they know their own size. False: there is none of that name. */
+export async function deleteInstanceType(db: Queryable, name: string): Promise<boolean> {
+  return (await db.delete(instanceTypes).where(eq(instanceTypes.name, name)).returning({ name: instanceTypes.name })).length > 0;
+}
+
+/** Comes with novact, and back at its next start. */
+export const isSeeded = (name: string): boolean => seeds.some(([seed]) => seed === name);
