@@ -145,8 +145,12 @@ async function ensureOfProjects(state: State, all: readonly { readonly network: 
   const { host } = state;
   const until = host.clock.now() + projectsWaitMs;
   for (const { network, ref } of all) {
-    if (host.clock.now() >= until) ensureSoon(state, ref);
-    else await ensured(host, ref).catch((error: unknown) => host.log.error({ network: network.id, err: error }, 'a network is not there yet: it is tried again'));
+    if (host.clock.now() >= until) {
+      ensureSoon(state, ref);
+      continue;
+    }
+    const note = (error: unknown) => host.log.error({ network: network.id, err: error }, 'a network is not there yet: it is tried again');
+    await ensured(host, ref).catch(note);
   }
 }
 
