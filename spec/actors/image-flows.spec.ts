@@ -101,7 +101,8 @@ describe('the objectstore', () => {
     }, clock.date());
     system.spawn(objectstoreActor, 'objectstore', {
       ...context, log, system, owner: { name: 'objectstore', epoch: 1 }, sweepIntervalMs: 60_000,
-      sweepReleased: { intervalMs: 60_000, run: async () => undefined }, sweepOrphans: { intervalMs: 60_000, run: async () => undefined },
+      sweepReleased: { intervalMs: 60_000, run: async () => undefined }, expireObjects: { intervalMs: 60_000, run: async () => undefined },
+      sweepOrphans: { intervalMs: 60_000, run: async () => undefined },
     });
     await eventually(async () => (await loadImage(context.db, context.image.id))?.state !== 'pending');
     await eventually(async () => {

@@ -3,7 +3,7 @@
 import { asc, inArray, eq, lte } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
 import { images } from './schema/images.ts';
-import { blobGarbage, multipartParts, objects } from './schema/objects.ts';
+import { blobGarbage, multipartParts, objects, objectVersions } from './schema/objects.ts';
 
 /** Parameters of one statement: PostgreSQL allows 65 535. */
 const batchMax = 5_000;
@@ -26,12 +26,13 @@ export async function forgetGarbage(db: Queryable, blobIds: readonly string[]): 
   if (blobIds.length > 0) await db.delete(blobGarbage).where(inArray(blobGarbage.blobId, [...blobIds]));
 }
 
-/** Those of the given blobs that an object, a part or an image names, or that are garbage already: not orphans. */
+/** Those of the given blobs that an object, a version, a part or an image names, or that are garbage already: not orphans. */
 export async function knownBlobs(db: Queryable, blobIds: readonly string[]): Promise<Set<string>> {
   if (blobIds.length === 0) return new Set();
   const ids = [...blobIds];
   const found = await Promise.all([
     db.select({ blobId: objects.blobId }).from(objects).where(inArray(objects.blobId, ids)),
+    db.select({ blobId: objectVersions.blobId }).from(objectVersions).where(inArray(objectVersions.blobId, ids)),
     db.select({ blobId: multipartParts.blobId }).from(multipartParts).where(inArray(multipartParts.blobId, ids)),
     db.select({ blobId: images.blobId }).from(images).where(inArray(images.blobId, ids)),
     db.select({ blobId: blobGarbage.blobId }).from(blobGarbage).where(inArray(blobGarbage.blobId, ids)),

@@ -2,7 +2,8 @@
 import { and, asc, eq, gt, gte, lt, sql } from 'drizzle-orm';
 import type { Db, Queryable } from './db.ts';
 import { discardBlobs } from './blobs.ts';
-import { buckets, multipartParts, multipartUploads, objects } from './schema/objects.ts';
+import { buckets, bucketSettings, multipartParts, multipartUploads, objects, objectVersions } from './schema/objects.ts';
+import type { Versioning } from './versions.ts';
 
 export type Bucket = typeof buckets.$inferSelect;
 
@@ -12,7 +13,7 @@ export async function findBucket(db: Queryable, name: string): Promise<Bucket | 
 }
 
 /** Undefined: the name is taken. */
-export async function insertBucket(db: Queryable, bucket: Bucket): Promise<Bucket | undefined> {
+export async function insertBucket(db: Queryable, bucket: typeof buckets.$inferInsert): Promise<Bucket | undefined> {
   const [row] = await db.insert(buckets).values(bucket).onConflictDoNothing().returning();
   return row;
 }
@@ -36,8 +37,34 @@ export function listBuckets(db: Queryable, page: BucketPage): Promise<Bucket[]> 
   )).orderBy(asc(name)).limit(page.limit);
 }
 
-export async function setBucketAcl(db: Queryable, name: string, acl: string): Promise<void> {
-  await db.update(buckets).set({ acl }).where(eq(buckets.name, name));
+export async function describeBucket(db: Queryable, name: string, changes: Partial<Pick<Bucket, 'acl' | 'policy'>>): Promise<void> {
+  await db.update(buckets).set(changes).where(eq(buckets.name, name));
+}
+
+/** Waits for the puts and deletions that are on their way, which go by what they found. False: there is no such bucket. */
+export function setVersioning(db: Db, name: string, versioning: NonNullable<Versioning>): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const [row] = await tx.select({ name: buckets.name }).from(buckets).where(eq(buckets.name, name)).for('update');
+    if (row === undefined) return false;
+    await tx.update(buckets).set({ versioning }).where(eq(buckets.name, name));
+    return true;
+  });
+}
+
+export type BucketSettingKind = (typeof bucketSettings.$inferSelect)['kind'];
+
+/** As it was put, which its reader knows. */
+export async function findBucketSetting(db: Queryable, bucket: string, kind: BucketSettingKind): Promise<unknown> {
+  const [row] = await db.select({ value: bucketSettings.value }).from(bucketSettings).where(and(eq(bucketSettings.bucket, bucket), eq(bucketSettings.kind, kind)));
+  return row?.value;
+}
+
+export async function putBucketSetting(db: Queryable, bucket: string, kind: BucketSettingKind, value: unknown): Promise<void> {
+  await db.insert(bucketSettings).values({ bucket, kind, value }).onConflictDoUpdate({ target: [bucketSettings.bucket, bucketSettings.kind], set: { value } });
+}
+
+export async function removeBucketSetting(db: Queryable, bucket: string, kind: BucketSettingKind): Promise<void> {
+  await db.delete(bucketSettings).where(and(eq(bucketSettings.bucket, bucket), eq(bucketSettings.kind, kind)));
 }
 
 export type BucketDeletion = 'deleted' | 'notFound' | 'notEmpty';
@@ -48,7 +75,8 @@ export function deleteBucket(db: Db, name: string, now: Date): Promise<BucketDel
     const [row] = await tx.select({ name: buckets.name }).from(buckets).where(eq(buckets.name, name)).for('update');
     if (row === undefined) return 'notFound';
     const [object] = await tx.select({ key: objects.key }).from(objects).where(eq(objects.bucket, name)).limit(1);
-    if (object !== undefined) return 'notEmpty';
+    const [version] = await tx.select({ key: objectVersions.key }).from(objectVersions).where(eq(objectVersions.bucket, name)).limit(1);
+    if (object !== undefined || version !== undefined) return 'notEmpty';
     const parts = await tx.select({ blobId: multipartParts.blobId }).from(multipartParts)
       .innerJoin(multipartUploads, eq(multipartUploads.id, multipartParts.uploadId)).where(eq(multipartUploads.bucket, name));
     await tx.delete(multipartUploads).where(eq(multipartUploads.bucket, name));

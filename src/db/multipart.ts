@@ -3,8 +3,9 @@ import { and, asc, eq, gt, gte, lt, lte, or, type SQL } from 'drizzle-orm';
 import { discardBlobs } from './blobs.ts';
 import type { Db, Queryable } from './db.ts';
 import { afterPrefix, commonPrefix, resumeAfter } from './key-order.ts';
-import { holdBucket, putObjectIn, type PutCondition, type PutOutcome, type StoredObject } from './objects.ts';
+import { putObjectIn, type NewObject, type PutCondition, type PutOutcome } from './objects.ts';
 import { multipartParts, multipartUploads } from './schema/objects.ts';
+import { holdBucket } from './versions.ts';
 
 export type MultipartUpload = typeof multipartUploads.$inferSelect;
 export type MultipartPart = typeof multipartParts.$inferSelect;
@@ -12,7 +13,7 @@ export type MultipartPart = typeof multipartParts.$inferSelect;
 /** False: the bucket is gone. */
 export function insertUpload(db: Db, upload: MultipartUpload): Promise<boolean> {
   return db.transaction(async (tx) => {
-    if (!(await holdBucket(tx, upload.bucket))) return false;
+    if ((await holdBucket(tx, upload.bucket)) === undefined) return false;
     await tx.insert(multipartUploads).values(upload);
     return true;
   });
@@ -56,18 +57,18 @@ export function abortUpload(db: Db, uploadId: string, now: Date): Promise<boolea
 }
 
 /** Makes the joined blob the object and ends the upload, in one transaction. `noUpload`: somebody else has ended it. */
-export function completeUpload(db: Db, uploadId: string, object: StoredObject, condition: PutCondition): Promise<PutOutcome | 'noUpload'> {
+export function completeUpload(db: Db, uploadId: string, object: NewObject, condition: PutCondition): Promise<PutOutcome | 'noUpload'> {
   return db.transaction(async (tx) => {
-    if (!(await holdBucket(tx, object.bucket))) return 'noBucket';
+    if ((await holdBucket(tx, object.bucket)) === undefined) return 'noBucket';
     const [upload] = await tx.select({ id: multipartUploads.id }).from(multipartUploads).where(eq(multipartUploads.id, uploadId)).for('update');
     if (upload === undefined) return 'noUpload';
     const outcome = await putObjectIn(tx, object, condition);
-    if (outcome !== 'stored') return outcome;
+    if (typeof outcome === 'string') return outcome;
     const parts = await tx.delete(multipartParts).where(eq(multipartParts.uploadId, uploadId)).returning({ blobId: multipartParts.blobId });
     await tx.delete(multipartUploads).where(eq(multipartUploads.id, uploadId));
     // A part of one piece is linked, not moved: the object's blob is always its own.
     await discardBlobs(tx, parts.map((part) => part.blobId), object.modifiedAt);
-    return 'stored';
+    return outcome;
   });
 }
 

@@ -1,7 +1,9 @@
 // Starts the objectstore of this process: the S3 server, and the actors that register images.
 import { objectstoreActor } from '../actors/objectstore/actor.ts';
 import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
+import { expireObjects } from '../actors/objectstore/expire-objects.ts';
 import { sweepBlobs, sweepReleased } from '../actors/objectstore/sweep-blobs.ts';
+import { olderHosts } from '../api/http/upgrading.ts';
 import { createS3Server } from '../api/s3/server.ts';
 import { authenticateS3 } from '../auth/authenticate.ts';
 import { enrol, releaseHolds } from '../db/owners.ts';
@@ -13,12 +15,14 @@ import { announceShared, keep, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
 const sweepReleasedIntervalMs = 60_000;
+/** What a rule lets expire, it counts in days. */
+const expireIntervalMs = 600_000;
 const sweepOrphansIntervalMs = 3_600_000;
 const inspectMs = 60_000;
 const bootFileBytesMax = 1024 ** 3;
 
 export async function startObjectstore(foundation: Foundation, disk: DiskDriver): Promise<ObjectStoreDriver> {
-  const { settings, paths, system, transport, db, clock, auth } = foundation;
+  const { settings, paths, system, transport, db, clock, auth, directory } = foundation;
   const log = foundation.log.child({ role: 'objectstore' });
   const store = await openFilesystemStore({ folder: paths.objects });
   if (settings.redisUrl === undefined) await releaseHolds(db, 'objectstore');
@@ -28,12 +32,16 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
     owner: { name: 'objectstore', epoch },
     limits: { virtualSizeBytesMax: settings.imageSizeGiBMax * 2 ** 30, bootFileBytesMax, inspectMs },
     sweepReleased: { intervalMs: sweepReleasedIntervalMs, run: async () => void (await sweepReleased({ db, store, clock, log })) },
+    expireObjects: { intervalMs: expireIntervalMs, run: async () => void (await expireObjects({ db, clock, log })) },
     sweepOrphans: { intervalMs: sweepOrphansIntervalMs, run: async () => void (await sweepBlobs({ db, store, clock, log })) },
   });
   await keep(foundation, transport.serve({ role: 'objectstore' }, objectstoreProtocol, {
     performOperation: ({ imageId }) => system.tell(ref, { type: 'work', imageId }),
   }));
-  const server = createS3Server({ db, store, clock, log, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }) });
+  const server = createS3Server({
+    db, store, clock, log, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }),
+    olderHosts: (release) => olderHosts(directory, 'objectstore', release),
+  });
   foundation.drain.add('server', (graceMs) => server.close({ graceMs }));
   await startListener(system, 's3', { server, host: settings.bind, port: settings.s3Port });
   await announceShared(foundation, 'objectstore');

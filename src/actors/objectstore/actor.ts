@@ -1,4 +1,5 @@
-// The tree of the objectstore: /registrations (an actor each while an image is worked on), a sweeper of operations and one of blobs.
+// The tree of the objectstore: /registrations (an actor each while an image is worked on), a sweeper of operations, those of blobs and
+// one of what lifecycle rules let expire.
 import { loadImage } from '../../db/image-work.ts';
 import { finishOperation, type Operation } from '../../db/operations.ts';
 import type { Log } from '../../lib/log.ts';
@@ -22,6 +23,8 @@ export interface ObjectstoreArgs extends Omit<ImageContext, 'image' | 'input'> {
   readonly sweepIntervalMs: number;
   /** Removes what was let go of. */
   readonly sweepReleased: Sweep;
+  /** Does what the lifecycle rules of buckets say. */
+  readonly expireObjects: Sweep;
   /** Looks at every blob for those that nothing names: rarely. */
   readonly sweepOrphans: Sweep;
 }
@@ -40,6 +43,7 @@ export const objectstoreActor: ActorDefinition<State, ObjectstoreMessage, Object
     const wake = (imageId: string) => system.tell(context.self, { type: 'work', imageId });
     context.spawn(defineWorkSweeper({ db, owner, intervalMs: args.sweepIntervalMs, wake }), 'sweeper', undefined);
     context.spawn(blobSweeper, 'released-blobs', args.sweepReleased);
+    context.spawn(blobSweeper, 'expired-objects', args.expireObjects);
     context.spawn(blobSweeper, 'orphan-blobs', args.sweepOrphans);
     return { image: image as State['image'], system };
   },

@@ -1,44 +1,132 @@
-// Who may do what to a bucket and its objects: the project that owns the bucket may all, an administrator may all, and a canned
-// ACL opens reading or writing to others. Objects belong to the bucket's project, whoever put them (AWS's "bucket owner enforced");
-// the project that put one may read it too.
+// Who may do what to a bucket and its objects. The project that owns the bucket may all that its policy does not deny, an administrator may
+// all; a policy and ACLs open it to others. Objects belong to the bucket's project, whoever put them (AWS's "bucket owner enforced"); the
+// project that put one may read it too.
 import type { Principal } from '../../auth/principal.ts';
 import { findBucket, type Bucket } from '../../db/buckets.ts';
-import { findObject, type StoredObject } from '../../db/objects.ts';
+import type { Tags } from '../../db/schema/objects.ts';
+import { findVersion, isMarker, isVersionId, type DeleteMarker, type StoredObject } from '../../db/versions.ts';
+import { aclAllows, type Permission } from './acl.ts';
 import type { S3Call } from './call.ts';
-import { fail } from './errors.ts';
+import { fail, S3Failure } from './errors.ts';
+import { evaluatePolicy, type Verdict } from './policy/evaluate-policy.ts';
+import { parsePolicy } from './policy/policy-document.ts';
 
-/** `own`: for the owner only, whatever the ACL says. */
-export type Access = 'read' | 'write' | 'own';
+/** Actions on a bucket, with the permission of its ACL that lets others do it. Undefined: no ACL does. */
+const bucketActions = {
+  's3:ListBucket': 'READ', 's3:ListBucketVersions': 'READ', 's3:ListBucketMultipartUploads': 'READ',
+  's3:GetBucketAcl': 'READ_ACP', 's3:PutBucketAcl': 'WRITE_ACP',
+  's3:DeleteBucket': undefined, 's3:GetBucketLocation': undefined, 's3:GetBucketTagging': undefined, 's3:PutBucketTagging': undefined,
+  's3:GetBucketVersioning': undefined, 's3:PutBucketVersioning': undefined, 's3:GetBucketCORS': undefined, 's3:PutBucketCORS': undefined,
+  's3:GetLifecycleConfiguration': undefined, 's3:PutLifecycleConfiguration': undefined, 's3:GetBucketPolicy': undefined,
+  's3:PutBucketPolicy': undefined, 's3:DeleteBucketPolicy': undefined, 's3:GetBucketPolicyStatus': undefined, 's3:GetBucketConfiguration': undefined,
+} as const satisfies Readonly<Record<string, Permission | undefined>>;
 
-/** AWS's canned ACLs. Those that only say something about a foreign owner mean `private` here. */
-export const cannedAcls = [
-  'private', 'public-read', 'public-read-write', 'authenticated-read', 'aws-exec-read', 'bucket-owner-read', 'bucket-owner-full-control', 'log-delivery-write',
-] as const;
-export type CannedAcl = (typeof cannedAcls)[number];
+/** Actions on a key, with the permission of the bucket's ACL. */
+const keyActions = {
+  's3:PutObject': 'WRITE', 's3:DeleteObject': 'WRITE', 's3:DeleteObjectVersion': undefined, 's3:AbortMultipartUpload': 'WRITE',
+  's3:ListMultipartUploadParts': 'WRITE',
+} as const satisfies Readonly<Record<string, Permission | undefined>>;
+
+/** Actions on an object that is there, with the permission of the object's own ACL. */
+const objectActions = {
+  's3:GetObject': 'READ', 's3:GetObjectVersion': 'READ', 's3:GetObjectAttributes': 'READ', 's3:GetObjectAcl': 'READ_ACP', 's3:PutObjectAcl': 'WRITE_ACP',
+  's3:GetObjectTagging': undefined, 's3:PutObjectTagging': undefined, 's3:DeleteObjectTagging': undefined,
+} as const satisfies Readonly<Record<string, Permission | undefined>>;
+
+export type BucketAction = keyof typeof bucketActions;
+export type KeyAction = keyof typeof keyActions;
+export type ObjectAction = keyof typeof objectActions;
+
+/** A bucket's owner must be able to take back a policy that shuts everybody out. */
+const neverDeniedToOwner: readonly string[] = ['s3:GetBucketPolicy', 's3:PutBucketPolicy', 's3:DeleteBucketPolicy'];
 
 /** The bucket, or NoSuchBucket, or AccessDenied. */
-export async function requireBucket(call: S3Call, access: Access, name: string = call.bucket): Promise<Bucket> {
+export async function requireBucket(call: S3Call, action: BucketAction | KeyAction, name: string = call.bucket): Promise<Bucket> {
   const bucket = await findBucket(call.db, name);
-  if (bucket === undefined) return fail('NoSuchBucket', 'The specified bucket does not exist');
-  if (!mayUseBucket(call.principal, bucket, access)) return accessDenied();
+  if (bucket === undefined) return noSuchBucket();
+  if (!mayUseBucket(call, bucket, action, call.key)) return accessDenied();
   return bucket;
 }
 
-/** The object for reading. Whoever may not list the bucket does not learn whether the key exists. */
-export async function requireObject(call: S3Call, at: { bucket: string; key: string } = call): Promise<StoredObject> {
-  const bucket = await findBucket(call.db, at.bucket);
-  if (bucket === undefined) return fail('NoSuchBucket', 'The specified bucket does not exist');
-  const object = await findObject(call.db, at.bucket, at.key);
-  if (object === undefined) return mayUseBucket(call.principal, bucket, 'read') ? fail('NoSuchKey', 'The specified key does not exist.') : accessDenied();
-  const owns = mayUseBucket(call.principal, bucket, 'own') || call.principal?.projectId === object.projectId;
-  if (!owns && !isOpen(object.acl, 'read', call.principal)) return accessDenied();
-  return object;
+/** For what is asked of several keys of one bucket at once: each key is asked for by itself. */
+export async function requireExistingBucket(call: S3Call): Promise<Bucket> {
+  return (await findBucket(call.db, call.bucket)) ?? noSuchBucket();
 }
 
-export function mayUseBucket(principal: Principal | undefined, bucket: Bucket, access: Access): boolean {
-  if (principal !== undefined && (isAdministrator(principal) || principal.projectId === bucket.projectId)) return true;
-  return access !== 'own' && isOpen(bucket.acl, access, principal);
+export function mayUseBucket(call: S3Call, bucket: Bucket, action: BucketAction | KeyAction, key: string): boolean {
+  const permission = action in keyActions ? keyActions[action as KeyAction] : bucketActions[action as BucketAction];
+  const resource = action in keyActions ? `${bucket.name}/${key}` : bucket.name;
+  return isAllowed(call, bucket, { action, resource }, permission !== undefined && aclAllows(bucket.acl, permission, call.principal));
 }
+
+export interface ObjectAddress {
+  readonly bucket: string;
+  readonly key: string;
+  /** Undefined: the current version. */
+  readonly versionId?: string | undefined;
+}
+
+/** The object that the request's path and `versionId` name. */
+export const addressed = (call: S3Call): ObjectAddress => ({ bucket: call.bucket, key: call.key, versionId: askedVersion(call) });
+
+export function askedVersion(call: S3Call): string | undefined {
+  const versionId = call.query.get('versionId');
+  if (versionId !== undefined && !isVersionId(versionId)) fail('InvalidArgument', 'Invalid version id specified');
+  return versionId;
+}
+
+export interface Found {
+  readonly bucket: Bucket;
+  readonly object: StoredObject;
+}
+
+/** The object. Whoever may not list the bucket does not learn whether the key exists. */
+export async function requireObject(call: S3Call, action: ObjectAction, at: ObjectAddress = addressed(call), requestTags?: Tags): Promise<Found> {
+  const bucket = await findBucket(call.db, at.bucket);
+  if (bucket === undefined) return noSuchBucket();
+  const found = await findVersion(call.db, at, at.versionId);
+  if (found === undefined || isMarker(found)) {
+    const mayKnow = mayUseBucket(call, bucket, 's3:ListBucket', '');
+    return mayKnow ? absent(at, found) : accessDenied();
+  }
+  const permission = objectActions[action];
+  const isOpen = action.startsWith('s3:GetObject') && call.principal?.projectId === found.projectId
+    || permission !== undefined && aclAllows(found.acl, permission, call.principal);
+  if (!isAllowed(call, bucket, { action, resource: `${at.bucket}/${at.key}`, existingTags: found.tags, requestTags }, isOpen)) return accessDenied();
+  return { bucket, object: found };
+}
+
+/** A delete marker says that it is one; asked for by its id, it is no object that could be read. */
+function absent(at: ObjectAddress, marker: DeleteMarker | undefined): never {
+  if (marker === undefined) {
+    if (at.versionId !== undefined) fail('NoSuchVersion', 'The specified version does not exist.');
+    return noSuchKey();
+  }
+  const headers = { 'x-amz-delete-marker': 'true', 'x-amz-version-id': marker.versionId };
+  if (at.versionId === undefined) throw new S3Failure('NoSuchKey', noSuchKeyMessage, headers);
+  throw new S3Failure('MethodNotAllowed', 'The specified method is not allowed against this resource.',
+    { ...headers, allow: 'DELETE', 'last-modified': marker.modifiedAt.toUTCString() });
+}
+
+interface Wanted {
+  readonly action: string;
+  /** `bucket` or `bucket/key`. */
+  readonly resource: string;
+  readonly existingTags?: Tags | undefined;
+  readonly requestTags?: Tags | undefined;
+}
+
+function isAllowed(call: S3Call, bucket: Bucket, wanted: Wanted, isOpen: boolean): boolean {
+  const { principal } = call;
+  if (principal !== undefined && isAdministrator(principal)) return true;
+  const owns = principal?.projectId === bucket.projectId;
+  if (owns && neverDeniedToOwner.includes(wanted.action)) return true;
+  const verdict = policyVerdict(call, bucket, wanted);
+  return verdict !== 'deny' && (owns || verdict === 'allow' || isOpen);
+}
+
+const policyVerdict = (call: S3Call, bucket: Bucket, wanted: Wanted): Verdict =>
+  (bucket.policy === null ? 'silent' : evaluatePolicy(parsePolicy(bucket.policy, bucket.name), { call, ...wanted }));
 
 export const isAdministrator = (principal: Principal): boolean => principal.isSuperuser || principal.isAdmin;
 
@@ -49,18 +137,7 @@ export function requirePrincipal(call: S3Call): Principal {
 
 export const accessDenied = (): never => fail('AccessDenied', 'Access Denied');
 
-function isOpen(acl: string, access: 'read' | 'write', principal: Principal | undefined): boolean {
-  if (acl === 'public-read-write') return true;
-  if (access === 'write') return false;
-  return acl === 'public-read' || (acl === 'authenticated-read' && principal !== undefined);
-}
+const noSuchBucket = (): never => fail('NoSuchBucket', 'The specified bucket does not exist');
 
-/** The ACL that the request asks for. Grants in headers are not built. */
-export function aclOf(call: S3Call): CannedAcl {
-  if (Object.keys(call.headers).some((name) => name.startsWith('x-amz-grant-'))) {
-    fail('NotImplemented', 'Grants in headers are not implemented; use a canned ACL in x-amz-acl.');
-  }
-  const asked = call.headers['x-amz-acl'];
-  if (asked === undefined) return 'private';
-  return cannedAcls.find((acl) => acl === asked) ?? fail('InvalidArgument', 'x-amz-acl must name a canned ACL.');
-}
+const noSuchKeyMessage = 'The specified key does not exist.';
+export const noSuchKey = (): never => fail('NoSuchKey', noSuchKeyMessage);

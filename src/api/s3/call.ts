@@ -8,6 +8,7 @@ import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Content } from './content.ts';
+import { fail } from './errors.ts';
 
 export interface S3Services {
   readonly db: Db;
@@ -17,6 +18,8 @@ export interface S3Services {
   readonly region: string;
   /** The content of an available image, for compute hosts. */
   readonly findImage: (imageId: string) => Promise<ImageBlob | undefined>;
+  /** The hosts that run the objectstore in a release before that one, in words; undefined: none. What came with a release waits for the last of them. */
+  readonly olderHosts: (release: string) => Promise<string | undefined>;
 }
 
 export interface S3Call extends S3Services {
@@ -30,6 +33,10 @@ export interface S3Call extends S3Services {
   readonly key: string;
   readonly query: ReadonlyMap<string, string>;
   readonly headers: IncomingHttpHeaders;
+  /** From where. */
+  readonly remoteAddress: string;
+  /** Over TLS. */
+  readonly isSecure: boolean;
   readonly content: Content;
 }
 
@@ -50,6 +57,14 @@ export type Operation = (call: S3Call) => Promise<S3Result>;
 export function header(call: Pick<S3Call, 'headers'>, name: string): string | undefined {
   const value = call.headers[name];
   return Array.isArray(value) ? value[0] : value;
+}
+
+/** For what an older release would take for something else: refused while one is at work. */
+export async function requireRelease(call: S3Call, release: string): Promise<void> {
+  const older = await call.olderHosts(release);
+  if (older !== undefined) {
+    fail('ServiceUnavailable', `This cloud is being upgraded: it needs release ${release} of the objectstore on all hosts, and an older one is still on ${older}.`);
+  }
 }
 
 /** S3's time in XML. */

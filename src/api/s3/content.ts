@@ -10,15 +10,15 @@ import { checksumsIn, contentMd5, createDigester, isChecksumName, type ChecksumN
 import { fail } from './errors.ts';
 
 export interface WrittenContent extends BlobWritten {
-  /** Those that the client sent, verified. */
+  /** Those that the client sent, verified, and the one that was asked for. */
   readonly checksums: Checksums;
 }
 
 export interface Content {
   /** Of the content without framing; undefined when the client did not say. */
   readonly lengthBytes: number | undefined;
-  /** Streams to a new blob and verifies it: what does not match what the client said of it leaves nothing. */
-  storeIn(store: ObjectStoreDriver, sizeBytesMax: number): Promise<WrittenContent>;
+  /** Streams to a new blob and verifies it: what does not match what the client said of it leaves nothing. `alsoChecksum` is computed in any case. */
+  storeIn(store: ObjectStoreDriver, sizeBytesMax: number, alsoChecksum?: ChecksumName): Promise<WrittenContent>;
   /** The whole content, for XML bodies. More than `sizeBytesMax` is an error. `ofBody` false: checksum headers speak of something else. */
   read(sizeBytesMax: number, checksums?: { ofBody: boolean }): Promise<Buffer>;
 }
@@ -37,10 +37,10 @@ export function createContent(source: ContentSource): Content {
   const lengthBytes = lengthOf(source);
   return {
     lengthBytes,
-    async storeIn(store, sizeBytesMax) {
+    async storeIn(store, sizeBytesMax, alsoChecksum) {
       if (lengthBytes === undefined) fail('MissingContentLength', 'You must provide the Content-Length HTTP header.');
       if (lengthBytes > sizeBytesMax) fail('EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size');
-      const body = await openBody(source);
+      const body = await openBody(source, { alsoChecksum });
       const written = await store.write(body.stream);
       try {
         return { ...written, checksums: body.verify(written) };
@@ -51,7 +51,7 @@ export function createContent(source: ContentSource): Content {
     },
     async read(sizeBytesMax, checksums = { ofBody: true }) {
       if ((lengthBytes ?? 0) > sizeBytesMax) fail('MaxMessageLengthExceeded', 'Your request was too big.');
-      const body = await openBody(source, checksums.ofBody);
+      const body = await openBody(source, { withChecksums: checksums.ofBody });
       const chunks: Buffer[] = [];
       let size = 0;
       for await (const chunk of body.stream as AsyncIterable<Buffer>) {
@@ -79,11 +79,11 @@ interface Body {
   verify(written: { md5: string }): Checksums;
 }
 
-async function openBody(source: ContentSource, withChecksums = true): Promise<Body> {
+async function openBody(source: ContentSource, wanted: { withChecksums?: boolean; alsoChecksum?: ChecksumName | undefined }): Promise<Body> {
   const { request, response, payload } = source;
   const md5 = contentMd5(headerOf(request, 'content-md5'));
-  const promised = withChecksums ? checksumsIn(Object.entries(request.headers)) : {};
-  const names = checksumsPromised(promised, payload);
+  const promised = wanted.withChecksums ?? true ? checksumsIn(Object.entries(request.headers)) : {};
+  const names = new Set([...checksumsPromised(promised, payload), ...(wanted.alsoChecksum === undefined ? [] : [wanted.alsoChecksum])]);
   const digesters = new Map<ChecksumName, Digester>();
   for (const name of names) digesters.set(name, await createDigester(name));
   const decoder = payload.createDecoder();

@@ -10,6 +10,7 @@ export const errorStatus = {
   AuthorizationHeaderMalformed: 400,
   AuthorizationQueryParametersError: 400,
   BadDigest: 400,
+  BadRequest: 400,
   BucketAlreadyExists: 409,
   BucketAlreadyOwnedByYou: 409,
   BucketNotEmpty: 409,
@@ -22,21 +23,28 @@ export const errorStatus = {
   InvalidAccessKeyId: 403,
   InvalidArgument: 400,
   InvalidBucketName: 400,
+  InvalidBucketState: 409,
   InvalidDigest: 400,
   InvalidPart: 400,
+  InvalidPartNumber: 416,
   InvalidPartOrder: 400,
+  InvalidPolicyDocument: 400,
   InvalidRange: 416,
   InvalidRequest: 400,
   InvalidStorageClass: 400,
+  InvalidTag: 400,
   InvalidToken: 400,
   InvalidURI: 400,
   KeyTooLongError: 400,
   MalformedACLError: 400,
+  MalformedPOSTRequest: 400,
+  MalformedPolicy: 400,
   MalformedXML: 400,
   MaxMessageLengthExceeded: 400,
   MetadataTooLarge: 400,
   MethodNotAllowed: 405,
   MissingContentLength: 411,
+  MissingSecurityHeader: 400,
   NoSuchBucket: 404,
   NoSuchBucketPolicy: 404,
   NoSuchCORSConfiguration: 404,
@@ -46,6 +54,7 @@ export const errorStatus = {
   NoSuchPublicAccessBlockConfiguration: 404,
   NoSuchTagSet: 404,
   NoSuchUpload: 404,
+  NoSuchVersion: 404,
   NoSuchWebsiteConfiguration: 404,
   NotImplemented: 501,
   ObjectLockConfigurationNotFoundError: 404,
@@ -59,6 +68,8 @@ export const errorStatus = {
   SignatureDoesNotMatch: 403,
   SlowDown: 503,
   TooManyBuckets: 400,
+  UnexpectedContent: 400,
+  UnresolvableGrantByEmailAddress: 400,
   XAmzContentSHA256Mismatch: 400,
 } as const;
 
@@ -67,6 +78,16 @@ export type S3ErrorCode = keyof typeof errorStatus;
 /** Ends the call with that error. */
 export function fail(code: S3ErrorCode, message: string): never {
   throw new ApiError(code, message, errorStatus[code]);
+}
+
+/** An error whose answer has headers of its own. */
+export class S3Failure extends ApiError {
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(code: S3ErrorCode, message: string, headers: Readonly<Record<string, string>>) {
+    super(code, message, errorStatus[code]);
+    this.headers = headers;
+  }
 }
 
 /** What the client is told of a failure. Undefined: a bug, of which it learns the request id only. */

@@ -5,7 +5,7 @@ import type { Context, Middleware } from 'koa';
 import { ApiError, messageOf } from '../../lib/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
-import { asApiError, statusOf } from './errors.ts';
+import { asApiError, S3Failure, statusOf } from './errors.ts';
 import { element } from './xml.ts';
 
 /** A body up to this is read before an error is answered: clients that are still sending would not see the answer otherwise. */
@@ -63,6 +63,7 @@ export function answerErrors({ log, clock, isWaiting }: ErrorAnswering): Middlew
 function writeError(context: Context, error: ApiError): void {
   context.status = statusOf(error);
   context.remove('Content-Length');
+  if (error instanceof S3Failure) for (const [name, value] of Object.entries(error.headers)) context.set(name, value);
   const content = [
     element('Code', error.code), element('Message', error.message),
     element('Resource', (context.req.url ?? '').split('?')[0] ?? ''), element('RequestId', String(context.state['requestId'])),

@@ -10,7 +10,7 @@ const metadataBytesMax = 2048;
 
 /** What would change the meaning of a put and is not built: refused, never dropped in silence. */
 const unbuilt = [
-  'x-amz-tagging', 'x-amz-server-side-encryption', 'x-amz-server-side-encryption-customer-algorithm', 'x-amz-website-redirect-location',
+  'x-amz-server-side-encryption', 'x-amz-server-side-encryption-customer-algorithm', 'x-amz-website-redirect-location',
   'x-amz-object-lock-mode', 'x-amz-object-lock-retain-until-date', 'x-amz-object-lock-legal-hold', 'x-amz-write-offset-bytes',
   'x-amz-copy-source-server-side-encryption-customer-algorithm',
 ];
@@ -51,14 +51,21 @@ export function userMetadata(call: S3Call): Record<string, string> {
   return Object.fromEntries(found);
 }
 
+/** With the kind of checksum that they are: one of parts' checksums has their number at its end. */
+export function checksumHeaders(checksums: Readonly<Record<string, string>>): Record<string, string> {
+  const found = Object.entries(checksums);
+  if (found.length === 0) return {};
+  const type = found.some(([, value]) => value.includes('-')) ? 'COMPOSITE' : 'FULL_OBJECT';
+  return { ...Object.fromEntries(found.map(([name, value]) => [`x-amz-checksum-${name}`, value])), 'x-amz-checksum-type': type };
+}
+
 /** Everything but the length and the range. */
 export function headersOf(object: StoredObject, options: { checksums: boolean }): Record<string, string> {
   const metadata = Object.entries(object.metadata).map(([name, value]) => [metadataPrefix + name, value] as const);
-  const checksums = options.checksums ? Object.entries(object.checksums).map(([name, value]) => [`x-amz-checksum-${name}`, value] as const) : [];
   return {
     ...object.headers,
     ...Object.fromEntries(metadata),
-    ...Object.fromEntries(checksums),
+    ...(options.checksums ? checksumHeaders(object.checksums) : {}),
     etag: `"${object.etag}"`,
     'last-modified': object.modifiedAt.toUTCString(),
     'accept-ranges': 'bytes',

@@ -2,15 +2,25 @@
 // S3's and not built is NotImplemented, so that nothing is ever taken for something else.
 import type { Operation, S3Call } from './call.ts';
 import { fail } from './errors.ts';
-import { getAcl, putAcl } from './operations/acl.ts';
+import { getBucketAcl, getObjectAcl, putBucketAcl, putObjectAcl } from './operations/acl.ts';
+import { deleteBucketCors, getBucketCors, preflight, putBucketCors } from './operations/cors.ts';
+import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from './operations/lifecycle.ts';
 import { createBucket, deleteBucketOperation, getBucketLocation, headBucket, listBucketsOperation } from './operations/buckets.ts';
 import { completeMultipartUpload } from './operations/complete-upload.ts';
 import { copyObject } from './operations/copy.ts';
 import { getImage, internalBucket } from './operations/images.ts';
-import { listObjectsV1, listObjectsV2, listObjectVersions } from './operations/list-objects.ts';
+import { deleteObject, deleteObjectsOperation } from './operations/delete-objects.ts';
+import { listObjectsV1, listObjectsV2 } from './operations/list-objects.ts';
+import { listObjectVersions } from './operations/list-versions.ts';
 import { abortMultipartUpload, createMultipartUpload, listMultipartUploads, listPartsOperation, uploadPart, uploadPartCopy } from './operations/multipart.ts';
-import { deleteObject, deleteObjectsOperation, getObject, putObjectOperation } from './operations/objects.ts';
+import { getObjectAttributes } from './operations/object-attributes.ts';
+import { getObject, putObjectOperation } from './operations/objects.ts';
+import { deleteBucketPolicy, getBucketPolicy, getBucketPolicyStatus, putBucketPolicy } from './operations/policy.ts';
 import { subResourceOperation } from './operations/sub-resources.ts';
+import {
+  deleteBucketTagging, deleteObjectTagging, getBucketTagging, getObjectTagging, putBucketTagging, putObjectTagging,
+} from './operations/tagging.ts';
+import { getBucketVersioning, putBucketVersioning } from './operations/versioning.ts';
 
 export interface Route {
   /** AWS's name of the operation, for the log. */
@@ -36,10 +46,25 @@ const bucketRoutes: Table = {
   HEAD: { name: 'HeadBucket', operation: headBucket },
   PUT: { name: 'CreateBucket', operation: createBucket },
   DELETE: { name: 'DeleteBucket', operation: deleteBucketOperation },
-  'GET acl': { name: 'GetBucketAcl', operation: getAcl },
-  'PUT acl': { name: 'PutBucketAcl', operation: putAcl },
+  'GET acl': { name: 'GetBucketAcl', operation: getBucketAcl },
+  'PUT acl': { name: 'PutBucketAcl', operation: putBucketAcl },
+  'GET cors': { name: 'GetBucketCors', operation: getBucketCors },
+  'PUT cors': { name: 'PutBucketCors', operation: putBucketCors },
+  'DELETE cors': { name: 'DeleteBucketCors', operation: deleteBucketCors },
+  'GET lifecycle': { name: 'GetBucketLifecycleConfiguration', operation: getBucketLifecycle },
+  'PUT lifecycle': { name: 'PutBucketLifecycleConfiguration', operation: putBucketLifecycle },
+  'DELETE lifecycle': { name: 'DeleteBucketLifecycle', operation: deleteBucketLifecycle },
   'GET location': { name: 'GetBucketLocation', operation: getBucketLocation },
+  'GET policy': { name: 'GetBucketPolicy', operation: getBucketPolicy },
+  'PUT policy': { name: 'PutBucketPolicy', operation: putBucketPolicy },
+  'DELETE policy': { name: 'DeleteBucketPolicy', operation: deleteBucketPolicy },
+  'GET policyStatus': { name: 'GetBucketPolicyStatus', operation: getBucketPolicyStatus },
+  'GET tagging': { name: 'GetBucketTagging', operation: getBucketTagging },
+  'PUT tagging': { name: 'PutBucketTagging', operation: putBucketTagging },
+  'DELETE tagging': { name: 'DeleteBucketTagging', operation: deleteBucketTagging },
   'GET uploads': { name: 'ListMultipartUploads', operation: listMultipartUploads },
+  'GET versioning': { name: 'GetBucketVersioning', operation: getBucketVersioning },
+  'PUT versioning': { name: 'PutBucketVersioning', operation: putBucketVersioning },
   'GET versions': { name: 'ListObjectVersions', operation: listObjectVersions },
   'POST delete': { name: 'DeleteObjects', operation: deleteObjectsOperation },
 };
@@ -49,8 +74,12 @@ const objectRoutes: Table = {
   HEAD: { name: 'HeadObject', operation: getObject },
   PUT: { name: 'PutObject', operation: putObjectOperation },
   DELETE: { name: 'DeleteObject', operation: deleteObject },
-  'GET acl': { name: 'GetObjectAcl', operation: getAcl },
-  'PUT acl': { name: 'PutObjectAcl', operation: putAcl },
+  'GET acl': { name: 'GetObjectAcl', operation: getObjectAcl },
+  'PUT acl': { name: 'PutObjectAcl', operation: putObjectAcl },
+  'GET attributes': { name: 'GetObjectAttributes', operation: getObjectAttributes },
+  'GET tagging': { name: 'GetObjectTagging', operation: getObjectTagging },
+  'PUT tagging': { name: 'PutObjectTagging', operation: putObjectTagging },
+  'DELETE tagging': { name: 'DeleteObjectTagging', operation: deleteObjectTagging },
   'POST uploads': { name: 'CreateMultipartUpload', operation: createMultipartUpload },
   'PUT uploadId': { name: 'UploadPart', operation: uploadPart },
   'GET uploadId': { name: 'ListParts', operation: listPartsOperation },
@@ -61,7 +90,7 @@ const objectRoutes: Table = {
 export function routeOf(asked: Asked): Route {
   const { method, bucket, key, query } = asked;
   if (!['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'OPTIONS'].includes(method)) methodNotAllowed();
-  if (method === 'OPTIONS') return fail('AccessForbidden', 'CORSResponse: CORS is not enabled for this bucket.');
+  if (method === 'OPTIONS') return { name: 'Preflight', operation: preflight };
   if (bucket === internalBucket) return method === 'GET' || method === 'HEAD' ? { name: 'GetImage', operation: getImage } : methodNotAllowed();
   if (bucket === '') return method === 'GET' ? { name: 'ListBuckets', operation: listBucketsOperation } : methodNotAllowed();
   const chosen = [...query.keys()].filter((name) => subResources.has(name));

@@ -11,8 +11,9 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { acceptWaiting } from '../http/server.ts';
 import { addressOf, bucketOfHost, queryOf, splitUrl } from './address.ts';
-import type { S3Call, S3Result, S3Services } from './call.ts';
+import { header, type S3Call, type S3Result, type S3Services } from './call.ts';
 import { createContent } from './content.ts';
+import { corsRules, crossOriginHeaders } from './cors.ts';
 import { answerErrors, identify, logRequests } from './middleware.ts';
 import { routeOf } from './routes.ts';
 
@@ -28,6 +29,8 @@ export interface S3ServerOptions {
   readonly domain?: string;
   /** Where the content of images is found; the database by default. */
   readonly findImage?: (imageId: string) => Promise<ImageBlob | undefined>;
+  /** Of the objectstore, as S3Services has it; without it there are none. */
+  readonly olderHosts?: S3Services['olderHosts'];
 }
 
 export interface S3Server {
@@ -46,7 +49,7 @@ const connectionsMax = 10_000;
 
 export function createS3Server(options: S3ServerOptions): S3Server {
   const findImage = options.findImage ?? ((imageId: string) => findImageBlob(options.db, imageId));
-  const services: S3Services = { ...options, findImage };
+  const services: S3Services = { ...options, findImage, olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)) };
   const own = options.domain === undefined ? [] : [options.domain.toLowerCase(), `s3.${options.domain.toLowerCase()}`];
   const domains = [...own, 'localhost', 's3.localhost', 's3.amazonaws.com', `s3.${options.region}.amazonaws.com`];
   // Requests whose client waits for `100 Continue` before it sends the body.
@@ -86,12 +89,23 @@ function perform({ services, domains, authenticate, waiting }: Performing): Midd
     const expectsContinue = waiting.has(request);
     const call: S3Call = {
       ...services, ...asked, requestId: String(context.state['requestId']), principal: authentication.principal,
+      remoteAddress: request.socket.remoteAddress ?? '', isSecure: 'encrypted' in request.socket,
       content: createContent({ request, response, expectsContinue, payload: authentication.payload, onOpen: () => waiting.delete(request) }),
     };
+    await shareAcrossOrigins(context, call);
     write(context, await route.operation(call));
     // Nobody asked for the body: whether the client sends it now is open, so the connection cannot be used again.
     if (waiting.has(request)) context.set('Connection', 'close');
   };
+}
+
+/** What a browser must see on every answer, failures too, to let a script of another origin have it. */
+async function shareAcrossOrigins(context: Context, call: S3Call): Promise<void> {
+  const origin = header(call, 'origin');
+  if (origin === undefined || call.method === 'OPTIONS' || call.bucket === '') return;
+  const method = header(call, 'access-control-request-method') ?? call.method;
+  const headers = crossOriginHeaders((await corsRules(call)) ?? [], { origin, method, headers: [] });
+  for (const [name, value] of Object.entries(headers ?? {})) context.set(name, value);
 }
 
 function write(context: Context, result: S3Result): void {
@@ -99,7 +113,7 @@ function write(context: Context, result: S3Result): void {
   context.status = status;
   for (const [name, value] of Object.entries(headers)) context.set(name, value);
   if (typeof body === 'string') {
-    context.set('Content-Type', 'application/xml');
+    context.set('Content-Type', headers['content-type'] ?? 'application/xml');
     context.body = body;
   } else if (body !== undefined) {
     context.body = body;

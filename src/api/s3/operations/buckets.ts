@@ -1,6 +1,7 @@
 // The service and its buckets: list, create, look at, delete, say where.
 import { deleteBucket, findBucket, insertBucket, listBuckets } from '../../../db/buckets.ts';
-import { aclOf, isAdministrator, requireBucket, requirePrincipal } from '../access.ts';
+import { isAdministrator, requireBucket, requirePrincipal } from '../access.ts';
+import { headerAcl } from '../acl.ts';
 import { isBucketName } from '../address.ts';
 import { xmlTime, type Operation, type S3Call } from '../call.ts';
 import { fail } from '../errors.ts';
@@ -46,7 +47,7 @@ export const createBucket: Operation = async (call) => {
   const principal = requirePrincipal(call);
   if (!isBucketName(call.bucket)) fail('InvalidBucketName', 'The specified bucket is not valid.');
   if (call.headers['x-amz-bucket-object-lock-enabled'] === 'true') fail('NotImplemented', 'Object lock is not implemented.');
-  const acl = aclOf(call);
+  const acl = (await headerAcl(call, principal.projectId)) ?? 'private';
   const body = await call.content.read(configurationBytesMax);
   if (body.length > 0) await parseXml(body, 'CreateBucketConfiguration');
   const own = await listBuckets(call.db, { projectId: principal.projectId, prefix: '', after: '', limit: bucketsPerProjectMax });
@@ -60,12 +61,12 @@ export const createBucket: Operation = async (call) => {
 };
 
 export const headBucket: Operation = async (call) => {
-  await requireBucket(call, 'read');
+  await requireBucket(call, 's3:ListBucket');
   return { headers: { 'x-amz-bucket-region': call.region } };
 };
 
 export const deleteBucketOperation: Operation = async (call) => {
-  await requireBucket(call, 'own');
+  await requireBucket(call, 's3:DeleteBucket');
   const outcome = await deleteBucket(call.db, call.bucket, call.clock.date());
   if (outcome === 'notEmpty') fail('BucketNotEmpty', 'The bucket you tried to delete is not empty');
   if (outcome === 'notFound') fail('NoSuchBucket', 'The specified bucket does not exist');
@@ -74,6 +75,6 @@ export const deleteBucketOperation: Operation = async (call) => {
 
 /** us-east-1 is spelt as nothing. */
 export const getBucketLocation: Operation = async (call) => {
-  await requireBucket(call, 'own');
+  await requireBucket(call, 's3:GetBucketLocation');
   return { body: document('LocationConstraint', call.region === 'us-east-1' ? '' : call.region) };
 };

@@ -1,17 +1,19 @@
 // Completing a multipart upload: the parts named by the client are joined into one blob, which then becomes the object and ends
 // the upload in one transaction. Saying it twice gives the same answer twice.
 import { createHash } from 'node:crypto';
-import { findObject, type StoredObject } from '../../../db/objects.ts';
+import type { Bucket } from '../../../db/buckets.ts';
+import { findObject, type NewObject, type StoredObject } from '../../../db/objects.ts';
 import { completeUpload, findUpload, listParts, type MultipartPart, type MultipartUpload } from '../../../db/multipart.ts';
 import type { BlobWritten } from '../../../drivers/objectstore/driver.ts';
 import { DriverError } from '../../../lib/errors.ts';
 import { requireBucket } from '../access.ts';
 import type { Operation, S3Call, S3Result } from '../call.ts';
-import { checksumsIn, createDigester, isChecksumName, type Checksums } from '../checksums.ts';
+import type { Checksums } from '../checksums.ts';
 import { putCondition } from '../conditions.ts';
 import { fail } from '../errors.ts';
-import { document, element, malformed, parseXml } from '../xml.ts';
-import { keepOrRemove, noSuchUploadMessage } from './objects.ts';
+import { checksumXml, partMatches, wholeChecksums } from '../upload-checksums.ts';
+import { document, element, malformed, parseXml, type XmlElement } from '../xml.ts';
+import { keepOrRemove, noSuchUploadMessage, storedHeader, versionHeader } from './objects.ts';
 
 /** 10 000 parts, each with a checksum, are 1.4 MB. */
 const bodyBytesMax = 2 * 1024 * 1024;
@@ -26,21 +28,23 @@ interface NamedPart {
   readonly partNumber: number;
   /** Without quotes. */
   readonly etag: string;
+  /** With the checksums that it names. */
+  readonly said: XmlElement;
 }
 
 export const completeMultipartUpload: Operation = async (call) => {
-  await requireBucket(call, 'write');
+  const bucket = await requireBucket(call, 's3:PutObject');
   const condition = putCondition(call.headers);
   const named = await namedParts(call);
   const etag = etagOf(named);
   const uploadId = call.query.get('uploadId') ?? '';
   const upload = await findUpload(call.db, { id: uploadId, bucket: call.bucket, key: call.key });
-  if (upload === undefined) return repeated(call, etag);
+  if (upload === undefined) return repeated(call, bucket, etag);
   const parts = chooseParts(named, await listParts(call.db, upload.id, { after: 0, limit: partsMax }));
   const joined = await join(call, parts);
-  const object = objectOf(call, upload, joined, etag, await wholeChecksums(call, joined));
-  await keepOrRemove(call, joined.blobId, () => completeUpload(call.db, upload.id, object, condition));
-  return answer(call, etag);
+  const object = objectOf(call, upload, { joined, parts, etag, checksums: await verified(call, upload, parts, joined) });
+  const stored = await keepOrRemove(call, joined.blobId, () => completeUpload(call.db, upload.id, object, condition));
+  return answer(call, object, storedHeader(stored));
 };
 
 async function namedParts(call: S3Call): Promise<NamedPart[]> {
@@ -49,7 +53,7 @@ async function namedParts(call: S3Call): Promise<NamedPart[]> {
     const text = part.textOf('PartNumber')?.trim() ?? '';
     const etag = part.textOf('ETag')?.trim().replaceAll('"', '').toLowerCase() ?? '';
     if (!/^\d{1,5}$/.test(text) || etag === '') malformed();
-    return { partNumber: Number(text), etag };
+    return { partNumber: Number(text), etag, said: part };
   });
   if (named.length === 0 || named.length > partsMax) malformed();
   if (named.some((part, index) => index > 0 && part.partNumber <= (named[index - 1]?.partNumber ?? 0))) {
@@ -62,7 +66,7 @@ function chooseParts(named: readonly NamedPart[], stored: readonly MultipartPart
   const byNumber = new Map(stored.map((part) => [part.partNumber, part]));
   return named.map((wanted, index) => {
     const part = byNumber.get(wanted.partNumber);
-    if (part === undefined || part.md5 !== wanted.etag) {
+    if (part === undefined || part.md5 !== wanted.etag || !partMatches(wanted.said, part)) {
       return fail('InvalidPart', invalidPartMessage);
     }
     if (index < named.length - 1 && part.sizeBytes < partBytesMin) fail('EntityTooSmall', 'Your proposed upload is smaller than the minimum allowed size');
@@ -83,33 +87,36 @@ async function join(call: S3Call, parts: readonly MultipartPart[]): Promise<Blob
   }
 }
 
-/** A checksum of the whole object that the client sent along is checked against what was joined. */
-async function wholeChecksums(call: S3Call, joined: BlobWritten): Promise<Checksums> {
-  if (call.headers['x-amz-checksum-type'] !== 'FULL_OBJECT') return {};
-  const promised = checksumsIn(Object.entries(call.headers));
-  for (const [name, value] of Object.entries(promised)) {
-    if (!isChecksumName(name)) continue;
-    const digester = await createDigester(name);
-    for await (const chunk of (await call.store.read(joined.blobId)) as AsyncIterable<Buffer>) digester.update(chunk);
-    if (digester.digest() === value) continue;
+/** A checksum that does not match leaves the upload as it is. */
+async function verified(call: S3Call, upload: MultipartUpload, parts: readonly MultipartPart[], joined: BlobWritten): Promise<Checksums> {
+  try {
+    return await wholeChecksums(call, upload, parts, joined);
+  } catch (error) {
     await call.store.remove(joined.blobId);
-    fail('BadDigest', `The ${name.toUpperCase()} you specified did not match the calculated checksum.`);
+    throw error;
   }
-  return promised;
 }
 
-function objectOf(call: S3Call, upload: MultipartUpload, joined: BlobWritten, etag: string, checksums: Checksums): StoredObject {
-  const { bucket, key, headers, metadata, acl, projectId } = upload;
+interface Completed {
+  readonly joined: BlobWritten;
+  readonly parts: readonly MultipartPart[];
+  readonly etag: string;
+  readonly checksums: Checksums;
+}
+
+function objectOf(call: S3Call, upload: MultipartUpload, { joined, parts, etag, checksums }: Completed): NewObject {
+  const { bucket, key, headers, metadata, acl, projectId, tags } = upload;
   return {
-    bucket, key, headers, metadata, acl, projectId, etag, checksums: { ...checksums },
+    bucket, key, headers, metadata, acl, projectId, tags, etag, checksums: { ...checksums },
+    parts: parts.map((part, index) => ({ partNumber: index + 1, sizeBytes: part.sizeBytes, checksums: part.checksums })),
     blobId: joined.blobId, sizeBytes: joined.sizeBytes, modifiedAt: call.clock.date(),
   };
 }
 
 /** A client that lost our answer asks again: the object is there, made of these very parts. */
-async function repeated(call: S3Call, etag: string): Promise<S3Result> {
+async function repeated(call: S3Call, bucket: Bucket, etag: string): Promise<S3Result> {
   const object = await findObject(call.db, call.bucket, call.key);
-  return object?.etag === etag ? answer(call, etag) : fail('NoSuchUpload', noSuchUploadMessage);
+  return object?.etag === etag ? answer(call, object, versionHeader(bucket, object.versionId)) : fail('NoSuchUpload', noSuchUploadMessage);
 }
 
 /** The MD5 of the parts' MD5s, and how many they were. */
@@ -119,8 +126,10 @@ function etagOf(named: readonly NamedPart[]): string {
   return `${hash.digest('hex')}-${named.length}`;
 }
 
-const answer = (call: S3Call, etag: string): S3Result => ({
+const answer = (call: S3Call, object: Pick<StoredObject, 'etag' | 'checksums'>, headers: Record<string, string>): S3Result => ({
+  headers,
   body: document('CompleteMultipartUploadResult', [
-    element('Location', `/${call.bucket}/${call.key}`), element('Bucket', call.bucket), element('Key', call.key), element('ETag', `"${etag}"`),
+    element('Location', `/${call.bucket}/${call.key}`), element('Bucket', call.bucket), element('Key', call.key), element('ETag', `"${object.etag}"`),
+    ...checksumXml(object.checksums),
   ]),
 });

@@ -1,4 +1,4 @@
-// Listings of a bucket: version 1 (marker), version 2 (tokens), and the versions of buckets that have none.
+// Listings of a bucket: version 1 (marker) and version 2 (tokens).
 import type { ListedObject, ObjectPage } from '../../../db/list-objects.ts';
 import { listObjects } from '../../../db/list-objects.ts';
 import { afterPrefix } from '../../../db/key-order.ts';
@@ -47,7 +47,7 @@ export const markerOf = (call: S3Call, name: string): string => {
 };
 
 export const listObjectsV1: Operation = async (call) => {
-  await requireBucket(call, 'read');
+  await requireBucket(call, 's3:ListBucket');
   const query = listQuery(call, 'max-keys');
   const marker = markerOf(call, 'marker');
   const page = await listObjects(call.db, { bucket: call.bucket, marker, ...query });
@@ -68,7 +68,7 @@ export const listObjectsV1: Operation = async (call) => {
 };
 
 export const listObjectsV2: Operation = async (call) => {
-  await requireBucket(call, 'read');
+  await requireBucket(call, 's3:ListBucket');
   const query = listQuery(call, 'max-keys');
   const token = call.query.get('continuation-token');
   const startAfter = markerOf(call, 'start-after');
@@ -91,32 +91,6 @@ export const listObjectsV2: Operation = async (call) => {
   };
 };
 
-/** Each object has the one version `null`. */
-export const listObjectVersions: Operation = async (call) => {
-  await requireBucket(call, 'read');
-  const query = listQuery(call, 'max-keys');
-  const marker = markerOf(call, 'key-marker');
-  const page = await listObjects(call.db, { bucket: call.bucket, marker, ...query });
-  return {
-    body: document('ListVersionsResult', [
-      element('Name', call.bucket),
-      element('Prefix', query.show(query.prefix)),
-      element('KeyMarker', query.show(marker)),
-      element('VersionIdMarker', call.query.get('version-id-marker') ?? ''),
-      element('MaxKeys', query.limit),
-      query.delimiter === '' ? undefined : element('Delimiter', query.show(query.delimiter)),
-      query.encoding,
-      element('IsTruncated', page.next !== undefined),
-      page.next === undefined ? undefined : element('NextKeyMarker', query.show(page.next)),
-      page.next === undefined ? undefined : element('NextVersionIdMarker', 'null'),
-      ...page.objects.map((object) => element('Version', [
-        element('Key', query.show(object.key)), element('VersionId', 'null'), element('IsLatest', true), ...details(object), owner(object.projectId),
-      ])),
-      ...prefixes(page.commonPrefixes, query),
-    ]),
-  };
-};
-
 function contents(page: ObjectPage, query: ListQuery, withOwner: boolean): Xml[] {
   const objects = page.objects.map((object) => element('Contents', [
     element('Key', query.show(object.key)), ...details(object), withOwner ? owner(object.projectId) : undefined,
@@ -124,7 +98,7 @@ function contents(page: ObjectPage, query: ListQuery, withOwner: boolean): Xml[]
   return [...objects, ...prefixes(page.commonPrefixes, query)];
 }
 
-const details = (object: ListedObject): Xml[] => [
+export const details = (object: Pick<ListedObject, 'modifiedAt' | 'etag' | 'sizeBytes'>): Xml[] => [
   element('LastModified', xmlTime(object.modifiedAt)), element('ETag', `"${object.etag}"`),
   element('Size', object.sizeBytes), element('StorageClass', 'STANDARD'),
 ];

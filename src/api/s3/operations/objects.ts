@@ -1,43 +1,42 @@
-// Putting, reading and deleting objects. A put stores the blob first and then makes it the object's in one transaction, so that a
-// torn upload leaves the old object.
-import { deleteObjects, putObject, type PutCondition, type PutOutcome, type StoredObject } from '../../../db/objects.ts';
+// Putting and reading objects. A put stores the blob first and then makes it the object's in one transaction, so that a torn upload
+// leaves the old object.
+import type { Bucket } from '../../../db/buckets.ts';
+import { putObject, type NewObject, type PutCondition, type PutOutcome, type Stored, type StoredObject } from '../../../db/objects.ts';
 import { DriverError } from '../../../lib/errors.ts';
-import { aclOf, requireBucket, requireObject } from '../access.ts';
-import { checkKey } from '../address.ts';
+import { noSuchKey, requireBucket, requireObject, type Found } from '../access.ts';
+import { headerAcl } from '../acl.ts';
 import { header, type Operation, type S3Call, type S3Result } from '../call.ts';
-import { checkConditions, preconditionFailed, putCondition, rangeOf } from '../conditions.ts';
+import { checkConditions, preconditionFailed, putCondition, rangeOf, type ByteRange } from '../conditions.ts';
 import { fail } from '../errors.ts';
-import { contentHeaders, headersOf, refuseUnbuiltHeaders, responseOverrides, userMetadata } from '../object-headers.ts';
-import { document, element, malformed, parseXml } from '../xml.ts';
+import { checksumHeaders, contentHeaders, headersOf, refuseUnbuiltHeaders, responseOverrides, userMetadata } from '../object-headers.ts';
+import { askedTags, tagCountHeader } from '../tags.ts';
 
 /** Of one put, one part or one copy: 5 GiB. */
 export const objectBytesMax = 5 * 1024 ** 3;
 
-const deleteKeysMax = 1000;
-const deleteBodyBytesMax = 2 * 1024 * 1024;
-
 export const putObjectOperation: Operation = async (call) => {
   refuseUnbuiltHeaders(call);
-  const acl = aclOf(call);
   const condition = putCondition(call.headers);
   const headers = contentHeaders(call);
   const metadata = userMetadata(call);
-  const bucket = await requireBucket(call, 'write');
+  const tags = await askedTags(call);
+  const bucket = await requireBucket(call, 's3:PutObject');
+  const acl = (await headerAcl(call, bucket.projectId)) ?? 'private';
   const written = await call.content.storeIn(call.store, objectBytesMax);
-  const object: StoredObject = {
-    bucket: call.bucket, key: call.key, blobId: written.blobId, sizeBytes: written.sizeBytes, etag: written.md5, headers, metadata,
+  const object: NewObject = {
+    bucket: call.bucket, key: call.key, blobId: written.blobId, sizeBytes: written.sizeBytes, etag: written.md5, headers, metadata, tags, parts: null,
     checksums: { ...written.checksums }, projectId: call.principal?.projectId ?? bucket.projectId, acl, modifiedAt: call.clock.date(),
   };
-  await storeObject(call, object, condition);
-  return { headers: { etag: `"${object.etag}"`, ...checksumHeaders(written.checksums) } };
+  const stored = await storeObject(call, object, condition);
+  return { headers: { etag: `"${object.etag}"`, ...checksumHeaders(written.checksums), ...storedHeader(stored) } };
 };
 
 /** Writes the row; a blob that did not become an object is removed at once. */
-export async function storeObject(call: S3Call, object: StoredObject, condition: PutCondition): Promise<void> {
-  await keepOrRemove(call, object.blobId, () => putObject(call.db, object, condition));
+export function storeObject(call: S3Call, object: NewObject, condition: PutCondition): Promise<Stored> {
+  return keepOrRemove(call, object.blobId, () => putObject(call.db, object, condition));
 }
 
-export async function keepOrRemove(call: S3Call, blobId: string, commit: () => Promise<PutOutcome | 'noUpload'>): Promise<void> {
+export async function keepOrRemove(call: S3Call, blobId: string, commit: () => Promise<PutOutcome | 'noUpload'>): Promise<Stored> {
   let outcome: PutOutcome | 'noUpload';
   try {
     outcome = await commit();
@@ -46,48 +45,55 @@ export async function keepOrRemove(call: S3Call, blobId: string, commit: () => P
     call.log.warn({ err: error, blobId, requestId: call.requestId }, 's3: could not record a blob; the sweeper decides about it');
     throw error;
   }
-  if (outcome === 'stored') return;
+  if (typeof outcome === 'object') return outcome;
   await call.store.remove(blobId);
   if (outcome === 'noBucket') fail('NoSuchBucket', 'The specified bucket does not exist');
-  if (outcome === 'noObject') fail('NoSuchKey', 'The specified key does not exist.');
+  if (outcome === 'noObject') noSuchKey();
   if (outcome === 'noUpload') fail('NoSuchUpload', noSuchUploadMessage);
-  preconditionFailed();
+  return preconditionFailed();
 }
 
 export const noSuchUploadMessage = 'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.';
 
-export const checksumHeaders = (checksums: Readonly<Record<string, string>>): Record<string, string> =>
-  Object.fromEntries(Object.entries(checksums).map(([name, value]) => [`x-amz-checksum-${name}`, value]));
+/** Which version it is; buckets that never had versions say nothing. */
+export const versionHeader = (bucket: Bucket, versionId: string): Record<string, string> => (bucket.versioning === null ? {} : { 'x-amz-version-id': versionId });
+
+/** Which version a put has made. */
+export const storedHeader = ({ versionId }: Stored): Record<string, string> => (versionId === undefined ? {} : { 'x-amz-version-id': versionId });
 
 /** GET and HEAD. */
 export const getObject: Operation = async (call) => {
-  refuseVersions(call);
-  if (call.query.has('partNumber')) fail('NotImplemented', 'Reading one part of an object is not implemented.');
-  const first = await requireObject(call);
+  const first = await readable(call);
   const overrides = responseOverrides(call);
-  if (!checkConditions(call.headers, first)) return { status: 304, headers: { etag: `"${first.etag}"`, 'last-modified': first.modifiedAt.toUTCString() } };
+  const { bucket, object } = first;
+  if (!checkConditions(call.headers, object)) {
+    return { status: 304, headers: { etag: `"${object.etag}"`, 'last-modified': object.modifiedAt.toUTCString(), ...versionHeader(bucket, object.versionId) } };
+  }
   if (call.method === 'HEAD') return describe(call, first, overrides);
   try {
     return await open(call, first, overrides);
   } catch (error) {
     // Replaced since the row was read, and swept already: read the row again.
     if (!(error instanceof DriverError && error.kind === 'notFound')) throw error;
-    const second = await requireObject(call);
-    if (second.blobId === first.blobId) throw error;
+    const second = await readable(call);
+    if (second.object.blobId === object.blobId) throw error;
     return open(call, second, overrides);
   }
 };
 
-async function open(call: S3Call, object: StoredObject, overrides: Record<string, string>): Promise<S3Result> {
-  const described = describe(call, object, overrides);
-  const range = rangeOf(header(call, 'range'), object.sizeBytes);
-  return { ...described, body: await call.store.read(object.blobId, range) };
+const readable = (call: S3Call): Promise<Found> => requireObject(call, call.query.has('versionId') ? 's3:GetObjectVersion' : 's3:GetObject');
+
+async function open(call: S3Call, found: Found, overrides: Record<string, string>): Promise<S3Result> {
+  const described = describe(call, found, overrides);
+  return { ...described, body: await call.store.read(found.object.blobId, wantedRange(call, found.object)) };
 }
 
-function describe(call: S3Call, object: StoredObject, overrides: Record<string, string>): S3Result {
-  const range = rangeOf(header(call, 'range'), object.sizeBytes);
-  const checksums = range === undefined && header(call, 'x-amz-checksum-mode')?.toUpperCase() === 'ENABLED';
-  const headers = { ...headersOf(object, { checksums }), ...overrides };
+function describe(call: S3Call, { bucket, object }: Found, overrides: Record<string, string>): S3Result {
+  const range = wantedRange(call, object);
+  const checksums = header(call, 'range') === undefined && header(call, 'x-amz-checksum-mode')?.toUpperCase() === 'ENABLED';
+  const headers = {
+    ...headersOf(object, { checksums }), ...versionHeader(bucket, object.versionId), ...tagCountHeader(object.tags), ...partsCount(call, object), ...overrides,
+  };
   if (range === undefined) return { headers, lengthBytes: object.sizeBytes };
   return {
     status: 206,
@@ -96,45 +102,27 @@ function describe(call: S3Call, object: StoredObject, overrides: Record<string, 
   };
 }
 
-/** Deleting what is not there is no error. */
-export const deleteObject: Operation = async (call) => {
-  refuseVersions(call);
-  await requireBucket(call, 'write');
-  await deleteObjects(call.db, call.bucket, [call.key], call.clock.date());
-  return { status: 204 };
-};
-
-/** Buckets have no versions: `null` is the only one there is. */
-export function refuseVersions(call: S3Call): void {
-  const versionId = call.query.get('versionId');
-  if (versionId !== undefined && versionId !== 'null') fail('InvalidArgument', 'Invalid version id specified');
-}
-
-/** POST ?delete: up to 1000 keys, each reported. */
-export const deleteObjectsOperation: Operation = async (call) => {
-  await requireBucket(call, 'write');
-  const request = await parseXml(await call.content.read(deleteBodyBytesMax), 'Delete');
-  const items = request.all('Object');
-  if (items.length === 0 || items.length > deleteKeysMax) malformed();
-  const quiet = request.textOf('Quiet')?.trim() === 'true';
-  const wanted = items.map((item) => ({ key: item.textOf('Key') ?? malformed(), versionId: item.textOf('VersionId') ?? 'null' }));
-  const good = wanted.filter((item) => item.versionId === 'null' && isKey(item.key));
-  if (good.length > 0) await deleteObjects(call.db, call.bucket, good.map((item) => item.key), call.clock.date());
-  const deleted = quiet ? [] : good.map((item) => element('Deleted', [element('Key', item.key)]));
-  const errors = wanted.filter((item) => !good.includes(item)).map((item) => element('Error', [
-    element('Key', item.key),
-    item.versionId === 'null' ? undefined : element('VersionId', item.versionId),
-    element('Code', item.versionId === 'null' ? 'InvalidArgument' : 'NoSuchVersion'),
-    element('Message', item.versionId === 'null' ? 'That is no key.' : 'The specified version does not exist.'),
-  ]));
-  return { body: document('DeleteResult', [...deleted, ...errors]) };
-};
-
-function isKey(key: string): boolean {
-  try {
-    checkKey(key);
-    return key !== '';
-  } catch {
-    return false;
+/** Of the header, or of the part that `partNumber` names; an object that was put whole has the part 1. */
+function wantedRange(call: S3Call, object: StoredObject): ByteRange | undefined {
+  const text = call.query.get('partNumber');
+  if (text === undefined) return rangeOf(header(call, 'range'), object.sizeBytes);
+  if (header(call, 'range') !== undefined) fail('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter');
+  if (!/^\d{1,5}$/.test(text) || Number(text) < 1 || Number(text) > 10_000) {
+    fail('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive');
   }
+  const parts = partsOf(object);
+  const index = Number(text) - 1;
+  const part = parts[index] ?? fail('InvalidPartNumber', 'The requested partnumber is not satisfiable');
+  const first = parts.slice(0, index).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  return part.sizeBytes === 0 ? undefined : { first, last: first + part.sizeBytes - 1 };
 }
+
+/** In order. What an earlier release wrote over an object in parts still has those parts beside it, and is not made of them. */
+export function partsOf(object: StoredObject): readonly { readonly sizeBytes: number; readonly partNumber: number; readonly checksums: Record<string, string> }[] {
+  const { parts, etag, sizeBytes } = object;
+  if (parts !== null && etag.endsWith(`-${parts.length}`) && parts.reduce((sum, part) => sum + part.sizeBytes, 0) === sizeBytes) return parts;
+  return [{ partNumber: 1, sizeBytes, checksums: object.checksums }];
+}
+
+const partsCount = (call: S3Call, object: StoredObject): Record<string, string> =>
+  (call.query.has('partNumber') && partsOf(object).length > 1 ? { 'x-amz-mp-parts-count': String(partsOf(object).length) } : {});

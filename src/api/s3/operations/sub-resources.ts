@@ -9,31 +9,24 @@ type Unset = { readonly root: string; readonly content?: readonly Xml[] } | { re
 
 const ofBucket: Readonly<Record<string, Unset>> = {
   accelerate: { root: 'AccelerateConfiguration' },
-  cors: { code: 'NoSuchCORSConfiguration', message: 'The CORS configuration does not exist' },
   encryption: { code: 'ServerSideEncryptionConfigurationNotFoundError', message: 'The server side encryption configuration was not found' },
-  lifecycle: { code: 'NoSuchLifecycleConfiguration', message: 'The lifecycle configuration does not exist' },
   logging: { root: 'BucketLoggingStatus' },
   notification: { root: 'NotificationConfiguration' },
   'object-lock': { code: 'ObjectLockConfigurationNotFoundError', message: 'Object Lock configuration does not exist for this bucket' },
   ownershipControls: { code: 'OwnershipControlsNotFoundError', message: 'The bucket ownership controls were not found' },
-  policy: { code: 'NoSuchBucketPolicy', message: 'The bucket policy does not exist' },
-  policyStatus: { code: 'NoSuchBucketPolicy', message: 'The bucket policy does not exist' },
   publicAccessBlock: { code: 'NoSuchPublicAccessBlockConfiguration', message: 'The public access block configuration was not found' },
   replication: { code: 'ReplicationConfigurationNotFoundError', message: 'The replication configuration was not found' },
   requestPayment: { root: 'RequestPaymentConfiguration', content: [element('Payer', 'BucketOwner')] },
-  tagging: { code: 'NoSuchTagSet', message: 'The TagSet does not exist' },
-  versioning: { root: 'VersioningConfiguration' },
   website: { code: 'NoSuchWebsiteConfiguration', message: 'The specified bucket does not have a website configuration' },
 };
 
 const ofObject: Readonly<Record<string, Unset>> = {
-  tagging: { root: 'Tagging', content: [element('TagSet')] },
   retention: { code: 'NoSuchObjectLockConfiguration', message: 'The specified object does not have a ObjectLock configuration' },
   'legal-hold': { code: 'NoSuchObjectLockConfiguration', message: 'The specified object does not have a ObjectLock configuration' },
 };
 
 /** Removing what is not set is no error in AWS either. */
-const removable = ['cors', 'encryption', 'lifecycle', 'ownershipControls', 'policy', 'publicAccessBlock', 'replication', 'tagging', 'website'];
+const removable = ['encryption', 'ownershipControls', 'publicAccessBlock', 'replication', 'website'];
 
 /** The operation, or undefined when this sub-resource is not known in that form. */
 export function subResourceOperation(name: string, method: string, ofKey: boolean): Operation | undefined {
@@ -41,10 +34,9 @@ export function subResourceOperation(name: string, method: string, ofKey: boolea
     const unset = ofKey ? ofObject[name] : ofBucket[name];
     return unset === undefined ? undefined : readUnset(unset, ofKey);
   }
-  if (method === 'DELETE' && (ofKey ? name === 'tagging' : removable.includes(name))) {
+  if (method === 'DELETE' && !ofKey && removable.includes(name)) {
     return async (call) => {
-      await requireBucket(call, 'own');
-      if (ofKey) await requireObject(call);
+      await requireBucket(call, 's3:GetBucketConfiguration');
       return { status: 204 };
     };
   }
@@ -53,8 +45,8 @@ export function subResourceOperation(name: string, method: string, ofKey: boolea
 
 function readUnset(unset: Unset, ofKey: boolean): Operation {
   return async (call) => {
-    if (ofKey) await requireObject(call);
-    else await requireBucket(call, 'own');
+    if (ofKey) await requireObject(call, 's3:GetObject');
+    else await requireBucket(call, 's3:GetBucketConfiguration');
     if ('code' in unset) return fail(unset.code, unset.message);
     return { body: document(unset.root, unset.content) };
   };
