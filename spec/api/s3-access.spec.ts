@@ -85,7 +85,7 @@ describe('sub-resources', () => {
     expect((await ask('GET', `/${name}/k?tagging`)).body).toContain('<TagSet></TagSet>');
     expect((await ask('GET', `/${name}/k?versionId=null`)).body).toBe('x');
     expect(code(await ask('GET', `/${name}/k?versionId=abc`))).toBe('400 InvalidArgument');
-    expect(code(await ask('POST', `/${name}`, { body: 'x' }))).toBe('501 NotImplemented');
+    expect(code(await ask('POST', `/${name}`, { body: 'x' }))).toBe('412 PreconditionFailed');
     expect(code(await ask('PATCH', `/${name}`))).toBe('405 MethodNotAllowed');
     expect(code(await ask('GET', `/${name}?acl&policy`))).toBe('400 InvalidArgument');
     expect((await ask('GET', `/${name}/k`)).body).toBe('x');

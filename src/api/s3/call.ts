@@ -1,6 +1,7 @@
 // One call of one client, and what an operation returns. Operations never see Koa or node's response: one place writes answers.
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
+import type { Authority } from '../../auth/authenticate.ts';
 import type { Principal } from '../../auth/principal.ts';
 import type { Db } from '../../db/db.ts';
 import type { ImageBlob } from '../../db/blobs.ts';
@@ -18,6 +19,8 @@ export interface S3Services {
   readonly region: string;
   /** The content of an available image, for compute hosts. */
   readonly findImage: (imageId: string) => Promise<ImageBlob | undefined>;
+  /** Who knows the keys with which forms are signed; undefined: none are taken. */
+  readonly authority: Authority | undefined;
   /** The hosts that run the objectstore in a release before that one, in words; undefined: none. What came with a release waits for the last of them. */
   readonly olderHosts: (release: string) => Promise<string | undefined>;
 }

@@ -19,6 +19,8 @@ export interface Content {
   readonly lengthBytes: number | undefined;
   /** Streams to a new blob and verifies it: what does not match what the client said of it leaves nothing. `alsoChecksum` is computed in any case. */
   storeIn(store: ObjectStoreDriver, sizeBytesMax: number, alsoChecksum?: ChecksumName): Promise<WrittenContent>;
+  /** The content as it arrives, without its framing: whoever reads it judges it. */
+  open(): Promise<Readable>;
   /** The whole content, for XML bodies. More than `sizeBytesMax` is an error. `ofBody` false: checksum headers speak of something else. */
   read(sizeBytesMax: number, checksums?: { ofBody: boolean }): Promise<Buffer>;
 }
@@ -48,6 +50,9 @@ export function createContent(source: ContentSource): Content {
         await store.remove(written.blobId);
         throw error;
       }
+    },
+    async open() {
+      return (await openBody(source, { withChecksums: false })).stream;
     },
     async read(sizeBytesMax, checksums = { ofBody: true }) {
       if ((lengthBytes ?? 0) > sizeBytesMax) fail('MaxMessageLengthExceeded', 'Your request was too big.');

@@ -41,6 +41,7 @@ export const errorStatus = {
   MalformedPolicy: 400,
   MalformedXML: 400,
   MaxMessageLengthExceeded: 400,
+  MaxPostPreDataLengthExceeded: 400,
   MetadataTooLarge: 400,
   MethodNotAllowed: 405,
   MissingContentLength: 411,

@@ -15,6 +15,7 @@ import { listObjectVersions } from './operations/list-versions.ts';
 import { abortMultipartUpload, createMultipartUpload, listMultipartUploads, listPartsOperation, uploadPart, uploadPartCopy } from './operations/multipart.ts';
 import { getObjectAttributes } from './operations/object-attributes.ts';
 import { getObject, putObjectOperation } from './operations/objects.ts';
+import { postObject } from './operations/post-object.ts';
 import { deleteBucketPolicy, getBucketPolicy, getBucketPolicyStatus, putBucketPolicy } from './operations/policy.ts';
 import { subResourceOperation } from './operations/sub-resources.ts';
 import {
@@ -45,6 +46,7 @@ const bucketRoutes: Table = {
   GET: { name: 'ListObjects', operation: listObjectsV1 },
   HEAD: { name: 'HeadBucket', operation: headBucket },
   PUT: { name: 'CreateBucket', operation: createBucket },
+  POST: { name: 'PostObject', operation: postObject },
   DELETE: { name: 'DeleteBucket', operation: deleteBucketOperation },
   'GET acl': { name: 'GetBucketAcl', operation: getBucketAcl },
   'PUT acl': { name: 'PutBucketAcl', operation: putBucketAcl },

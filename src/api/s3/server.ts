@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Koa, { type Context, type Middleware } from 'koa';
-import type { S3Authentication, SignedRequest } from '../../auth/authenticate.ts';
+import type { Authority, S3Authentication, SignedRequest } from '../../auth/authenticate.ts';
 import { findImageBlob, type ImageBlob } from '../../db/blobs.ts';
 import type { Db } from '../../db/db.ts';
 import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
@@ -29,6 +29,8 @@ export interface S3ServerOptions {
   readonly domain?: string;
   /** Where the content of images is found; the database by default. */
   readonly findImage?: (imageId: string) => Promise<ImageBlob | undefined>;
+  /** For forms, which are signed within. */
+  readonly authority?: Authority;
   /** Of the objectstore, as S3Services has it; without it there are none. */
   readonly olderHosts?: S3Services['olderHosts'];
 }
@@ -49,7 +51,7 @@ const connectionsMax = 10_000;
 
 export function createS3Server(options: S3ServerOptions): S3Server {
   const findImage = options.findImage ?? ((imageId: string) => findImageBlob(options.db, imageId));
-  const services: S3Services = { ...options, findImage, olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)) };
+  const services: S3Services = { ...options, findImage, authority: options.authority, olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)) };
   const own = options.domain === undefined ? [] : [options.domain.toLowerCase(), `s3.${options.domain.toLowerCase()}`];
   const domains = [...own, 'localhost', 's3.localhost', 's3.amazonaws.com', `s3.${options.region}.amazonaws.com`];
   // Requests whose client waits for `100 Continue` before it sends the body.
