@@ -51,7 +51,8 @@ describe('a policy', () => {
 
   it('shuts out even the owner, who can still take it back', async () => {
     const name = await bucket();
-    expect(await setPolicy(name, statement(name, { Effect: 'Deny', Action: 's3:*', Resource: [`arn:aws:s3:::${name}`, `arn:aws:s3:::${name}/*`] }))).toBe('204');
+    expect(await setPolicy(name, statement(name, { Effect: 'Deny', Action: 's3:*',
+      Resource: [`arn:aws:s3:::${name}`, `arn:aws:s3:::${name}/*`] }))).toBe('204');
     expect([await read(name, 'one'), (await ask('GET', `/${name}`)).status, await read(name, 'admin')]).toEqual([403, 403, 200]);
     expect((await ask('DELETE', `/${name}?policy`)).status).toBe(204);
     expect(await read(name, 'one')).toBe(200);
@@ -118,7 +119,8 @@ describe('a policy', () => {
 describe('explicit grants', () => {
   it('in headers open a bucket or an object to one project', async () => {
     const name = await bucket();
-    expect((await ask('PUT', `/${name}/k?acl`, { headers: { 'x-amz-grant-read': `id="${projectIds['two']}"`, 'x-amz-grant-read-acp': 'id=222222222222' } })).status)
+    expect((await ask('PUT', `/${name}/k?acl`, {
+      headers: { 'x-amz-grant-read': `id="${projectIds['two']}"`, 'x-amz-grant-read-acp': 'id=222222222222' } })).status)
       .toBe(200);
     expect([await read(name, 'two'), await read(name, 'none')]).toEqual([200, 403]);
     const acl = (await ask('GET', `/${name}/k?acl`, { as: 'two' })).body;

@@ -1,6 +1,7 @@
 // An S3 server of one spec file, over a fresh database and a store of its own. `authenticate` is injected: the project is what the
 // header `x-spec-project` says, so that specs of S3 say nothing about signatures.
 import { request, type IncomingHttpHeaders } from 'node:http';
+import type { Authority } from '../../src/auth/authenticate.ts';
 import { payloadOf } from '../../src/auth/payload.ts';
 import type { Principal } from '../../src/auth/principal.ts';
 import { createS3Server } from '../../src/api/s3/server.ts';
@@ -40,7 +41,7 @@ export interface S3Fixture {
 
 export const projectIds: Readonly<Record<string, string>> = { one: '111111111111', two: '222222222222' };
 
-export async function startS3(options: { store?: ObjectStoreDriver; domain?: string } = {}): Promise<S3Fixture> {
+export async function startS3(options: { store?: ObjectStoreDriver; domain?: string; authority?: Authority } = {}): Promise<S3Fixture> {
   const database = await createTestDatabase();
   const now = systemClock.date();
   await database.db.insert(users).values({ id: 'u-1', name: 'specs', createdAt: now });
@@ -48,7 +49,7 @@ export async function startS3(options: { store?: ObjectStoreDriver; domain?: str
   const store = options.store ?? new MemoryStore({ clock: systemClock });
   const server = createS3Server({
     db: database.db, store, clock: systemClock, log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }), region: 'nova',
-    ...(options.domain === undefined ? {} : { domain: options.domain }),
+    ...(options.domain === undefined ? {} : { domain: options.domain }), ...(options.authority === undefined ? {} : { authority: options.authority }),
     async authenticate(signed) {
       const project = signed.headers['x-spec-project'];
       if (project === 'liar') throw new ApiError('SignatureDoesNotMatch', 'It does not match.', 403);
@@ -68,7 +69,7 @@ export async function startS3(options: { store?: ObjectStoreDriver; domain?: str
   };
 }
 
-function principalOf(name: string): Principal {
+export function principalOf(name: string): Principal {
   return {
     userId: 'u-1', userName: 'specs', accessKeyId: 'AKIASPEC', projectId: projectIds[name] ?? '999999999999', projectName: name,
     isSuperuser: name === 'system', isAdmin: name === 'admin', roles: new Set(),

@@ -55,7 +55,8 @@ export type BucketSettingKind = (typeof bucketSettings.$inferSelect)['kind'];
 
 /** As it was put, which its reader knows. */
 export async function findBucketSetting(db: Queryable, bucket: string, kind: BucketSettingKind): Promise<unknown> {
-  const [row] = await db.select({ value: bucketSettings.value }).from(bucketSettings).where(and(eq(bucketSettings.bucket, bucket), eq(bucketSettings.kind, kind)));
+  const [row] = await db.select({ value: bucketSettings.value }).from(bucketSettings)
+    .where(and(eq(bucketSettings.bucket, bucket), eq(bucketSettings.kind, kind)));
   return row?.value;
 }
 

@@ -71,7 +71,8 @@ export async function makeRoom(tx: Tx, at: KeyAddress, place: { versionId: strin
   const [current] = await tx.select().from(objects).where(atKey(at)).for('update');
   await tx.update(objectVersions).set({ noncurrentSince: now }).where(and(versionsOf(at), isNull(objectVersions.noncurrentSince)));
   if (versionId === nullVersion) {
-    const gone = await tx.delete(objectVersions).where(and(versionsOf(at), eq(objectVersions.versionId, nullVersion))).returning({ blobId: objectVersions.blobId });
+    const gone = await tx.delete(objectVersions).where(and(versionsOf(at), eq(objectVersions.versionId, nullVersion)))
+      .returning({ blobId: objectVersions.blobId });
     await discardBlobs(tx, gone.flatMap((row) => row.blobId ?? []), now);
   }
   if (current === undefined) return;
@@ -106,7 +107,7 @@ export function expireCurrent(db: Db, at: KeyAddress, found: { modifiedAt: Date;
     const bucket = await holdBucket(tx, at.bucket);
     if (bucket === undefined) return false;
     await holdKey(tx, at);
-    const [current] = await tx.select({ modifiedAt: objects.modifiedAt, versionId: objects.versionId, projectId: objects.projectId }).from(objects).where(atKey(at));
+    const [current] = await tx.select().from(objects).where(atKey(at));
     if (current?.modifiedAt.getTime() !== found.modifiedAt.getTime()) return false;
     const markerId = nextVersionId(bucket.versioning);
     if (markerId === undefined) await removeVersion(tx, at, { versionId: current.versionId, now: found.now });

@@ -66,7 +66,8 @@ export function header(call: Pick<S3Call, 'headers'>, name: string): string | un
 export async function requireRelease(call: S3Call, release: string): Promise<void> {
   const older = await call.olderHosts(release);
   if (older !== undefined) {
-    fail('ServiceUnavailable', `This cloud is being upgraded: it needs release ${release} of the objectstore on all hosts, and an older one is still on ${older}.`);
+    const wanted = `it needs release ${release} of the objectstore on all hosts`;
+    fail('ServiceUnavailable', `This cloud is being upgraded: ${wanted}, and an older one is still on ${older}.`);
   }
 }
 

@@ -35,7 +35,9 @@ function parseRule(rule: XmlElement): CorsRule {
     const wide = list.find((text) => text.split('*').length > 2);
     if (wide !== undefined) fail('InvalidRequest', `${name} "${wide.slice(0, 100)}" can not have more than one wildcard.`);
   }
-  if (exposed.some((text) => text.includes('*'))) fail('InvalidRequest', 'ExposeHeader contains a wildcard. We currently do not support wildcard for ExposeHeader.');
+  if (exposed.some((text) => text.includes('*'))) {
+    fail('InvalidRequest', 'ExposeHeader contains a wildcard. We currently do not support wildcard for ExposeHeader.');
+  }
   // A value becomes a header of answers.
   if ([...origins, ...headers, ...exposed].some((text) => !/^[\x21-\x7e]*$/.test(text))) malformed();
   const [id, maxAge] = [rule.textOf('ID')?.trim(), rule.textOf('MaxAgeSeconds')?.trim()];

@@ -29,7 +29,9 @@ export async function readForm(body: Readable, boundary: string): Promise<Form> 
     const head = await reader.head();
     if (head === undefined) return fail('InvalidArgument', 'POST requires exactly one file upload per request.');
     const name = parameterOf(head, 'name') ?? malformed();
-    if (name.toLowerCase() === 'file') return { fields, file: { name: baseName(parameterOf(head, 'filename') ?? ''), content: Readable.from(reader.content(), { objectMode: false }) } };
+    if (name.toLowerCase() === 'file') {
+      return { fields, file: { name: baseName(parameterOf(head, 'filename') ?? ''), content: Readable.from(reader.content(), { objectMode: false }) } };
+    }
     const value = await reader.text(fieldsBytesMax);
     size += name.length + value.length;
     if (size > fieldsBytesMax) fail('MaxPostPreDataLengthExceeded', 'Your POST request fields preceding the upload file were too large.');

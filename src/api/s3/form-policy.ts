@@ -73,7 +73,8 @@ function matches(condition: unknown): Match[] {
   if (!Array.isArray(condition)) {
     const entries = Object.entries(condition);
     if (entries.length !== 1) invalid('Only one field name may be specified in a condition.');
-    return entries.map(([field, value]) => ({ match: 'eq', field: field.toLowerCase(), value: typeof value === 'string' ? value : invalid('Invalid condition.') }));
+    return entries.map(([field, value]) => (
+      { match: 'eq', field: field.toLowerCase(), value: typeof value === 'string' ? value : invalid('Invalid condition.') }));
   }
   const [operator, name, value] = condition as readonly unknown[];
   const match = String(operator).toLowerCase();

@@ -20,7 +20,11 @@ export async function formPrincipal(fields: Fields, auth: Authority): Promise<Pr
 }
 
 const field = (fields: Fields, name: string): string =>
-  fields.get(name.toLowerCase()) ?? fail('InvalidArgument', `Bucket POST must contain a field named '${name}'.  If it is specified, please check the order of the fields.`);
+  fields.get(name.toLowerCase()) ?? missingField(name);
+
+/** In AWS's words. */
+export const missingField = (name: string): never =>
+  fail('InvalidArgument', `Bucket POST must contain a field named '${name}'.  If it is specified, please check the order of the fields.`);
 
 async function signedV4(fields: Fields, auth: Authority): Promise<Principal> {
   const policy = field(fields, 'policy');

@@ -26,7 +26,8 @@ function parseRule(rule: XmlElement, newId: () => string): LifecycleRule {
   }
   const id = rule.textOf('ID')?.trim() ?? '';
   if (id.length > idLengthMax) fail('InvalidArgument', 'ID length should not exceed allowed limit of 255');
-  const parsed = { id: id === '' ? newId() : id, isEnabled: status === 'Enabled', ...filterOf(rule), ...expirationOf(rule), ...noncurrentOf(rule), ...abortOf(rule) };
+  const about = { id: id === '' ? newId() : id, isEnabled: status === 'Enabled', ...filterOf(rule) };
+  const parsed = { ...about, ...expirationOf(rule), ...noncurrentOf(rule), ...abortOf(rule) };
   if (Object.keys(parsed).every((name) => !actions.has(name))) fail('InvalidRequest', 'At least one action needs to be specified in a rule.');
   const narrow = Object.keys(parsed.tags).length > 0 || parsed.sizeAbove !== undefined || parsed.sizeBelow !== undefined;
   if (narrow && (parsed.abortDays !== undefined || parsed.removesLoneMarkers === true)) {
@@ -107,7 +108,8 @@ function filterXml({ prefix, tags, sizeAbove, sizeBelow }: LifecycleRule): Xml {
   const parts = [
     ...(prefix === '' ? [] : [element('Prefix', prefix)]),
     ...Object.entries(tags).map(([key, value]) => element('Tag', [element('Key', key), element('Value', value)])),
-    ...(sizeAbove === undefined ? [] : [element('ObjectSizeGreaterThan', sizeAbove)]), ...(sizeBelow === undefined ? [] : [element('ObjectSizeLessThan', sizeBelow)]),
+    ...(sizeAbove === undefined ? [] : [element('ObjectSizeGreaterThan', sizeAbove)]),
+    ...(sizeBelow === undefined ? [] : [element('ObjectSizeLessThan', sizeBelow)]),
   ];
   if (parts.length === 0) return element('Filter', [element('Prefix')]);
   return element('Filter', parts.length === 1 ? parts : [element('And', parts)]);

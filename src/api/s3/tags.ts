@@ -51,7 +51,8 @@ function decodeTag(text: string): string {
 
 function checkTags(pairs: readonly (readonly [string, string])[], tagsMax: number): Tags {
   if (pairs.length > tagsMax) {
-    fail(tagsMax === objectTagsMax ? 'BadRequest' : 'InvalidTag', `${tagsMax === objectTagsMax ? 'Object' : 'Bucket'} tag count cannot be greater than ${tagsMax}`);
+    const [code, what] = tagsMax === objectTagsMax ? ['BadRequest', 'Object'] as const : ['InvalidTag', 'Bucket'] as const;
+    fail(code, `${what} tag count cannot be greater than ${tagsMax}`);
   }
   const tags = new Map<string, string>();
   for (const [key, value] of pairs) {

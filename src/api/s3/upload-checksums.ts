@@ -69,7 +69,7 @@ export async function wholeChecksums(call: S3Call, upload: Asked, parts: readonl
     return { [algorithm]: value };
   }
   if (!isWhole) return {};
-  const names = algorithm === undefined ? (Object.keys(checksumsIn(Object.entries(promised).map(([name, value]) => [`x-amz-checksum-${name}`, value]))) as ChecksumName[]) : [algorithm];
+  const names = algorithm === undefined ? (Object.keys(checksumsIn(Object.entries(call.headers))) as ChecksumName[]) : [algorithm];
   const found: Checksums = {};
   for (const name of names) {
     const value = await digestOf(call, name, joined.blobId);

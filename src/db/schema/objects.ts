@@ -88,7 +88,9 @@ export const objectVersions = pgTable(
     /** Null: a delete marker that is current. */
     noncurrentSince: instant('noncurrent_since'),
   },
-  (table) => [primaryKey({ columns: [table.bucket, table.key, table.versionId] }), index().on(table.bucket, table.key, table.sequence), index().on(table.blobId)],
+  (table) => [
+    primaryKey({ columns: [table.bucket, table.key, table.versionId] }), index().on(table.bucket, table.key, table.sequence), index().on(table.blobId),
+  ],
 );
 
 export const multipartUploads = pgTable(

@@ -46,7 +46,8 @@ export const copyObject: Operation = async (call) => {
   };
 };
 
-const requireSource = (call: S3Call, at: ObjectAddress): Promise<Found> => requireObject(call, at.versionId === undefined ? 's3:GetObject' : 's3:GetObjectVersion', at);
+const requireSource = (call: S3Call, at: ObjectAddress): Promise<Found> =>
+  requireObject(call, at.versionId === undefined ? 's3:GetObject' : 's3:GetObjectVersion', at);
 
 function directive(call: S3Call, of: 'metadata' | 'tagging'): 'COPY' | 'REPLACE' {
   const value = header(call, `x-amz-${of}-directive`) ?? 'COPY';

@@ -11,7 +11,8 @@ const bodyBytesMax = 64 * 1024;
 export const getBucketCors: Operation = async (call) => {
   await requireBucket(call, 's3:GetBucketCORS');
   const rules = await corsRules(call);
-  return rules === undefined ? fail('NoSuchCORSConfiguration', 'The CORS configuration does not exist') : { body: document('CORSConfiguration', corsXml(rules)) };
+  if (rules === undefined) return fail('NoSuchCORSConfiguration', 'The CORS configuration does not exist');
+  return { body: document('CORSConfiguration', corsXml(rules)) };
 };
 
 export const putBucketCors: Operation = async (call) => {

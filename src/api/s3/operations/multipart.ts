@@ -68,7 +68,8 @@ export const uploadPartCopy: Operation = async (call) => {
 async function keepPart(call: S3Call, partNumber: number, written: BlobWritten & { checksums: Checksums }): Promise<Date> {
   const modifiedAt = call.clock.date();
   const { blobId, sizeBytes, md5, checksums } = written;
-  const kept = await putPart(call.db, { uploadId: call.query.get('uploadId') ?? '', partNumber, blobId, sizeBytes, md5, modifiedAt, checksums: { ...checksums } });
+  const uploadId = call.query.get('uploadId') ?? '';
+  const kept = await putPart(call.db, { uploadId, partNumber, blobId, sizeBytes, md5, modifiedAt, checksums: { ...checksums } });
   if (kept) return modifiedAt;
   await call.store.remove(blobId);
   return fail('NoSuchUpload', noSuchUploadMessage);

@@ -2,6 +2,7 @@
 // leaves the old object.
 import type { Bucket } from '../../../db/buckets.ts';
 import { putObject, type NewObject, type PutCondition, type PutOutcome, type Stored, type StoredObject } from '../../../db/objects.ts';
+import type { ObjectPart } from '../../../db/schema/objects.ts';
 import { DriverError } from '../../../lib/errors.ts';
 import { noSuchKey, requireBucket, requireObject, type Found } from '../access.ts';
 import { headerAcl } from '../acl.ts';
@@ -56,7 +57,8 @@ export async function keepOrRemove(call: S3Call, blobId: string, commit: () => P
 export const noSuchUploadMessage = 'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.';
 
 /** Which version it is; buckets that never had versions say nothing. */
-export const versionHeader = (bucket: Bucket, versionId: string): Record<string, string> => (bucket.versioning === null ? {} : { 'x-amz-version-id': versionId });
+export const versionHeader = (bucket: Bucket, versionId: string): Record<string, string> =>
+  (bucket.versioning === null ? {} : { 'x-amz-version-id': versionId });
 
 /** Which version a put has made. */
 export const storedHeader = ({ versionId }: Stored): Record<string, string> => (versionId === undefined ? {} : { 'x-amz-version-id': versionId });
@@ -118,7 +120,7 @@ function wantedRange(call: S3Call, object: StoredObject): ByteRange | undefined 
 }
 
 /** In order. What an earlier release wrote over an object in parts still has those parts beside it, and is not made of them. */
-export function partsOf(object: StoredObject): readonly { readonly sizeBytes: number; readonly partNumber: number; readonly checksums: Record<string, string> }[] {
+export function partsOf(object: StoredObject): readonly ObjectPart[] {
   const { parts, etag, sizeBytes } = object;
   if (parts !== null && etag.endsWith(`-${parts.length}`) && parts.reduce((sum, part) => sum + part.sizeBytes, 0) === sizeBytes) return parts;
   return [{ partNumber: 1, sizeBytes, checksums: object.checksums }];

@@ -14,7 +14,7 @@ import { checksumsIn, createDigester, type ChecksumName, type Checksums, type Di
 import { fail } from '../errors.ts';
 import { boundaryOf, readForm, type Form } from '../form-data.ts';
 import { checkFormPolicy, type SizeRange } from '../form-policy.ts';
-import { formPrincipal } from '../form-signature.ts';
+import { formPrincipal, missingField } from '../form-signature.ts';
 import { checksumHeaders, contentHeaders, refuseUnbuiltHeaders, userMetadata } from '../object-headers.ts';
 import { askedTags, objectTagsMax, xmlTags } from '../tags.ts';
 import { document, element } from '../xml.ts';
@@ -28,7 +28,7 @@ export const postObject: Operation = async (call) => {
   const fields = new Map([...form.fields].map(([name, value]) => [name, name === 'key' ? value.replaceAll('${filename}', form.file.name) : value]));
   const { principal, range } = await vouchedFor(call, form, fields);
   const key = fields.get('key') ?? '';
-  if (key === '') fail('InvalidArgument', 'Bucket POST must contain a field named \'key\'.  If it is specified, please check the order of the fields.');
+  if (key === '') missingField('key');
   checkKey(key);
   return put({ ...call, principal, key, headers: await headersOf(call, fields) }, form.file.content, range, fields);
 };
@@ -39,7 +39,8 @@ async function vouchedFor(call: S3Call, form: Form, fields: ReadonlyMap<string, 
   if (policy === undefined && !isSigned) return { principal: call.principal, range: { min: 0, max: objectBytesMax } };
   const principal = await formPrincipal(fields, call.authority ?? fail('NotImplemented', 'Signed forms are not implemented here.'));
   // The policy is about the key as the form has it.
-  return { principal, range: checkFormPolicy(policy ?? '', new Map([...form.fields, ['bucket', call.bucket], ['key', fields.get('key') ?? '']]), call.clock.now()) };
+  const said = new Map([...form.fields, ['bucket', call.bucket], ['key', fields.get('key') ?? '']]);
+  return { principal, range: checkFormPolicy(policy ?? '', said, call.clock.now()) };
 }
 
 const headerFields: ReadonlySet<string> = new Set(['content-type', 'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'expires']);
@@ -124,4 +125,5 @@ function answer(call: S3Call, fields: ReadonlyMap<string, string>, etag: string,
 }
 
 /** What is no URL is ignored, as at AWS. */
-const redirectOf = (text: string | undefined): URL | undefined => (text !== undefined && /^https?:\/\//i.test(text) && URL.canParse(text) ? new URL(text) : undefined);
+const redirectOf = (text: string | undefined): URL | undefined =>
+  (text !== undefined && /^https?:\/\//i.test(text) && URL.canParse(text) ? new URL(text) : undefined);

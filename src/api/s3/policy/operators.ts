@@ -20,7 +20,8 @@ type Comparison = Pick<Operator, 'accepts' | 'compare'>;
 
 const anything = (): boolean => true;
 const isNumber = (text: string): boolean => /^-?\d+(\.\d+)?$/.test(text);
-const instantOf = (text: string): number | undefined => (/^\d{1,12}$/.test(text) ? Number(text) * 1000 : parseIsoDate(/T/.test(text) ? text : `${text}T00:00:00Z`));
+const instantOf = (text: string): number | undefined =>
+  (/^\d{1,12}$/.test(text) ? Number(text) * 1000 : parseIsoDate(/T/.test(text) ? text : `${text}T00:00:00Z`));
 
 const numeric = (holds: (difference: number) => boolean): Comparison => ({
   accepts: isNumber, compare: (found, wanted) => isNumber(found) && holds(Number(found) - Number(wanted)),
@@ -32,11 +33,11 @@ const dated = (holds: (difference: number) => boolean): Comparison => ({
 const exact: Comparison = { accepts: anything, compare: (found, wanted) => found === wanted };
 const anyCase: Comparison = { accepts: anything, compare: (found, wanted) => found.toLowerCase() === wanted.toLowerCase() };
 const like: Comparison = { accepts: anything, compare: (found, wanted) => matchesWildcard(wanted, found) };
-const address: Comparison = { accepts: (wanted) => networkOf(wanted) !== undefined, compare: isInNetwork };
+const inNetwork: Comparison = { accepts: (wanted) => networkOf(wanted) !== undefined, compare: isInNetwork };
 const isBoolean = (text: string): boolean => /^(true|false)$/i.test(text);
 
 const comparisons: Readonly<Record<string, Comparison>> = {
-  StringEquals: exact, StringEqualsIgnoreCase: anyCase, StringLike: like, ArnEquals: like, ArnLike: like, IpAddress: address,
+  StringEquals: exact, StringEqualsIgnoreCase: anyCase, StringLike: like, ArnEquals: like, ArnLike: like, IpAddress: inNetwork,
   Bool: { accepts: isBoolean, compare: anyCase.compare },
   NumericEquals: numeric((difference) => difference === 0),
   NumericLessThan: numeric((difference) => difference < 0),
@@ -63,7 +64,8 @@ export const isNullTest = (operator: Operator): boolean => operator.name === 'Nu
 export function parseOperator(text: string): Operator | undefined {
   const [, quantified, name = '', ifExists] = /^(ForAnyValue:|ForAllValues:)?([A-Za-z]+?)(IfExists)?$/.exec(text) ?? [];
   const quantifier = quantified === undefined ? undefined : quantified === 'ForAnyValue:' ? 'any' : 'all';
-  if (name === 'Null') return ifExists === undefined ? { name, isNegated: false, ifExists: false, quantifier, accepts: isBoolean, compare: exact.compare } : undefined;
+  if (name === 'Null' && ifExists !== undefined) return undefined;
+  if (name === 'Null') return { name, isNegated: false, ifExists: false, quantifier, accepts: isBoolean, compare: exact.compare };
   const positive = Object.hasOwn(negations, name) ? negations[name] : undefined;
   const key = positive ?? name;
   const comparison = Object.hasOwn(comparisons, key) ? comparisons[key] : undefined;
