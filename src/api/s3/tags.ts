@@ -67,8 +67,11 @@ function checkTags(pairs: readonly (readonly [string, string])[], tagsMax: numbe
 
 const isTagText = (text: string): boolean => /^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/u.test(text);
 
-export const taggingDocument = (tags: Tags): string =>
-  document('Tagging', [element('TagSet', Object.entries(tags).map(([key, value]) => element('Tag', [element('Key', key), element('Value', value)])))]);
+/** In the order of their keys: the database keeps none. */
+export function taggingDocument(tags: Tags): string {
+  const sorted = Object.entries(tags).toSorted(([one], [other]) => Buffer.compare(Buffer.from(one), Buffer.from(other)));
+  return document('Tagging', [element('TagSet', sorted.map(([key, value]) => element('Tag', [element('Key', key), element('Value', value)])))]);
+}
 
 /** GET tells how many there are. */
 export const tagCountHeader = (tags: Tags): Record<string, string> => {
