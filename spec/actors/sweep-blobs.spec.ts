@@ -61,6 +61,21 @@ describe('the sweeper', () => {
     expect((await s3.ask({ method: 'GET', path: '/swept/k' })).body).toBe('new');
   });
 
+  it('leaves versions and what is copied of them, and takes what is deleted for good', async () => {
+    await s3.ask({ method: 'PUT', path: '/kept' });
+    await s3.ask({ method: 'PUT', path: '/kept?versioning', body: '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>' });
+    const first = (await s3.ask({ method: 'PUT', path: '/kept/k', body: 'one' })).headers['x-amz-version-id'];
+    const second = (await s3.ask({ method: 'PUT', path: '/kept/k', body: 'two' })).headers['x-amz-version-id'];
+    await s3.ask({ method: 'DELETE', path: '/kept/k' });
+    await s3.ask({ method: 'PUT', path: '/kept/copy', headers: { 'x-amz-copy-source': `/kept/k?versionId=${first}` } });
+    await s3.ask({ method: 'DELETE', path: `/kept/k?versionId=${first}` });
+    await sweepIn(2 * day);
+    const read = async (path: string) => (await s3.ask({ method: 'GET', path })).body;
+    expect([await read('/kept/copy'), await read(`/kept/k?versionId=${second}`)]).toEqual(['one', 'two']);
+    expect((await s3.ask({ method: 'GET', path: `/kept/k?versionId=${first}` })).status).toBe(404);
+    expect(await s3.database.db.select().from(blobGarbage)).toEqual([]);
+  });
+
   it('gives up uploads after a week', async () => {
     expect(await sweepIn(6 * day)).toMatchObject({ uploads: 0 });
     expect(await sweepIn(8 * day)).toMatchObject({ uploads: 1 });

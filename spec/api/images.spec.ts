@@ -1,5 +1,5 @@
 // Images over the dispatcher and a real database.
-import { eq } from 'drizzle-orm';
+import { and, eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Principal } from '../../src/auth/principal.ts';
 import { operationsOf } from '../../src/db/operations.ts';
@@ -75,6 +75,21 @@ describe('registering', () => {
     expect(await idsOf({})).toEqual(before);
     expect(await lab.codeOf('RegisterImage', { Name: 'bobs own', ImageLocation: 'bobs/disk.img' }, lab.bob)).toBe('UnauthorizedOperation');
     expect(await register({ ImageLocation: 'bobs/open.img' })).toMatch(/^ami-/);
+  });
+
+  it('reads what the policy of the bucket or a grant lets its project read, and nothing that the policy denies', async () => {
+    const statement = (Effect: string, key: string) => ({
+      Effect, Principal: { AWS: lab.ann.projectId }, Action: 's3:GetObject', Resource: `arn:aws:s3:::bobs/${key}` });
+    const policy = JSON.stringify({ Version: '2012-10-17', Statement: [statement('Allow', 'disk.*'), statement('Deny', 'open.*')] });
+    await lab.db.update(buckets).set({ policy }).where(eq(buckets.name, 'bobs'));
+    expect(await register({ ImageLocation: 'bobs/disk.img' })).toMatch(/^ami-/);
+    expect(await lab.codeOf('RegisterImage', { Name: 'denied', ImageLocation: 'bobs/open.img' })).toBe('InvalidManifest');
+    await lab.db.update(buckets).set({ policy: null }).where(eq(buckets.name, 'bobs'));
+    expect(await lab.codeOf('RegisterImage', { Name: 'closed', ImageLocation: 'bobs/disk.img' })).toBe('InvalidManifest');
+    const granted = JSON.stringify([{ grantee: lab.ann.projectId, permission: 'READ' }]);
+    await lab.db.update(objects).set({ acl: granted }).where(and(eq(objects.bucket, 'bobs'), eq(objects.key, 'disk.img')));
+    expect(await register({ ImageLocation: 'bobs/disk.img' })).toMatch(/^ami-/);
+    await lab.db.update(objects).set({ acl: 'private' }).where(and(eq(objects.bucket, 'bobs'), eq(objects.key, 'disk.img')));
   });
 });
 

@@ -18,7 +18,7 @@ async function bucket(): Promise<string> {
   return name;
 }
 
-describe('permissions', () => {
+describe('S5: permissions', () => {
   it('are the project\'s', async () => {
     const name = await bucket();
     await ask('PUT', `/${name}/k`, { body: 'x' });

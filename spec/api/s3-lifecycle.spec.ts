@@ -1,6 +1,7 @@
 // Lifecycle rules: what may be put, and what the objectstore then lets expire, by a clock that the spec moves.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expireObjects } from '../../src/actors/objectstore/expire-objects.ts';
+import { expireVersion, findVersion } from '../../src/db/versions.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
@@ -85,15 +86,28 @@ describe('lifecycle rules', () => {
   it('of versions put markers, then remove what is not current, then lone markers', async () => {
     const name = await bucket(rule('<Expiration><Days>1</Days></Expiration><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays>'
       + '<NewerNoncurrentVersions>1</NewerNoncurrentVersions></NoncurrentVersionExpiration>'), 'Enabled');
-    for (const body of ['1', '2', '3']) await ask('PUT', `/${name}/k`, { body });
+    for (const body of ['1', '22', '333']) await ask('PUT', `/${name}/k`, { body });
     await afterDays(2);
     const { body } = await ask('GET', `/${name}?versions`);
-    expect([texts(body, 'IsLatest'), body.includes('<DeleteMarker>')]).toEqual([['true', 'false', 'false'], true]);
+    expect([texts(body, 'IsLatest'), texts(body, 'Size'), body.includes('<DeleteMarker>')]).toEqual([['true', 'false'], ['3'], true]);
     await setRules(name, rule('<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>'
       + '<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>'));
     await afterDays(6);
     await afterDays(6);
     expect(await keys(name, '?versions')).toEqual([]);
+  });
+
+  it('leave alone what took the place of what they found', async () => {
+    const name = await bucket(rule('<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>'), 'Suspended');
+    await ask('PUT', `/${name}/k`, { body: 'old' });
+    await ask('DELETE', `/${name}/k`);
+    const at = { bucket: name, key: 'k' };
+    const found = await findVersion(s3.database.db, at, 'null');
+    // Between the look and the deletion the same version, the one without an id, is put again.
+    await ask('PUT', `/${name}/k`, { body: 'new' });
+    const now = systemClock.date();
+    expect(await expireVersion(s3.database.db, at, { versionId: 'null', modifiedAt: found?.modifiedAt ?? now, now })).toBe(false);
+    expect((await ask('GET', `/${name}/k`)).body).toBe('new');
   });
 
   it('give up uploads that were begun long ago', async () => {

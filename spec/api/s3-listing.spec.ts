@@ -60,7 +60,7 @@ describe.each(cases)('prefix %j, delimiter %j', (prefix, delimiter) => {
   });
 });
 
-describe('listing', () => {
+describe('S3: listing', () => {
   it('begins after a key that need not exist', async () => {
     expect((await get({ 'list-type': '2', 'start-after': 'dir1' })).keys[0]).toBe('dir1/x');
     expect((await get({ marker: 'zz' })).keys[0]).toBe('~');

@@ -32,7 +32,7 @@ const complete = (key: string, id: string, parts: readonly [number, string][], h
   body: `<CompleteMultipartUpload>${parts.map(partXml).join('')}</CompleteMultipartUpload>`,
 });
 
-describe('a multipart upload', () => {
+describe('S4: a multipart upload', () => {
   it('joins its parts in order, with headers and the tag of tags', async () => {
     const id = await begin('whole', { 'content-type': 'text/x', 'x-amz-meta-a': '1' });
     expect((await part('whole', id, 7, second)).headers.etag).toBe(`"${hex(second)}"`);

@@ -26,7 +26,7 @@ async function bucket(as = 'one'): Promise<string> {
   return name;
 }
 
-describe('buckets', () => {
+describe('S1: buckets', () => {
   it('are created, found, listed and deleted', async () => {
     const name = await bucket();
     expect((await ask('HEAD', `/${name}`)).headers['x-amz-bucket-region']).toBe('nova');
@@ -65,7 +65,7 @@ describe('buckets', () => {
   });
 });
 
-describe('objects', () => {
+describe('S2: objects', () => {
   it('come back as they were put', async () => {
     const name = await bucket();
     const put = await ask('PUT', `/${name}/hello`, { body: 'hello',
@@ -304,7 +304,7 @@ describe('the wire', () => {
   });
 });
 
-describe('copies', () => {
+describe('S6: copies', () => {
   it('keep bytes, tag and headers, or take new ones', async () => {
     const name = await bucket();
     const put = await ask('PUT', `/${name}/a%20b`, { body: 'bytes', headers: { 'content-type': 'text/x', 'x-amz-meta-a': '1' } });
@@ -333,7 +333,7 @@ describe('copies', () => {
   });
 });
 
-describe('deleting many', () => {
+describe('S6: deleting many', () => {
   it('reports each key', async () => {
     const name = await bucket();
     await ask('PUT', `/${name}/a`, { body: 'x' });

@@ -60,7 +60,7 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
     expect(identity.Arn).toContain(identity.Account);
   });
 
-  it('takes the three parts of an image from s3cmd, whole', async () => {
+  it('S9: takes the three parts of an image from s3cmd, whole', async () => {
     await s3cmd(cloud, 'mb', 's3://images');
     for (const name of ['vmlinuz', 'initrd.gz', 'root.ext4']) await s3cmd(cloud, 'put', join(build, name), `s3://images/small/${name}`);
     expect((await s3cmd(cloud, 'ls', 's3://images/small/')).stdout).toMatch(/initrd\.gz[\s\S]*root\.ext4[\s\S]*vmlinuz/);
@@ -69,7 +69,7 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
     expect((await readFile(back)).equals(await readFile(join(build, 'root.ext4')))).toBe(true);
   });
 
-  it('registers kernel, ramdisk and machine, and they become available', async () => {
+  it('S9: registers kernel, ramdisk and machine, and they become available', async () => {
     const register = async (name: string, key: string, ...args: readonly string[]) =>
       (await ec2<{ ImageId: string }>('register-image', '--name', name, '--image-location', `images/small/${key}`, ...args)).ImageId;
     const kernel = await register('small-kernel', 'vmlinuz', '--kernel-id', 'true');

@@ -39,7 +39,7 @@ beforeAll(async () => {
   server = createS3Server({
     db: database.db, store: await openFilesystemStore({ folder: join(folder, 'store') }), clock: systemClock, region: 'nova',
     log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }),
-    authenticate: (request) => authenticateS3(request, { auth, clock: systemClock }),
+    authenticate: (request) => authenticateS3(request, { auth, clock: systemClock }), authority: auth,
   });
   port = await server.listen('127.0.0.1', 0);
   await writeFile(join(folder, 'small'), 'a small file\n');
@@ -155,12 +155,117 @@ describe('awscli', () => {
     const head = await aws(['s3api', 'head-object', '--bucket', 's3api', '--key', 'k', '--checksum-mode', 'ENABLED']);
     expect(JSON.parse(head.stdout)).toHaveProperty('ChecksumCRC32');
     expect((await aws(['s3api', 'get-bucket-policy', '--bucket', 's3api'], [254])).stderr).toContain('NoSuchBucketPolicy');
-    const versioning = await aws(['s3api', 'put-bucket-versioning', '--bucket', 's3api', '--versioning-configuration', 'Status=Enabled'], [254]);
-    expect(versioning.stderr).toContain('NotImplemented');
+    const website = await aws(['s3', 'website', 's3://s3api', '--index-document', 'index.html'], [254]);
+    expect(website.stderr).toContain('NotImplemented');
     const url = (await aws(['s3', 'presign', 's3://s3api/k'])).stdout.trim();
     expect(await (await fetch(url)).text()).toBe('a small file\n');
     expect((await fetch(url.replace(/.$/, (last) => (last === '0' ? '1' : '0')))).status).toBe(403);
     await aws(['s3', 'rb', '--force', 's3://s3api']);
+  });
+});
+
+/** A reader's leave for everybody, as a document for policies. */
+const readable = (bucket: string) => JSON.stringify({
+  Version: '2012-10-17', Statement: [{ Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: `arn:aws:s3:::${bucket}/*` }],
+});
+const anonymous = async (path: string) => (await fetch(`http://127.0.0.1:${port}/${path}`)).status;
+
+describe('what is set on buckets and objects', () => {
+  it('by awscli: versions, tags, a policy, rules and attributes', async () => {
+    const Bucket = 'aws-set';
+    const api = async (operation: string, ...args: readonly string[]): Promise<Record<string, unknown>> => {
+      const { stdout } = await aws(['s3api', operation, '--bucket', Bucket, ...args]);
+      return stdout === '' ? {} : (JSON.parse(stdout) as Record<string, unknown>);
+    };
+    await api('create-bucket', '--create-bucket-configuration', 'LocationConstraint=nova');
+    await api('put-bucket-versioning', '--versioning-configuration', 'Status=Enabled');
+    const first = await api('put-object', '--key', 'k', '--body', file('small'), '--tagging', 'a=1');
+    await api('put-object', '--key', 'k', '--body', file('large'));
+    expect(await api('delete-object', '--key', 'k')).toMatchObject({ DeleteMarker: true });
+    expect(await api('list-object-versions')).toMatchObject({
+      Versions: [{ Key: 'k' }, { VersionId: first['VersionId'] }], DeleteMarkers: [{ IsLatest: true }] });
+    const old = ['--key', 'k', '--version-id', String(first['VersionId'])];
+    expect(await api('get-object-tagging', ...old)).toMatchObject({ TagSet: [{ Key: 'a', Value: '1' }] });
+    expect(await api('get-object-attributes', ...old, '--object-attributes', 'ObjectSize', 'ETag')).toMatchObject({ ObjectSize: 13 });
+    await api('put-bucket-policy', '--policy', readable(Bucket));
+    await aws(['s3api', 'copy-object', '--bucket', Bucket, '--key', 'open', '--copy-source', `${Bucket}/k?versionId=${String(first['VersionId'])}`]);
+    expect(await anonymous(`${Bucket}/open`)).toBe(200);
+    expect(await api('get-bucket-policy-status')).toEqual({ PolicyStatus: { IsPublic: true } });
+    const cors = { CORSRules: [{ AllowedMethods: ['GET'], AllowedOrigins: ['*'], MaxAgeSeconds: 5 }] };
+    await api('put-bucket-cors', '--cors-configuration', JSON.stringify(cors));
+    expect(await api('get-bucket-cors')).toEqual(cors);
+    const rules = { Rules: [{ ID: 'r', Status: 'Enabled', Filter: { Prefix: 'x/' }, Expiration: { Days: 3 } }] };
+    await api('put-bucket-lifecycle-configuration', '--lifecycle-configuration', JSON.stringify(rules));
+    expect(await api('get-bucket-lifecycle-configuration')).toMatchObject(rules);
+    expect((await aws(['s3', 'rb', '--force', `s3://${Bucket}`], [1])).stderr).toContain('BucketNotEmpty');
+  });
+
+  it('by s3cmd: a policy, rules for browsers, and days to live', async () => {
+    const s3cmd = (...args: readonly string[]) => run('s3cmd', [
+      `--access_key=${key.accessKeyId}`, `--secret_key=${key.secretAccessKey}`, `--host=127.0.0.1:${port}`, `--host-bucket=127.0.0.1:${port}`, '--no-ssl',
+      '--no-progress', '--region=nova', ...args], { timeoutMs: 120_000, cwd: folder, env: { HOME: folder } });
+    await s3cmd('mb', 's3://s3cmd-set');
+    await s3cmd('put', file('small'), 's3://s3cmd-set/k');
+    await writeFile(file('policy'), readable('s3cmd-set'));
+    await s3cmd('setpolicy', file('policy'), 's3://s3cmd-set');
+    expect(await anonymous('s3cmd-set/k')).toBe(200);
+    await s3cmd('delpolicy', 's3://s3cmd-set');
+    expect(await anonymous('s3cmd-set/k')).toBe(403);
+    const cors = '<CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule>';
+    await writeFile(file('cors'), `<CORSConfiguration>${cors}</CORSConfiguration>`);
+    await s3cmd('setcors', file('cors'), 's3://s3cmd-set');
+    await s3cmd('expire', '--expiry-days=3', '--expiry-prefix=old/', 's3://s3cmd-set');
+    expect((await s3cmd('getlifecycle', 's3://s3cmd-set')).stdout).toContain('<Days>3</Days>');
+    expect((await s3cmd('info', 's3://s3cmd-set')).stdout).toMatch(/Expiration Rule: .*expire[\s\S]*CORS: +.*<AllowedOrigin>\*/);
+    await s3cmd('delcors', 's3://s3cmd-set');
+    await s3cmd('dellifecycle', 's3://s3cmd-set');
+  });
+
+  it('by boto 2 and boto3: versions, tags, grants, and a form for somebody else', async () => {
+    const done = await python(`
+import os, json, subprocess, boto, boto.s3.connection as c, boto3, botocore
+old = boto.connect_s3(os.environ['KEY'], os.environ['SECRET'], host='127.0.0.1', port=int(os.environ['PORT']), is_secure=False,
+  calling_format=c.OrdinaryCallingFormat())
+b = old.create_bucket('boto-set')
+b.configure_versioning(True)
+assert b.get_versioning_status()['Versioning'] == 'Enabled'
+k = b.new_key('k')
+k.set_contents_from_string('one'); first = k.version_id
+k.set_contents_from_string('two')
+assert b.get_key('k', version_id=first).get_contents_as_string() == b'one'
+b.delete_key('k')
+assert b.get_key('k') is None
+assert len(list(b.list_versions())) == 3
+b.delete_key('k', version_id=next(v for v in b.list_versions() if isinstance(v, boto.s3.deletemarker.DeleteMarker)).version_id)
+assert b.get_key('k').get_contents_as_string() == b'two'
+b.set_policy('''${readable('boto-set')}''')
+assert 'GetObject' in b.get_policy().decode()
+assert [g.permission for g in b.get_acl().acl.grants] == ['FULL_CONTROL']
+
+s3 = boto3.client('s3', endpoint_url='http://127.0.0.1:' + os.environ['PORT'], aws_access_key_id=os.environ['KEY'],
+  aws_secret_access_key=os.environ['SECRET'], region_name='nova')
+s3.put_bucket_tagging(Bucket='boto-set', Tagging={'TagSet': [{'Key': 'a', 'Value': '1'}]})
+assert s3.get_bucket_tagging(Bucket='boto-set')['TagSet'] == [{'Key': 'a', 'Value': '1'}]
+s3.put_object(Bucket='boto-set', Key='tagged', Body=b'x', Tagging='a=1&b=2')
+assert s3.head_object(Bucket='boto-set', Key='tagged')['ResponseMetadata']['HTTPHeaders'].get('x-amz-tagging-count') in (None, '2')
+assert len(s3.get_object_tagging(Bucket='boto-set', Key='tagged')['TagSet']) == 2
+s3.put_object_acl(Bucket='boto-set', Key='tagged', GrantRead='uri=http://acs.amazonaws.com/groups/global/AllUsers')
+assert len(s3.get_object_acl(Bucket='boto-set', Key='tagged')['Grants']) == 2
+for signature in ['s3v4', 's3']:
+    signer = boto3.client('s3', endpoint_url='http://127.0.0.1:' + os.environ['PORT'], aws_access_key_id=os.environ['KEY'],
+      aws_secret_access_key=os.environ['SECRET'], region_name='nova', config=botocore.config.Config(signature_version=signature))
+    form = signer.generate_presigned_post('boto-set', 'up/\${filename}', Conditions=[['content-length-range', 1, 100]])
+    args = [x for k, v in form['fields'].items() for x in ['-F', k + '=' + v]]
+    done = subprocess.run(['curl', '-sS', '-o', '/dev/null', '-w', '%{http_code}', *args, '-F', 'file=@small', form['url']], capture_output=True, text=True)
+    assert done.stdout == '204', (signature, done)
+    assert s3.get_object(Bucket='boto-set', Key='up/small')['Body'].read() == b'a small file\n'
+    args = [x if not x.startswith('key=') else 'key=other' for x in args]
+    done = subprocess.run(['curl', '-sS', '-o', '/dev/null', '-w', '%{http_code}', *args, '-F', 'file=@small', form['url']], capture_output=True, text=True)
+    assert done.stdout == '403', (signature, done)
+print('done')
+`);
+    expect(done.stdout).toBe('done\n');
+    expect(await anonymous('boto-set/k')).toBe(200);
   });
 });
 

@@ -24,7 +24,7 @@ describe('memory', () => {
   });
 });
 
-describe('a full disk', () => {
+describe('S12: a full disk', () => {
   it('is answered with InsufficientStorage, keeps the old object and leaves no temporary file', async () => {
     const folder = await mkdtemp(join(tmpdir(), 's3-full-'));
     await run('mount', ['-t', 'tmpfs', '-o', 'size=12m', 's3-full', folder]);

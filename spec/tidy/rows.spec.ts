@@ -24,6 +24,10 @@ const issues: readonly Issue[] = [
     rows: [...numbered('V', 1, 11), ...numbered('N', 1, 17), ...numbered('E', 20, 22), ...numbered('E', 26, 28), 'K6', 'K13'],
     explainedOnly: ['V7'],
   },
+  {
+    title: 'objectstore, images and accounts',
+    rows: [...numbered('S', 1, 12), ...numbered('A', 1, 13), 'E9', 'E23', 'E24', 'E29', 'G1', 'G3', 'G4'],
+  },
 ];
 
 /** The rows that names of specs begin with. */

@@ -2,7 +2,6 @@
 import { and, asc, eq, inArray, ne, or } from 'drizzle-orm';
 import type { Db, Queryable, Tx } from './db.ts';
 import { insertOperation, type NewOperation } from './operations.ts';
-import { buckets, objects } from './schema/objects.ts';
 import { imageLaunchPermissions, images } from './schema/images.ts';
 import { projects } from './schema/identity.ts';
 import { holdContent } from './snapshot-work.ts';
@@ -35,16 +34,6 @@ export function launchPermissionsOf(db: Queryable, imageIds: readonly string[]):
   if (imageIds.length === 0) return Promise.resolve([]);
   return db.select().from(imageLaunchPermissions).where(inArray(imageLaunchPermissions.imageId, [...imageIds])).orderBy(asc(imageLaunchPermissions.projectId));
 }
-
-/** May this project read the object that it registers an image from? False also when there is no such object. */
-export async function mayReadObject(db: Queryable, projectId: string, at: { bucket: string; key: string }, isSuperuser: boolean): Promise<boolean> {
-  const [found] = await db.select({ bucketOwner: buckets.projectId, objectOwner: objects.projectId, acl: objects.acl }).from(objects)
-    .innerJoin(buckets, eq(buckets.name, objects.bucket)).where(and(eq(objects.bucket, at.bucket), eq(objects.key, at.key)));
-  if (found === undefined) return false;
-  return isSuperuser || found.bucketOwner === projectId || found.objectOwner === projectId || readableAcls.has(found.acl);
-}
-
-const readableAcls: ReadonlySet<string> = new Set(['public-read', 'public-read-write', 'authenticated-read']);
 
 export interface NewImage {
   readonly row: ImageRow;

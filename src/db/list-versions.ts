@@ -1,7 +1,7 @@
 // The listing of a bucket's versions: keys in their order, and of each key the newest version first. Objects and versions are two ranges
 // of two indexes, merged; a page costs what it shows, and one query more for each common prefix in it.
 import { and, asc, desc, eq, gt, gte, lt, sql, type SQL } from 'drizzle-orm';
-import type { PgColumn } from 'drizzle-orm/pg-core';
+import { unionAll, type PgColumn } from 'drizzle-orm/pg-core';
 import type { Queryable } from './db.ts';
 import { afterPrefix, commonPrefix, resumeAfter } from './key-order.ts';
 import { objects, objectVersions } from './schema/objects.ts';
@@ -79,6 +79,12 @@ async function startOf(db: Queryable, query: VersionPageQuery): Promise<Start | 
   return other === undefined ? { from: key } : { within: key, sequence: other.sequence };
 }
 
+const described = (table: typeof objects | typeof objectVersions) => ({
+  key: sql<string>`${table.key}`, versionId: sql<string>`${table.versionId}`, sizeBytes: sql<number>`${table.sizeBytes}`.mapWith(Number),
+  etag: sql<string>`${table.etag}`, modifiedAt: sql<Date>`${table.modifiedAt}`.mapWith(objects.modifiedAt), projectId: sql<string>`${table.projectId}`,
+});
+const order = (sequence: SQL): SQL<number> => sql<number>`${sequence}`.mapWith(Number);
+
 async function rowsFrom(db: Queryable, query: VersionPageQuery, start: Start, limit: number): Promise<Row[]> {
   const end = afterPrefix(query.prefix);
   const bounds = (bucket: PgColumn, key: PgColumn): SQL[] => [
@@ -88,17 +94,19 @@ async function rowsFrom(db: Queryable, query: VersionPageQuery, start: Start, li
   ];
   // Of the key in which the page begins only what is older than where it begins.
   const within = 'within' in start ? start : undefined;
-  const [current, others] = await Promise.all([
-    db.select().from(objects).where(and(...bounds(objects.bucket, objects.key), within === undefined ? undefined : gt(objects.key, within.within)))
-      .orderBy(asc(objects.key)).limit(limit),
-    db.select().from(objectVersions)
-      .where(and(...bounds(objectVersions.bucket, objectVersions.key), within === undefined ? undefined
-        : sql`(${objectVersions.key} > ${within.within} or ${objectVersions.sequence} < ${within.sequence})`))
-      .orderBy(asc(objectVersions.key), desc(objectVersions.sequence)).limit(limit),
-  ]);
-  const rows = [
-    ...current.map((row) => ({ ...row, isDeleteMarker: false, isLatest: true, sequence: newest })),
-    ...others.map((row) => ({ ...row, isDeleteMarker: row.blobId === null, isLatest: row.noncurrentSince === null })),
-  ];
+  const current = db.select({
+    ...described(objects), isDeleteMarker: sql<boolean>`false`, isLatest: sql<boolean>`true`, sequence: order(sql`${newest}::bigint`),
+  }).from(objects)
+    .where(and(...bounds(objects.bucket, objects.key), within === undefined ? undefined : gt(objects.key, within.within)))
+    .orderBy(asc(objects.key)).limit(limit);
+  const others = db.select({
+    ...described(objectVersions), isDeleteMarker: sql<boolean>`${objectVersions.blobId} is null`,
+    isLatest: sql<boolean>`${objectVersions.noncurrentSince} is null`, sequence: order(sql`${objectVersions.sequence}`),
+  }).from(objectVersions)
+    .where(and(...bounds(objectVersions.bucket, objectVersions.key), within === undefined ? undefined
+      : sql`(${objectVersions.key} > ${within.within} or ${objectVersions.sequence} < ${within.sequence})`))
+    .orderBy(asc(objectVersions.key), desc(objectVersions.sequence)).limit(limit);
+  // In one statement, which sees one moment: an object that becomes a version meanwhile is seen once.
+  const rows = await unionAll(current, others);
   return rows.toSorted((one, other) => Buffer.compare(Buffer.from(one.key), Buffer.from(other.key)) || other.sequence - one.sequence).slice(0, limit);
 }

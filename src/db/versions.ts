@@ -50,11 +50,18 @@ export async function holdKey(tx: Tx, at: KeyAddress): Promise<void> {
 
 /** That version of the key; the current one when none is named. Undefined: there is none. */
 export async function findVersion(db: Queryable, at: KeyAddress, versionId?: string): Promise<StoredObject | DeleteMarker | undefined> {
-  const [current] = await db.select().from(objects).where(and(atKey(at), versionId === undefined ? undefined : eq(objects.versionId, versionId)));
+  const current = await findCurrent(db, at, versionId);
   if (current !== undefined) return current;
   const [other] = await db.select().from(objectVersions)
     .where(and(versionsOf(at), versionId === undefined ? isNull(objectVersions.noncurrentSince) : eq(objectVersions.versionId, versionId)));
-  return other === undefined ? undefined : asFound(other);
+  if (other !== undefined) return asFound(other);
+  // Between the two looks it may have become the current one.
+  return versionId === undefined ? undefined : findCurrent(db, at, versionId);
+}
+
+async function findCurrent(db: Queryable, at: KeyAddress, versionId?: string): Promise<StoredObject | undefined> {
+  const [current] = await db.select().from(objects).where(and(atKey(at), versionId === undefined ? undefined : eq(objects.versionId, versionId)));
+  return current;
 }
 
 function asFound(row: ObjectVersion): StoredObject | DeleteMarker {
@@ -116,6 +123,18 @@ export function expireCurrent(db: Db, at: KeyAddress, found: { modifiedAt: Date;
   });
 }
 
+/** Deletes a version that is not current, or a marker, if it is the one that was found: the null version may be another by now. False: it is. */
+export function expireVersion(db: Db, at: KeyAddress, found: { versionId: string; modifiedAt: Date; now: Date }): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    if ((await holdBucket(tx, at.bucket)) === undefined) return false;
+    await holdKey(tx, at);
+    const [version] = await tx.select().from(objectVersions).where(and(versionsOf(at), eq(objectVersions.versionId, found.versionId)));
+    if (version === undefined || version.modifiedAt.getTime() !== found.modifiedAt.getTime()) return false;
+    await removeVersion(tx, at, { versionId: found.versionId, now: found.now });
+    return true;
+  });
+}
+
 async function insertMarker(tx: Tx, at: KeyAddress, marker: { versionId: string; projectId: string; now: Date }): Promise<void> {
   const { versionId, projectId, now } = marker;
   await makeRoom(tx, at, { versionId, now });
@@ -150,12 +169,15 @@ async function promote(tx: Tx, at: KeyAddress): Promise<void> {
 }
 
 /** Changes what may be changed of a version. False: there is no such object. */
-export async function describeVersion(
-  db: Queryable, at: KeyAddress & { readonly versionId: string }, changes: Partial<Pick<StoredObject, 'acl' | 'tags'>>,
+export function describeVersion(
+  db: Db, at: KeyAddress & { readonly versionId: string }, changes: Partial<Pick<StoredObject, 'acl' | 'tags'>>,
 ): Promise<boolean> {
-  const current = await db.update(objects).set(changes).where(and(atKey(at), eq(objects.versionId, at.versionId))).returning({ key: objects.key });
-  if (current.length > 0) return true;
-  const others = await db.update(objectVersions).set(changes)
-    .where(and(versionsOf(at), eq(objectVersions.versionId, at.versionId))).returning({ key: objectVersions.key });
-  return others.length > 0;
+  return db.transaction(async (tx) => {
+    await holdKey(tx, at);
+    const current = await tx.update(objects).set(changes).where(and(atKey(at), eq(objects.versionId, at.versionId))).returning({ key: objects.key });
+    if (current.length > 0) return true;
+    const others = await tx.update(objectVersions).set(changes)
+      .where(and(versionsOf(at), eq(objectVersions.versionId, at.versionId))).returning({ key: objectVersions.key });
+    return others.length > 0;
+  });
 }

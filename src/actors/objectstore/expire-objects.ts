@@ -4,7 +4,7 @@ import {
   bucketsWithRules, expiredObjects, expiredUploads, expiredVersions, loneMarkers, type BucketRules, type Expiring, type LifecycleRule,
 } from '../../db/lifecycle.ts';
 import { abortUpload } from '../../db/multipart.ts';
-import { deleteVersion, expireCurrent } from '../../db/versions.ts';
+import { expireCurrent, expireVersion } from '../../db/versions.ts';
 import type { Db } from '../../db/db.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
@@ -52,8 +52,9 @@ async function expireIn(deps: ExpireDeps, { bucket, rules }: BucketRules): Promi
 async function applyRule(deps: ExpireDeps, bucket: string, rule: LifecycleRule): Promise<Expired> {
   const { db, clock } = deps;
   const removeVersions = async (found: readonly Expiring[]) => {
-    for (const { key, versionId } of found) await deleteVersion(db, { bucket, key }, { versionId, projectId: '', now: clock.date() });
-    return found.length;
+    let expired = 0;
+    for (const { key, ...version } of found) expired += Number(await expireVersion(db, { bucket, key }, { ...version, now: clock.date() }));
+    return expired;
   };
   const olderThan = (days: number) => ({ bucket, rule, before: cutoff(clock, days) });
   const current = currentCutoff(rule, clock);

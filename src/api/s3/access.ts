@@ -6,10 +6,10 @@ import { findBucket, type Bucket } from '../../db/buckets.ts';
 import type { Tags } from '../../db/schema/objects.ts';
 import { findVersion, isMarker, isVersionId, type DeleteMarker, type StoredObject } from '../../db/versions.ts';
 import { aclAllows, type Permission } from './acl.ts';
-import type { S3Call } from './call.ts';
+import type { Requester, S3Call } from './call.ts';
 import { fail, S3Failure } from './errors.ts';
 import { evaluatePolicy, type Verdict } from './policy/evaluate-policy.ts';
-import { parsePolicy } from './policy/policy-document.ts';
+import { parsePolicy, type Policy } from './policy/policy-document.ts';
 
 /** Actions on a bucket, with the permission of its ACL that lets others do it. Undefined: no ACL does. */
 const bucketActions = {
@@ -33,6 +33,10 @@ const objectActions = {
   's3:GetObjectTagging': undefined, 's3:PutObjectTagging': undefined, 's3:DeleteObjectTagging': undefined,
 } as const satisfies Readonly<Record<string, Permission | undefined>>;
 
+/** What policies may name. */
+export const policyActions: readonly string[] = [bucketActions, keyActions, objectActions].flatMap((table) => Object.keys(table))
+  .filter((action) => action !== 's3:GetBucketConfiguration').toSorted();
+
 export type BucketAction = keyof typeof bucketActions;
 export type KeyAction = keyof typeof keyActions;
 export type ObjectAction = keyof typeof objectActions;
@@ -53,7 +57,7 @@ export async function requireExistingBucket(call: S3Call): Promise<Bucket> {
   return (await findBucket(call.db, call.bucket)) ?? noSuchBucket();
 }
 
-export function mayUseBucket(call: S3Call, bucket: Bucket, action: BucketAction | KeyAction, key: string): boolean {
+export function mayUseBucket(call: Requester, bucket: Bucket, action: BucketAction | KeyAction, key: string): boolean {
   const permission = action in keyActions ? keyActions[action as KeyAction] : bucketActions[action as BucketAction];
   const resource = action in keyActions ? `${bucket.name}/${key}` : bucket.name;
   return isAllowed(call, bucket, { action, resource }, permission !== undefined && aclAllows(bucket.acl, permission, call.principal));
@@ -89,11 +93,24 @@ export async function requireObject(call: S3Call, action: ObjectAction, at: Obje
     const mayKnow = mayUseBucket(call, bucket, 's3:ListBucket', '');
     return mayKnow ? absent(at, found) : accessDenied();
   }
+  return mayUseObject(call, { bucket, object: found }, action, requestTags) ? { bucket, object: found } : accessDenied();
+}
+
+function mayUseObject(call: Requester, { bucket, object }: Found, action: ObjectAction, requestTags?: Tags): boolean {
   const permission = objectActions[action];
-  const isOpen = action.startsWith('s3:GetObject') && call.principal?.projectId === found.projectId
-    || permission !== undefined && aclAllows(found.acl, permission, call.principal);
-  if (!isAllowed(call, bucket, { action, resource: `${at.bucket}/${at.key}`, existingTags: found.tags, requestTags }, isOpen)) return accessDenied();
-  return { bucket, object: found };
+  const isOpen = action.startsWith('s3:GetObject') && call.principal?.projectId === object.projectId
+    || permission !== undefined && aclAllows(object.acl, permission, call.principal);
+  return isAllowed(call, bucket, { action, resource: `${bucket.name}/${object.key}`, existingTags: object.tags, requestTags }, isOpen);
+}
+
+/** For those who read an object otherwise than by S3, as an image is made of one. False also when there is no such object. */
+export async function mayReadObject(asker: Pick<S3Call, 'db' | 'clock' | 'principal'>, at: ObjectAddress): Promise<boolean> {
+  const bucket = await findBucket(asker.db, at.bucket);
+  const object = bucket === undefined ? undefined : await findVersion(asker.db, at, at.versionId);
+  if (bucket === undefined || object === undefined || isMarker(object)) return false;
+  // Of its own request S3 knows nothing: what a policy asks of an address or a header, it does not have.
+  const requester: Requester = { principal: asker.principal, clock: asker.clock, headers: {}, query: new Map(), remoteAddress: '', isSecure: false };
+  return mayUseObject(requester, { bucket, object }, 's3:GetObject');
 }
 
 /** A delete marker says that it is one; asked for by its id, it is no object that could be read. */
@@ -116,7 +133,7 @@ interface Wanted {
   readonly requestTags?: Tags | undefined;
 }
 
-function isAllowed(call: S3Call, bucket: Bucket, wanted: Wanted, isOpen: boolean): boolean {
+function isAllowed(call: Requester, bucket: Bucket, wanted: Wanted, isOpen: boolean): boolean {
   const { principal } = call;
   if (principal !== undefined && isAdministrator(principal)) return true;
   const owns = principal?.projectId === bucket.projectId;
@@ -125,8 +142,17 @@ function isAllowed(call: S3Call, bucket: Bucket, wanted: Wanted, isOpen: boolean
   return verdict !== 'deny' && (owns || verdict === 'allow' || isOpen);
 }
 
-const policyVerdict = (call: S3Call, bucket: Bucket, wanted: Wanted): Verdict =>
-  (bucket.policy === null ? 'silent' : evaluatePolicy(parsePolicy(bucket.policy, bucket.name), { call, ...wanted }));
+const policyVerdict = (call: Requester, bucket: Bucket, wanted: Wanted): Verdict =>
+  (bucket.policy === null ? 'silent' : evaluatePolicy(policyOf(bucket, bucket.policy), { call, ...wanted }));
+
+/** A request that is about a thousand keys reads the policy of its bucket once. */
+const policiesRead = new WeakMap<Bucket, Policy>();
+
+function policyOf(bucket: Bucket, text: string): Policy {
+  const policy = policiesRead.get(bucket) ?? parsePolicy(text, bucket.name);
+  policiesRead.set(bucket, policy);
+  return policy;
+}
 
 export const isAdministrator = (principal: Principal): boolean => principal.isSuperuser || principal.isAdmin;
 

@@ -43,6 +43,9 @@ export interface S3Call extends S3Services {
   readonly content: Content;
 }
 
+/** What of a request decides over whether it may. */
+export type Requester = Pick<S3Call, 'principal' | 'headers' | 'query' | 'clock' | 'remoteAddress' | 'isSecure'>;
+
 export interface S3Result {
   /** Default 200. */
   readonly status?: number;

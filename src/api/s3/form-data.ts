@@ -40,8 +40,9 @@ export async function readForm(body: Readable, boundary: string): Promise<Form> 
   return malformed();
 }
 
+/** Only quotes are escaped by browsers: a backslash may be one of a path. */
 const parameterOf = (head: string, name: string): string | undefined =>
-  new RegExp(`^content-disposition:[^\\n]*[;\\s]${name}="((?:[^"\\\\\\r\\n]|\\\\.)*)"`, 'im').exec(head)?.[1]?.replace(/\\(.)/g, '$1');
+  new RegExp(`^content-disposition:[^\\n]*[;\\s]${name}="((?:[^"\\\\\\r\\n]|\\\\.)*)"`, 'im').exec(head)?.[1]?.replaceAll('\\"', '"');
 
 /** Old browsers send the whole path. */
 const baseName = (path: string): string => path.split(/[/\\]/).at(-1) ?? '';

@@ -30,7 +30,7 @@ export interface Route {
 }
 
 /** Query parameters that choose another operation; all others only modify one. */
-const subResources = new Set([
+export const subResources: ReadonlySet<string> = new Set([
   'accelerate', 'acl', 'analytics', 'attributes', 'cors', 'delete', 'encryption', 'intelligent-tiering', 'inventory', 'legal-hold', 'lifecycle', 'location',
   'logging', 'metadataConfiguration', 'metadataTable', 'metrics', 'notification', 'object-lock', 'ownershipControls', 'policy', 'policyStatus',
   'publicAccessBlock', 'renameObject', 'replication', 'requestPayment', 'restore', 'retention', 'select', 'session', 'tagging', 'torrent',
@@ -99,6 +99,33 @@ export function routeOf(asked: Asked): Route {
   if (chosen.length > 1) return fail('InvalidArgument', `Conflicting query string parameters: ${chosen.join(', ')}`);
   const [sub] = chosen;
   return special(asked, sub) ?? found(asked, sub) ?? notImplemented(method, sub, key);
+}
+
+/** A request that means an operation. */
+export interface OperationSample {
+  readonly name: string;
+  readonly method: string;
+  readonly of: 'service' | 'bucket' | 'object';
+  readonly query: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Every operation that is built, each with a request that means it: for the reference, and for specs that leave none out. */
+export function builtOperations(): OperationSample[] {
+  const byTable = (of: 'bucket' | 'object', table: Table) => Object.entries(table).map(([request, { name }]) => {
+    const [method = '', query = ''] = request.split(' ');
+    return { name, method, of, query, headers: {} };
+  });
+  const copying = { 'x-amz-copy-source': 'bucket/key' };
+  return [
+    { name: 'ListBuckets', method: 'GET', of: 'service', query: '', headers: {} },
+    ...byTable('bucket', bucketRoutes),
+    { name: 'ListObjectsV2', method: 'GET', of: 'bucket', query: 'list-type=2', headers: {} },
+    ...byTable('object', objectRoutes),
+    { name: 'CopyObject', method: 'PUT', of: 'object', query: '', headers: copying },
+    { name: 'UploadPartCopy', method: 'PUT', of: 'object', query: 'uploadId', headers: copying },
+    { name: 'Preflight', method: 'OPTIONS', of: 'object', query: '', headers: {} },
+  ];
 }
 
 /** Where a header or a parameter decides. */

@@ -1,12 +1,12 @@
 // Images: registered from an object of the objectstore or a snapshot, seen, launched by others, and given up. A kernel is registered with
 // KernelId=true and a ramdisk with RamdiskId=true, as Nova and Eucalyptus had it.
 import {
-  deregisterImage, findVisibleImage, imagesById, insertImage, launchPermissionsOf, mayReadObject, visibleImages, type ImageInsertion, type ImageRow,
-  type NewImage,
+  deregisterImage, findVisibleImage, imagesById, insertImage, launchPermissionsOf, visibleImages, type ImageInsertion, type ImageRow, type NewImage,
 } from '../../../db/images.ts';
 import { tagsOf, type TagText } from '../../../db/tags.ts';
 import { groupBy } from '../../../lib/group-by.ts';
 import { newId } from '../../../lib/ids.ts';
+import { mayReadObject } from '../../s3/access.ts';
 import { action, fail, type Call, type Filters } from '../action.ts';
 import { imageDevices } from '../block-devices.ts';
 import { checkForm, describe } from '../describe.ts';
@@ -245,9 +245,8 @@ async function readableObject(call: Call, location: string): Promise<{ bucket: s
   const slash = location.indexOf('/');
   const at = { bucket: location.slice(0, Math.max(0, slash)), key: location.slice(slash + 1) };
   if (at.bucket === '' || at.key === '') fail('InvalidManifest', `The image location '${location.slice(0, 255)}' is not of the form bucket/key.`);
-  const { projectId, isSuperuser } = call.principal;
   // Missing and forbidden look the same, so that nobody learns what foreign buckets hold.
-  if (!(await mayReadObject(call.db, projectId, at, isSuperuser))) {
+  if (!(await mayReadObject(call, at))) {
     fail('InvalidManifest', `HTTP 404 (Not Found) response for '${location.slice(0, 255)}': check that the object exists and that your project may read it.`);
   }
   return at;

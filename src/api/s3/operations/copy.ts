@@ -31,6 +31,8 @@ export const copyObject: Operation = async (call) => {
   if (source.sizeBytes > objectBytesMax) fail('InvalidRequest', sourceTooLargeMessage);
   const described = replaces ? { headers: contentHeaders(call), metadata: userMetadata(call) } : { headers: source.headers, metadata: source.metadata };
   const tags = retags ? await askedTags(call) : source.tags;
+  // Who may read an object does not see its tags for that.
+  if (!retags && Object.keys(tags).length > 0) await requireObject(call, 's3:GetObjectTagging', at);
   const { versionId: sourceVersion, ...copied } = source;
   const object: NewObject = {
     ...copied, ...described, tags, bucket: call.bucket, key: call.key, acl, blobId: await call.store.link(source.blobId),

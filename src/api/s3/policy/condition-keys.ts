@@ -1,13 +1,13 @@
 // The condition keys that policies may ask for, and what a request says to each. Names are compared in any case, as AWS does.
 import type { Tags } from '../../../db/schema/objects.ts';
-import { header, type S3Call } from '../call.ts';
+import { header, type Requester } from '../call.ts';
 import { headerTags } from '../tags.ts';
 
 /** The values of a key; none: the request does not have it. */
 type Reader = (asked: Asked) => readonly string[];
 
 export interface Asked {
-  readonly call: S3Call;
+  readonly call: Requester;
   /** Of the object that is there, where the action is about one. */
   readonly existingTags?: Tags | undefined;
   /** The tags that a request brings in its body. */
@@ -54,6 +54,9 @@ const readers: Readonly<Record<string, Reader>> = {
 const existingTag = 's3:existingobjecttag/';
 const requestTag = 's3:requestobjecttag/';
 
+/** As policies may write them, in lower case. */
+export const conditionKeys: readonly string[] = [...Object.keys(readers), `${existingTag}KEY`, `${requestTag}KEY`].toSorted();
+
 export function conditionKeyIsKnown(key: string): boolean {
   const name = key.toLowerCase();
   return Object.hasOwn(readers, name) || [existingTag, requestTag].some((prefix) => name.startsWith(prefix) && name.length > prefix.length);
@@ -70,7 +73,7 @@ const requestTags = ({ call, requestTags: inBody }: Asked): Tags => inBody ?? he
 
 const tagValue = (tags: Tags, name: string): string[] => Object.entries(tags).flatMap(([key, value]) => (key.toLowerCase() === name ? [value] : []));
 
-function signatureVersion(call: S3Call): readonly string[] {
+function signatureVersion(call: Requester): readonly string[] {
   if (call.principal === undefined) return [];
   const isV4 = header(call, 'authorization')?.startsWith('AWS4-') ?? call.query.has('X-Amz-Signature');
   return [isV4 ? 'AWS4-HMAC-SHA256' : 'AWS'];

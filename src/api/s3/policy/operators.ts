@@ -57,6 +57,8 @@ const negations: Readonly<Record<string, string>> = {
   ArnNotLike: 'ArnLike', NotIpAddress: 'IpAddress', NumericNotEquals: 'NumericEquals', DateNotEquals: 'DateEquals',
 };
 
+export const operatorNames: readonly string[] = [...Object.keys(comparisons), ...Object.keys(negations), 'Null'].toSorted();
+
 /** `Null` asks whether a key is there at all. */
 export const isNullTest = (operator: Operator): boolean => operator.name === 'Null';
 
