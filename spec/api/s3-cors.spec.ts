@@ -1,8 +1,12 @@
 // What browsers need: rules for other origins, and forms.
 import { createHmac } from 'node:crypto';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Authority } from '../../src/auth/authenticate.ts';
 import { deriveSigningKey, SigningKeys } from '../../src/auth/signing-keys.ts';
+import { openFilesystemStore } from '../../src/drivers/objectstore/filesystem.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { principalOf, startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
 
@@ -14,11 +18,17 @@ const authority: Authority = {
   principalOf: () => Promise.resolve(principalOf('one')),
 };
 let s3: S3Fixture;
+let folder = '';
 beforeAll(async () => {
-  s3 = await startS3({ authority });
+  folder = await mkdtemp(join(tmpdir(), 's3-forms-'));
+  // Of files, which are opened while the first bytes are there already.
+  s3 = await startS3({ authority, store: await openFilesystemStore({ folder }) });
   await ask('PUT', '/browsed');
 });
-afterAll(() => s3.close());
+afterAll(async () => {
+  await s3.close();
+  await rm(folder, { recursive: true, force: true });
+});
 
 const ask = (method: string, path: string, rest: Omit<Ask, 'method' | 'path'> = {}) => s3.ask({ method, path, ...rest });
 const code = (reply: Reply): string => `${reply.status} ${texts(reply.body, 'Code')[0] ?? ''}`.trim();
@@ -130,7 +140,15 @@ describe('a form', () => {
     ['nobody\'s leave', { key: 'up/k' }, '403 AccessDenied'],
   ])('with %s is refused', async (_what, fields, answer) => {
     expect(code(await post(fields))).toBe(answer);
+    expect(await readdir(join(folder, 'tmp'))).toEqual([]);
   });
+
+  it.each([['too large', 400, [...standard, ['content-length-range', 0, 1000]]], ['not allowed', 403, [{ bucket: 'x' }]]] as const)(
+    'whose large file is %s is answered, and leaves nothing', async (_what, status, conditions) => {
+      const reply = await post({ key: 'up/k', ...signedV2(encode(conditions)) }, 'x'.repeat(3_000_000));
+      expect(reply.status).toBe(status);
+      expect(await readdir(join(folder, 'tmp'))).toEqual([]);
+    });
 
   it('needs neither policy nor signature where all may write', async () => {
     await ask('PUT', '/browsed?acl', { headers: { 'x-amz-acl': 'public-read-write' } });

@@ -24,20 +24,29 @@ export const postObject: Operation = async (call) => {
   const boundary = boundaryOf(header(call, 'content-type'));
   if (boundary === undefined) return fail('PreconditionFailed', 'Bucket POST must be of the enclosure-type multipart/form-data');
   if (call.content.lengthBytes === undefined) fail('MissingContentLength', 'You must provide the Content-Length HTTP header.');
-  const form = await readForm(await call.content.open(), boundary);
-  const fields = new Map([...form.fields].map(([name, value]) => [name, name === 'key' ? value.replaceAll('${filename}', form.file.name) : value]));
+  const body = await call.content.open();
+  try {
+    return await putForm(call, await readForm(body, boundary));
+  } finally {
+    body.destroy(); // which lets go of the request: what is left of it is nobody's
+  }
+};
+
+async function putForm(call: S3Call, form: Form): Promise<S3Result> {
+  const fields = new Map([...form.fields].map(([name, value]) => [name, name === 'key' ? value.replaceAll('${filename}', () => form.file.name) : value]));
   const { principal, range } = await vouchedFor(call, form, fields);
   const key = fields.get('key') ?? '';
   if (key === '') missingField('key');
   checkKey(key);
   return put({ ...call, principal, key, headers: await headersOf(call, fields) }, form.file.content, range, fields);
-};
+}
 
 async function vouchedFor(call: S3Call, form: Form, fields: ReadonlyMap<string, string>): Promise<{ principal: S3Call['principal']; range: SizeRange }> {
   const policy = fields.get('policy');
   const isSigned = ['signature', 'x-amz-signature', 'awsaccesskeyid', 'x-amz-credential'].some((name) => fields.has(name));
   if (policy === undefined && !isSigned) return { principal: call.principal, range: { min: 0, max: objectBytesMax } };
-  const principal = await formPrincipal(fields, call.authority ?? fail('NotImplemented', 'Signed forms are not implemented here.'));
+  const auth = call.authority ?? fail('NotImplemented', 'Signed forms are not implemented here.');
+  const principal = await formPrincipal(fields, { auth, clock: call.clock });
   // The policy is about the key as the form has it.
   const said = new Map([...form.fields, ['bucket', call.bucket], ['key', fields.get('key') ?? '']]);
   return { principal, range: checkFormPolicy(policy ?? '', said, call.clock.now()) };
@@ -105,7 +114,9 @@ function measured(file: Readable, bytesMax: number, digesters: readonly Digester
       done(null, chunk);
     },
   });
-  file.once('error', (error) => gate.destroy(error));
+  gate.on('error', () => undefined); // whoever reads it learns of it, even when that begins later
+  gate.once('close', () => file.destroy());
+  file.on('error', (error) => gate.destroy(error));
   return file.pipe(gate);
 }
 
