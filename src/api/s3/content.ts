@@ -14,13 +14,19 @@ export interface WrittenContent extends BlobWritten {
   readonly checksums: Checksums;
 }
 
+export interface OpenContent {
+  readonly stream: Readable;
+  /** Lets go of the request, of which the rest can be read away after it. Safe to repeat, and after the end. */
+  close(): Promise<void>;
+}
+
 export interface Content {
   /** Of the content without framing; undefined when the client did not say. */
   readonly lengthBytes: number | undefined;
   /** Streams to a new blob and verifies it: what does not match what the client said of it leaves nothing. `alsoChecksum` is computed in any case. */
   storeIn(store: ObjectStoreDriver, sizeBytesMax: number, alsoChecksum?: ChecksumName): Promise<WrittenContent>;
-  /** The content as it arrives, without its framing: whoever reads it judges it. */
-  open(): Promise<Readable>;
+  /** The content as it arrives, without its framing: whoever reads it judges it, and closes it. */
+  open(): Promise<OpenContent>;
   /** The whole content, for XML bodies. More than `sizeBytesMax` is an error. `ofBody` false: checksum headers speak of something else. */
   read(sizeBytesMax: number, checksums?: { ofBody: boolean }): Promise<Buffer>;
 }
@@ -52,7 +58,7 @@ export function createContent(source: ContentSource): Content {
       }
     },
     async open() {
-      return (await openBody(source, { withChecksums: false })).stream;
+      return openBody(source, { withChecksums: false });
     },
     async read(sizeBytesMax, checksums = { ofBody: true }) {
       if ((lengthBytes ?? 0) > sizeBytesMax) fail('MaxMessageLengthExceeded', 'Your request was too big.');
@@ -78,8 +84,7 @@ function lengthOf({ request, payload }: ContentSource): number | undefined {
   return request.headers['transfer-encoding'] === undefined ? 0 : undefined;
 }
 
-interface Body {
-  readonly stream: Readable;
+interface Body extends OpenContent {
   /** After the end. Returns the verified checksums. */
   verify(written: { md5: string }): Checksums;
 }
@@ -99,7 +104,14 @@ async function openBody(source: ContentSource, wanted: { withChecksums?: boolean
   if (source.expectsContinue) response.writeContinue();
   connect(request, decoder);
   connect(decoder, digest);
-  return { stream: digest, verify: (written) => verify({ written, md5, promised, decoder, digesters }) };
+  const close = async () => {
+    if (decoder.closed) return;
+    // A request that was let go of later would be paused while somebody reads it away.
+    const gone = new Promise((resolve) => decoder.once('close', resolve));
+    digest.destroy();
+    await gone;
+  };
+  return { stream: digest, close, verify: (written) => verify({ written, md5, promised, decoder, digesters }) };
 }
 
 /** Of one upload AWS takes one checksum; several are no harm. */

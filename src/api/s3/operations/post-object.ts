@@ -26,9 +26,9 @@ export const postObject: Operation = async (call) => {
   if (call.content.lengthBytes === undefined) fail('MissingContentLength', 'You must provide the Content-Length HTTP header.');
   const body = await call.content.open();
   try {
-    return await putForm(call, await readForm(body, boundary));
+    return await putForm(call, await readForm(body.stream, boundary));
   } finally {
-    body.destroy(); // which lets go of the request: what is left of it is nobody's
+    await body.close();
   }
 };
 
