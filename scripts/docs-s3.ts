@@ -29,8 +29,8 @@ export function s3ReferenceText(notice: string): string {
 
 ${notice} From \`src/api/s3/routes.ts\` and the operations of AWS's SDK.
 
-${built.length} operations are built. ${absent.length} of the ${known.length} of AWS's SDK are not, and answer \`NotImplemented\` (501), but those that read what
-is never set here. Why S3 answers as it does: [decision 5](../decisions/0005-s3-answers.md), [decision 20](../decisions/0020-objects-in-versions.md);
+${built.length} operations are built. ${absent.length} of the ${known.length} of AWS's SDK are not, and answer \`NotImplemented\` (501), but those that
+read what is never set here. Why S3 answers as it does: [decision 5](../decisions/0005-s3-answers.md), [decision 20](../decisions/0020-objects-in-versions.md);
 where it is otherwise than AWS: [the guide](../guide/novact-and-aws.md).
 
 | operation | request |
@@ -39,7 +39,8 @@ ${built.map((sample) => `| ${sample.name} | ${requestText(sample)} |`).join('\n'
 
 ## Read as not set
 Tools ask for these of every bucket: GET of ${unset('GET', false).join(', ')}; of an object
-${unset('GET', true).join(', ')}. They answer as AWS does where nothing is set; DELETE of ${unset('DELETE', false).join(', ')} is no error. Setting any is \`NotImplemented\`.
+${unset('GET', true).join(', ')}. They answer as AWS does where nothing is set; DELETE of
+${unset('DELETE', false).join(', ')} is no error. Setting any is \`NotImplemented\`.
 
 ## Bucket policies
 - At most 20 KiB, 100 statements, 500 values in a list. What novact does not know is refused when the policy is put (\`MalformedPolicy\`).

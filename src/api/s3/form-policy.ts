@@ -10,7 +10,7 @@ export interface SizeRange {
 const invalid = (message: string): never => fail('InvalidPolicyDocument', `Invalid Policy: ${message}`);
 const refused = (message: string): never => fail('AccessDenied', `Invalid according to Policy: ${message}`);
 
-/** Of these a policy says nothing. */
+/** Of these a policy need say nothing, nor of checksums, which only hold a file to what it is. */
 const free: ReadonlySet<string> = new Set(['policy', 'signature', 'x-amz-signature', 'awsaccesskeyid', 'file']);
 
 /** Throws what AWS says of a policy that is malformed, expired or not met. Returns the size that the file may have. */
@@ -39,7 +39,8 @@ export function checkFormPolicy(encoded: string, fields: ReadonlyMap<string, str
   if (until <= now) refused('Policy expired.');
   const [failure] = failures;
   if (failure !== undefined) refused(failure);
-  const extra = [...fields.keys()].filter((name) => !named.has(name) && !free.has(name) && !name.startsWith('x-ignore-') && name !== 'bucket');
+  const needsLeave = (name: string) => !free.has(name) && !['x-ignore-', 'x-amz-checksum-'].some((prefix) => name.startsWith(prefix)) && name !== 'bucket';
+  const extra = [...fields.keys()].filter((name) => !named.has(name) && needsLeave(name));
   if (extra.length > 0) refused(`Extra input fields: ${extra.join(', ').slice(0, 200)}`);
   return range;
 }

@@ -17,7 +17,7 @@ import { checkFormPolicy, type SizeRange } from '../form-policy.ts';
 import { formPrincipal, missingField } from '../form-signature.ts';
 import { checksumHeaders, contentHeaders, refuseUnbuiltHeaders, userMetadata } from '../object-headers.ts';
 import { askedTags, objectTagsMax, xmlTags } from '../tags.ts';
-import { document, element } from '../xml.ts';
+import { element } from '../xml.ts';
 import { objectBytesMax, storedHeader, storeObject } from './objects.ts';
 
 export const postObject: Operation = async (call) => {
@@ -34,10 +34,10 @@ export const postObject: Operation = async (call) => {
 
 async function putForm(call: S3Call, form: Form): Promise<S3Result> {
   const fields = new Map([...form.fields].map(([name, value]) => [name, name === 'key' ? value.replaceAll('${filename}', () => form.file.name) : value]));
-  const { principal, range } = await vouchedFor(call, form, fields);
   const key = fields.get('key') ?? '';
   if (key === '') missingField('key');
   checkKey(key);
+  const { principal, range } = await vouchedFor(call, form, fields);
   return put({ ...call, principal, key, headers: await headersOf(call, fields) }, form.file.content, range, fields);
 }
 
@@ -132,7 +132,8 @@ function answer(call: S3Call, fields: ReadonlyMap<string, string>, etag: string,
   const status = fields.get('success_action_status');
   if (status !== '201') return { status: status === '200' ? 200 : 204, headers };
   const content = [element('Location', location), element('Bucket', call.bucket), element('Key', call.key), element('ETag', `"${etag}"`)];
-  return { status: 201, headers, body: document('PostResponse', content) };
+  // Like errors, it has no namespace.
+  return { status: 201, headers, body: `<?xml version="1.0" encoding="UTF-8"?>\n${element('PostResponse', content).markup}` };
 }
 
 /** What is no URL is ignored, as at AWS. */
