@@ -11,11 +11,14 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { principalOf, startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
 
 const secret = 'a secret of forms';
+let wrong = 0;
 const authority: Authority = {
   signingKeys: new SigningKeys(),
   findCredential: (accessKeyId) =>
     Promise.resolve(accessKeyId === 'AKIAFORM' ? ({ accessKeyId, secret } as Awaited<ReturnType<Authority['findCredential']>>) : undefined),
   principalOf: () => Promise.resolve(principalOf('one')),
+  isLocked: () => Promise.resolve(false),
+  noteWrongSignature: async () => void (wrong += 1),
 };
 let s3: S3Fixture;
 let folder = '';
@@ -142,6 +145,12 @@ describe('a form', () => {
   ])('with %s is refused', async (_what, fields, answer) => {
     expect(code(await post(fields))).toBe(answer);
     expect(await readdir(join(folder, 'tmp'))).toEqual([]);
+  });
+
+  it('that is signed wrongly is counted against its key', async () => {
+    const before = wrong;
+    await post({ key: 'up/k', ...signedV2(encode(standard)), signature: 'AAAA' });
+    expect(wrong).toBe(before + 1);
   });
 
   it.each([['too large', 400, [...standard, ['content-length-range', 0, 1000]]], ['not allowed', 403, [{ bucket: 'x' }]]] as const)(

@@ -115,6 +115,25 @@ describe('S4: a multipart upload', () => {
       headers: { 'x-amz-checksum-mode': 'ENABLED' } })).headers['x-amz-checksum-sha256']).toBe(sha256);
   });
 
+  it('has a checksum of the checksums of its parts, which can be read and described one by one', async () => {
+    const sha = (content: Buffer) => createHash('sha256').update(content).digest();
+    const id = await begin('composed', { 'x-amz-checksum-algorithm': 'SHA256' });
+    // Nobody says what a part's checksum is: it is made here.
+    expect((await part('composed', id, 1, first)).headers['x-amz-checksum-sha256']).toBe(sha(first).toString('base64'));
+    await part('composed', id, 3, second);
+    const composite = `${sha(Buffer.concat([sha(first), sha(second)])).toString('base64')}-2`;
+    expect(texts((await complete('composed', id, [[1, hex(first)], [3, hex(second)]])).body, 'ChecksumSHA256')).toEqual([composite]);
+    const last = await s3.ask({ method: 'GET', path: '/parts/composed?partNumber=2' });
+    expect(last).toMatchObject({ status: 206, body: 'the end', headers: {
+      'x-amz-mp-parts-count': '2', 'content-range': `bytes ${fiveMiB}-${fiveMiB + 6}/${fiveMiB + 7}` } });
+    expect(code(await s3.ask({ method: 'GET', path: '/parts/composed?partNumber=3' }))).toBe('416 InvalidPartNumber');
+    const { body } = await s3.ask({ method: 'GET', path: '/parts/composed?attributes', headers: {
+      'x-amz-object-attributes': 'Checksum,ObjectParts,ObjectSize', 'x-amz-max-parts': '1' } });
+    expect([texts(body, 'PartsCount'), texts(body, 'PartNumber'), texts(body, 'IsTruncated'), texts(body, 'ChecksumType')])
+      .toEqual([['2'], ['1'], ['true'], ['COMPOSITE']]);
+    expect(texts(body, 'ChecksumSHA256')).toEqual([composite, sha(first).toString('base64')]);
+  });
+
   it('is no business of other projects', async () => {
     const id = await begin('mine');
     for (const [method, path] of [['GET', `/parts/mine?uploadId=${id}`], ['DELETE', `/parts/mine?uploadId=${id}`],

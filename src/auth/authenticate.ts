@@ -117,7 +117,7 @@ async function findCredential(deps: AuthenticateDeps, accessKeyId: string, token
 }
 
 /** Counts a signature that is wrong, and looks at none of a key that had too many: one that is right says nothing then. */
-async function proven<T>(deps: AuthenticateDeps, credential: Credential, verify: () => T): Promise<T> {
+export async function proven<T>(deps: Pick<AuthenticateDeps, 'auth'>, credential: Credential, verify: () => T): Promise<T> {
   if (await deps.auth.isLocked(credential)) throw new Refusal('locked');
   try {
     return verify();

@@ -1,6 +1,6 @@
 // Who signed the policy of a form: version 4 (a signing key over the encoded policy) or version 2 (HMAC-SHA1 of it).
 import { createHmac } from 'node:crypto';
-import type { AuthenticateDeps, Authority } from '../../auth/authenticate.ts';
+import { proven, type AuthenticateDeps, type Authority } from '../../auth/authenticate.ts';
 import type { Credential } from '../../auth/credentials.ts';
 import { equalSignatures } from '../../auth/compare.ts';
 import type { Principal } from '../../auth/principal.ts';
@@ -38,7 +38,8 @@ async function signedV4(fields: Fields, deps: AuthenticateDeps): Promise<Princip
   const credential = await credentialOf(fields, accessKeyId, deps);
   const scope = { date, region, service };
   const key = auth.signingKeys.find(credential.accessKeyId, credential.secret, scope);
-  if (!equalSignatures(hmacSha256(key, policy).toString('hex'), field(fields, 'X-Amz-Signature'))) throw new Refusal('mismatch');
+  const signature = field(fields, 'X-Amz-Signature');
+  await proven(deps, credential, () => mustEqual(hmacSha256(key, policy).toString('hex'), signature));
   auth.signingKeys.keep(credential.accessKeyId, credential.secret, scope, key);
   return principalOf(auth, credential);
 }
@@ -48,8 +49,12 @@ async function signedV2(fields: Fields, deps: AuthenticateDeps): Promise<Princip
   const accessKeyId = field(fields, 'AWSAccessKeyId');
   const signature = field(fields, 'signature');
   const credential = await credentialOf(fields, accessKeyId, deps);
-  if (!equalSignatures(createHmac('sha1', credential.secret).update(policy, 'utf8').digest('base64'), signature)) throw new Refusal('mismatch');
+  await proven(deps, credential, () => mustEqual(createHmac('sha1', credential.secret).update(policy, 'utf8').digest('base64'), signature));
   return principalOf(deps.auth, credential);
+}
+
+function mustEqual(wanted: string, given: string): void {
+  if (!equalSignatures(wanted, given)) throw new Refusal('mismatch');
 }
 
 /** The keys of a session are known together with its token. */

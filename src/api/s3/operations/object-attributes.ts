@@ -45,7 +45,7 @@ function objectParts(call: S3Call, object: StoredObject): Xml {
   const shown = parts.filter((part) => part.partNumber > marker).slice(0, limit);
   const last = shown.at(-1)?.partNumber ?? marker;
   return element('ObjectParts', [
-    element('TotalPartsCount', parts.length), element('PartNumberMarker', marker), element('NextPartNumberMarker', last), element('MaxParts', limit),
+    element('PartsCount', parts.length), element('PartNumberMarker', marker), element('NextPartNumberMarker', last), element('MaxParts', limit),
     element('IsTruncated', parts.some((part) => part.partNumber > last)),
     ...shown.map((part) => element('Part', [element('PartNumber', part.partNumber), element('Size', part.sizeBytes), ...checksumXml(part.checksums)])),
   ]);

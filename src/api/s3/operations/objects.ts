@@ -120,11 +120,11 @@ function wantedRange(call: S3Call, object: StoredObject): ByteRange | undefined 
 }
 
 /** In order. What an earlier release wrote over an object in parts still has those parts beside it, and is not made of them. */
-export function partsOf(object: StoredObject): readonly ObjectPart[] {
-  const { parts, etag, sizeBytes } = object;
-  if (parts !== null && etag.endsWith(`-${parts.length}`) && parts.reduce((sum, part) => sum + part.sizeBytes, 0) === sizeBytes) return parts;
-  return [{ partNumber: 1, sizeBytes, checksums: object.checksums }];
-}
+export const partsOf = (object: StoredObject): readonly ObjectPart[] =>
+  (isInParts(object) ? (object.parts ?? []) : [{ partNumber: 1, sizeBytes: object.sizeBytes, checksums: object.checksums }]);
+
+const isInParts = ({ parts, etag, sizeBytes }: StoredObject): boolean =>
+  parts !== null && etag.endsWith(`-${parts.length}`) && parts.reduce((sum, part) => sum + part.sizeBytes, 0) === sizeBytes;
 
 const partsCount = (call: S3Call, object: StoredObject): Record<string, string> =>
-  (call.query.has('partNumber') && partsOf(object).length > 1 ? { 'x-amz-mp-parts-count': String(partsOf(object).length) } : {});
+  (call.query.has('partNumber') && isInParts(object) ? { 'x-amz-mp-parts-count': String(partsOf(object).length) } : {});
