@@ -25,6 +25,15 @@ const setPolicy = async (name: string, ...statements: object[]) =>
 const read = async (name: string, as: string, headers: Record<string, string> = {}) => (await ask('GET', `/${name}/k`, { as, headers })).status;
 
 describe('a policy', () => {
+  it('is about its own bucket, whatever wildcards it has', async () => {
+    const [name, other] = [await bucket(), await bucket()];
+    expect(await setPolicy(name, statement(name, { Resource: 'arn:aws:s3:::*/open*' }))).toBe('204');
+    for (const path of [`${name}/opened`, `${name}/closed`, `${other}/opened`]) await ask('PUT', `/${path}`, { body: 'x' });
+    const seen = [`${name}/opened`, `${name}/closed`, `${other}/opened`].map(async (path) => (await ask('GET', `/${path}`, { as: 'none' })).status);
+    expect(await Promise.all(seen)).toEqual([200, 403, 403]);
+    expect(await setPolicy(name, statement(`${name}x`, {}))).toBe('400 MalformedPolicy');
+  });
+
   it('is kept to the letter, and gone when it is removed', async () => {
     const name = await bucket();
     expect(code(await ask('GET', `/${name}?policy`))).toBe('404 NoSuchBucketPolicy');

@@ -3,6 +3,7 @@
 import { fail } from '../errors.ts';
 import { conditionKeyIsKnown } from './condition-keys.ts';
 import { parseOperator, type Operator } from './operators.ts';
+import { matchesWildcard } from './wildcards.ts';
 
 export const policyBytesMax = 20 * 1024;
 const statementsMax = 100;
@@ -41,7 +42,7 @@ const malformed = (message: string): never => fail('MalformedPolicy', message);
 
 const arnPrefix = 'arn:aws:s3:::';
 
-/** Throws MalformedPolicy. Every resource must be of that bucket. */
+/** Throws MalformedPolicy. Every resource must be one of that bucket. */
 export function parsePolicy(text: string, bucket: string): Policy {
   if (!text.trimStart().startsWith('{')) malformed('Policies must be valid JSON and the first byte must be \'{\'');
   const policy = recordOf(parseJson(text), ['Version', 'Id', 'Statement']);
@@ -109,7 +110,7 @@ function textsOf(value: unknown, complaint: string): string[] {
 function resourceOf(arn: string, bucket: string): string {
   const resource = arn.startsWith(arnPrefix) ? arn.slice(arnPrefix.length) : arn === '*' ? '*' : malformed('Policy has invalid resource');
   const name = resource.split('/')[0] ?? '';
-  if (name !== bucket && resource !== '*') malformed('Policy has invalid resource');
+  if (!matchesWildcard(name, bucket)) malformed('Policy has invalid resource');
   return resource;
 }
 
