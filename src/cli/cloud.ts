@@ -32,6 +32,8 @@ export interface RunningCloud extends OpsSource {
   readonly endpoints: { readonly ec2: string; readonly s3: string; readonly metadata: string };
   /** Known to the processes that show it to clients: `up` and the api. */
   readonly founder: FounderKey | undefined;
+  /** PEM: what bundles of images are encrypted to. Known where the founder is. */
+  readonly bundlingCertificate: string | undefined;
   /** What runs the guests, and what there is to say about it; of processes that run guests. */
   readonly hypervisor: { readonly kind: string; readonly notice: string | undefined } | undefined;
   /** Clean: nothing new is accepted, work in hand ends or is left to the next start, guests go on. */

@@ -1,5 +1,5 @@
-// The files that clients are pointed at: `novarc` for a shell, `s3cfg` for s3cmd. Both hold the first user's secret, so both are the
-// owner's alone.
+// The files that clients are pointed at: `novarc` for a shell, `s3cfg` for s3cmd, `cloud-cert.pem` for bundlers. Two of them hold the first
+// user's secret, so all are the owner's alone.
 import { randomBytes } from 'node:crypto';
 import { rename, writeFile } from 'node:fs/promises';
 import { statePaths, type Settings } from '../config/settings.ts';
@@ -44,8 +44,8 @@ export const awsFunction: readonly string[] = [
 
 /** Shell exports for the first user. */
 export function renderNovarc(settings: Pick<Settings, 'region' | 'state'>, endpoints: Endpoints, key: FounderKey): string {
-  const { novarc, s3cfg } = statePaths(settings);
-  const lines = shellExports({ ...clientEnvironment(settings, endpoints, key), S3CMD_CONFIG: s3cfg });
+  const { novarc, s3cfg, cloudCertificate } = statePaths(settings);
+  const lines = shellExports({ ...clientEnvironment(settings, endpoints, key), S3CMD_CONFIG: s3cfg, EUCALYPTUS_CERT: cloudCertificate });
   const head = `# novact: the key of ${key.userName} in the project ${key.projectName}. Use it with: . ${shellQuoted(novarc)}`;
   return [head, ...lines, ...awsFunction, `s3cmd() { command s3cmd -c "$S3CMD_CONFIG" "$@"; }`, ''].join('\n');
 }
@@ -67,9 +67,10 @@ export function renderS3cfg(settings: Pick<Settings, 'region'>, endpoints: Endpo
   return ['[default]', ...Object.entries(values).map(([name, value]) => `${name} = ${value}`), ''].join('\n');
 }
 
-/** After: `novarc` and `s3cfg` lie in the state folder, mode 0600, whole at every moment. */
-export async function writeCredentials(settings: Settings, endpoints: Endpoints, key: FounderKey): Promise<void> {
+/** After: `novarc`, `s3cfg` and, where it is given, `cloud-cert.pem` lie in the state folder, mode 0600, whole at every moment. */
+export async function writeCredentials(settings: Settings, endpoints: Endpoints, key: FounderKey, bundlingCertificate?: string): Promise<void> {
   const paths = statePaths(settings);
+  if (bundlingCertificate !== undefined) await writeOwned(paths.cloudCertificate, bundlingCertificate);
   await writeOwned(paths.novarc, renderNovarc(settings, endpoints, key));
   await writeOwned(paths.s3cfg, renderS3cfg(settings, endpoints, key));
 }

@@ -11,6 +11,8 @@ export type Settings = {
 export interface StatePaths {
   readonly novarc: string;
   readonly s3cfg: string;
+  /** The certificate that bundles of images are encrypted to. */
+  readonly cloudCertificate: string;
   /** The lock of the one process that owns the state folder. */
   readonly lock: string;
   /** What `novact status` shows to the ops server: only the owner of the state folder can read it. */
@@ -46,6 +48,7 @@ export function statePaths(settings: Pick<Settings, 'state'> & Partial<Pick<Sett
   return {
     novarc: at('novarc'),
     s3cfg: at('s3cfg'),
+    cloudCertificate: at('cloud-cert.pem'),
     lock: at('novact.lock'),
     opsToken: at('ops-token'),
     masterKey: settings.masterKey ?? at('master.key'),

@@ -2,6 +2,7 @@
 import type { PurgeCloud, RunningCloud, StartCloud } from '../cli/cloud.ts';
 import { roleNames } from '../config/options.ts';
 import { endpointsOf } from '../config/settings.ts';
+import { bundlingCertificate } from './bundling-key.ts';
 import { openHypervisor } from './drivers.ts';
 import { layFoundation, type Foundation } from './foundation.ts';
 import { networksToPlumb } from '../actors/network/network-spec.ts';
@@ -30,6 +31,7 @@ export const startCloud: StartCloud = async (settings, options) => {
       ...createOpsSource(foundation, metrics, hypervisor),
       endpoints: { ec2: `${ec2}/`, s3, metadata: 'http://169.254.169.254/' },
       founder,
+      bundlingCertificate: founder === undefined ? undefined : await bundlingCertificate(foundation),
       hypervisor: hypervisor === undefined ? undefined : { kind: hypervisor.info.kind, notice: hypervisor.info.notice },
       stop,
     };

@@ -1,6 +1,6 @@
 // The files for clients, as a shell and s3cmd read them.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -45,8 +45,10 @@ describe('novarc', () => {
 describe('the files', () => {
   it('are the owner\'s alone, and written again over older ones', async () => {
     await writeCredentials(settings(), endpoints, key);
-    await writeCredentials(settings(), endpoints, key);
-    for (const name of ['novarc', 's3cfg']) expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
+    expect(existsSync(join(folder, 'cloud-cert.pem'))).toBe(false);
+    await writeCredentials(settings(), endpoints, key, 'a certificate');
+    expect(renderNovarc(settings(), endpoints, key)).toContain(`export EUCALYPTUS_CERT=${join(folder, 'cloud-cert.pem')}\n`);
+    for (const name of ['novarc', 's3cfg', 'cloud-cert.pem']) expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
   });
 
   it('tell s3cmd host, port and scheme', () => {

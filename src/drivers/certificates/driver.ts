@@ -31,4 +31,8 @@ export interface CertificateDriver {
   issue(wish: { readonly name: string; readonly days: number; readonly usage: Usage; readonly issuer: KeyAndCertificate }): Promise<Issued>;
   /** The signed list of what an authority has taken back. */
   revocations(issuer: KeyAndCertificate, revoked: readonly Revoked[], now: Date): Promise<string>;
+  /** An RSA key, and a certificate for it that it signed itself: to it things are encrypted by whoever has the certificate. */
+  createRecipient(wish: { readonly name: string; readonly days: number }): Promise<KeyAndCertificate>;
+  /** What was encrypted to such a certificate with the padding of PKCS #1 v1.5: a text. Error: DriverError `failed`, which says no more than that. */
+  decrypt(key: string, encrypted: Buffer): Promise<string>;
 }

@@ -18,14 +18,15 @@ const extensions = {
   client: 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\nauthorityKeyIdentifier=keyid\n',
   person: 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,nonRepudiation,keyEncipherment\nextendedKeyUsage=clientAuth\n'
     + 'subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n',
+  recipient: 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,keyEncipherment\nsubjectKeyIdentifier=hash\n',
 } as const;
 
 type Kind = keyof typeof extensions;
 
-/** P-256, but where tools of EC2's first years read the key: they know RSA alone. It is made beside the event loop, as RSA takes a while. */
+/** P-256, but where tools of EC2's first years use the key: they know RSA alone. It is made beside the event loop, as RSA takes a while. */
 async function newKey(kind: Kind): Promise<string> {
   const generate = promisify(generateKeyPair);
-  const { privateKey } = kind === 'person'
+  const { privateKey } = kind === 'person' || kind === 'recipient'
     ? await generate('rsa', { modulusLength: 2_048 })
     : await generate('ec', { namedCurve: 'prime256v1' });
   return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
@@ -68,6 +69,19 @@ export function createOpensslCertificates({ run }: { readonly run: Run }): Certi
       await writeFile(file('configuration'), renderConfiguration(folder));
       const since = ['-crl_lastupdate', stamp(new Date(now.getTime() - clockLeewayMs)), '-crl_nextupdate', stamp(new Date(now.getTime() + listValidMs))];
       return (await run('openssl', ['ca', '-config', file('configuration'), '-gencrl', ...since])).stdout;
+    }),
+    async createRecipient({ name, days }) {
+      const { certificate, key } = await sign({ name, days, issuer: undefined, kind: 'recipient' });
+      return { certificate, key };
+    },
+    // Node refuses this padding in some versions (CVE-2023-46809) and answers with random bytes in others; openssl does one thing everywhere.
+    decrypt: (key, encrypted) => inFolder(async (folder) => {
+      const file = (name: string): string => join(folder, name);
+      await writeFile(file('key'), key, { mode: 0o600 });
+      await writeFile(file('encrypted'), encrypted);
+      const { stdout } = await run('openssl', ['pkeyutl', '-decrypt', '-inkey', file('key'), '-pkeyopt', 'rsa_padding_mode:pkcs1', '-in', file('encrypted')])
+        .catch((cause: unknown) => Promise.reject(new DriverError('failed', 'it cannot be decrypted with that key', { cause })));
+      return stdout;
     }),
   };
 }
