@@ -66,7 +66,8 @@ async function pending(options: { disk?: DiskDriver; type?: 'machine' | 'kernel'
   }, clock.date());
   const image = await loadImage(db, id);
   if (image === undefined) throw new Error('no image');
-  return { db, clock, store, disk: options.disk ?? inspecting(), image, input: { bucket: 'bucket', key: id }, limits };
+  return { db, clock, store, disk: options.disk ?? inspecting(), image, input: { bucket: 'bucket', key: id }, limits,
+    decrypt: () => Promise.reject(new Error('nothing is encrypted')) };
 }
 
 /** Blob ids are random: what counts is how many there are, and whether the image's is one of them. */

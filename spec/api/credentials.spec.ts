@@ -81,8 +81,11 @@ async function verify(unpacked: string, project: string): Promise<string> {
 describe('A9: the zip of credentials', () => {
   it('has Nova\'s members, keys for the owner alone, and a certificate for the key in it', async () => {
     const unpacked = await zipOf('ann', 'ann');
-    const modes = await Promise.all(['novarc', 'pk.pem', 'cert.pem', 'cacert.pem'].map(async (name) => (await stat(join(unpacked, name))).mode & 0o777));
-    expect(modes).toEqual([0o600, 0o600, 0o644, 0o644]);
+    const members = ['novarc', 'pk.pem', 'cert.pem', 'cacert.pem', 'cloud-cert.pem'];
+    const modes = await Promise.all(members.map(async (name) => (await stat(join(unpacked, name))).mode & 0o777));
+    expect(modes).toEqual([0o600, 0o600, 0o644, 0o644, 0o644]);
+    expect(await openssl('x509', '-in', join(unpacked, 'cloud-cert.pem'), '-noout', '-text')).toContain('Key Encipherment');
+    expect(await readFile(join(unpacked, 'novarc'), 'utf8')).toContain('EUCALYPTUS_CERT="$NOVA_KEY_DIR/cloud-cert.pem"');
     const ofKey = await openssl('pkey', '-in', join(unpacked, 'pk.pem'), '-pubout');
     expect(await openssl('x509', '-in', join(unpacked, 'cert.pem'), '-noout', '-pubkey')).toBe(ofKey);
     const text = await openssl('x509', '-in', join(unpacked, 'cert.pem'), '-noout', '-text');

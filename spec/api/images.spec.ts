@@ -2,17 +2,24 @@
 import { and, eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Principal } from '../../src/auth/principal.ts';
+import { markImage } from '../../src/db/image-work.ts';
 import { operationsOf } from '../../src/db/operations.ts';
 import { buckets, images, objects } from '../../src/db/schema/all.ts';
+import { newId } from '../../src/lib/ids.ts';
+import type { objectstoreProtocol } from '../../src/messages/objectstore.ts';
+import type { ReplyOf } from '../../src/messages/protocol.ts';
 import { at, createEc2Lab, items, type Ec2Lab, type Params } from '../support/ec2.ts';
 
 let lab: Ec2Lab;
+const described = { type: 'machine' as const, architecture: 'i386', kernelId: null, ramdiskId: null };
+/** What the objectstore says of the bundle that is asked for. */
+let bundle: () => Promise<ReplyOf<(typeof objectstoreProtocol)['table']['describeBundle']>>;
 beforeAll(async () => {
-  lab = await createEc2Lab();
+  lab = await createEc2Lab({ bundle: () => bundle() });
   const now = new Date();
   for (const [name, projectId] of [['anns', lab.ann.projectId], ['bobs', lab.bob.projectId]] as const) {
     await lab.db.insert(buckets).values({ name, projectId, createdAt: now });
-    for (const [key, acl] of [['disk.img', 'private'], ['open.img', 'public-read']] as const) {
+    for (const [key, acl] of [['disk.img', 'private'], ['open.img', 'public-read'], ['b/x.manifest.xml', 'private']] as const) {
       await lab.db.insert(objects).values({ bucket: name, key, acl, projectId, blobId: `${name}-${key}`, sizeBytes: 10, etag: 'e', headers: {}, metadata: {},
         checksums: {}, modifiedAt: now });
     }
@@ -90,6 +97,45 @@ describe('registering', () => {
     await lab.db.update(objects).set({ acl: granted }).where(and(eq(objects.bucket, 'bobs'), eq(objects.key, 'disk.img')));
     expect(await register({ ImageLocation: 'bobs/disk.img' })).toMatch(/^ami-/);
     await lab.db.update(objects).set({ acl: 'private' }).where(and(eq(objects.bucket, 'bobs'), eq(objects.key, 'disk.img')));
+  });
+});
+
+describe('registering a bundle', () => {
+  const bundled = (params: Params = {}) => lab.ask('RegisterImage', { ImageLocation: 'anns/b/x.manifest.xml', ...params });
+
+  it('S7: takes from the manifest what the request leaves out, and leaves the rest to the objectstore', async () => {
+    const kernel = await lab.addImage({ id: newId('aki'), type: 'kernel' });
+    bundle = async () => ({ refused: null, bundle: { ...described, kernelId: kernel } });
+    const id = String((await bundled())['imageId']);
+    expect(await see(id)).toMatchObject({ imageState: 'pending', architecture: 'i386', kernelId: kernel, imageLocation: 'anns/b/x.manifest.xml' });
+    expect((await operationsOf(lab.db, id, 5))[0]).toMatchObject({ kind: 'image.unbundle', input: { bucket: 'anns', key: 'b/x.manifest.xml' } });
+    expect(await see(String((await bundled({ Architecture: 'x86_64' }))['imageId']))).toMatchObject({ architecture: 'x86_64' });
+  });
+
+  it.each(['kernel', 'ramdisk'] as const)('S7: makes an image of the kind that the manifest says: %s', async (type) => {
+    bundle = async () => ({ refused: null, bundle: { ...described, type } });
+    const id = String((await bundled())['imageId']);
+    expect(id).toMatch(type === 'kernel' ? /^aki-/ : /^ari-/);
+    expect(await see(id)).toMatchObject({ imageType: type });
+  });
+
+  it('E23: says while it is pending how far it has come', async () => {
+    bundle = async () => ({ refused: null, bundle: described });
+    const id = String((await bundled())['imageId']);
+    await markImage(lab.db, id, 'untarring');
+    expect(await see(id)).toMatchObject({ imageState: 'pending', stateReason: { code: 'untarring', message: expect.stringContaining('unpacked') as string } });
+  });
+
+  it('S8: refuses a manifest that is none, one whose images are not there, and one that nobody can read', async () => {
+    bundle = async () => ({ refused: 'the manifest names no parts', bundle: null });
+    await expect(bundled()).rejects.toThrow(/InvalidManifest: .*names no parts/);
+    bundle = async () => ({ refused: null, bundle: { ...described, kernelId: 'aki-00000000' } });
+    await expect(bundled()).rejects.toThrow('InvalidAMIID.NotFound');
+    bundle = async () => ({ refused: null, bundle: { ...described, architecture: 'sparc' } });
+    await expect(bundled()).rejects.toThrow('InvalidParameterValue');
+    bundle = () => Promise.reject(new Error('away'));
+    await expect(bundled()).rejects.toThrow('Unavailable');
+    await expect(bundled({ ImageLocation: 'bobs/b/x.manifest.xml' })).rejects.toThrow('InvalidManifest');
   });
 });
 

@@ -1,5 +1,6 @@
 # The story of a user of 2011: boto 2 with signature version 2 over /services/Cloud, and boto 2's S3. Run with what novarc exports, in a
-# folder for keys, with the folder of the image's parts as argument. Checks as it goes and prints what it saw as one line of JSON.
+# folder for keys, with the folder of the image's parts and the key that signs bundles as arguments. Checks as it goes and prints what it saw as
+# one line of JSON.
 import json
 import os
 import subprocess
@@ -13,7 +14,9 @@ from boto.ec2.regioninfo import RegionInfo
 from boto.exception import EC2ResponseError, S3ResponseError
 from boto.s3.connection import OrdinaryCallingFormat, S3Connection
 
-parts_folder = sys.argv[1]
+from bundle import bundle
+
+parts_folder, signing_key = sys.argv[1:3]
 seen = {'boto': boto.Version}
 
 
@@ -69,6 +72,39 @@ def upload():
     return bucket
 
 
+def upload_bundle(bucket, file, kind, ids=''):
+    names = bundle(os.path.join(parts_folder, file), file, os.environ['EUCALYPTUS_CERT'], signing_key, kind, ids, part_bytes=2 * 1024 * 1024)
+    for name in names:
+        bucket.new_key('bundles/' + name).set_contents_from_filename(name, policy='aws-exec-read')
+        os.unlink(name)
+    return bucket.name + '/bundles/' + names[-1]
+
+
+def register_bundles(ec2, bucket, kernel, ramdisk):
+    """The machine's manifest names its kernel and its ramdisk; those of a kernel and a ramdisk have Eucalyptus' word."""
+    ids = '<kernel_id>%s</kernel_id><ramdisk_id>%s</ramdisk_id>' % (kernel, ramdisk)
+    machine = ec2.register_image(name='bundled', image_location=upload_bundle(bucket, 'root.ext4', 'machine', ids))
+    others = [ec2.register_image(image_location=upload_bundle(bucket, file, kind, '<%s_id>true</%s_id>' % (kind, kind)))
+              for file, kind in (('vmlinuz', 'kernel'), ('initrd.gz', 'ramdisk'))]
+    images = until('bundles available', lambda: settled(ec2.get_all_images([machine] + others)))
+    seen['bundled'] = sorted([image.id[:4], image.type, image.state] for image in images)
+    image = ec2.get_image(machine)
+    assert (image.kernel_id, image.ramdisk_id, image.location) == (kernel, ramdisk, 'classic/bundles/root.ext4.manifest.xml')
+    for other in others:
+        ec2.deregister_image(other)
+    manifest = bucket.get_key('bundles/root.ext4.manifest.xml')
+    forged = manifest.get_contents_as_string().replace(b'x86_64', b'i386')
+    bucket.new_key('bundles/forged.manifest.xml').set_contents_from_string(forged)
+    forged = ec2.register_image(image_location='classic/bundles/forged.manifest.xml')
+    [image] = until('the forged one is settled', lambda: settled(ec2.get_all_images([forged])))
+    seen['forged'] = image.state
+    return machine
+
+
+def settled(images):
+    return images if all(image.state in ('available', 'failed') for image in images) else None
+
+
 def register(ec2):
     kernel = ec2.register_image(name='classic-kernel', image_location='classic/parts/vmlinuz', kernel_id='true')
     ramdisk = ec2.register_image(name='classic-ramdisk', image_location='classic/parts/initrd.gz', ramdisk_id='true')
@@ -76,7 +112,8 @@ def register(ec2):
     until('images available', lambda: all(image.state == 'available' for image in ec2.get_all_images([kernel, ramdisk, machine])))
     image = ec2.get_image(machine)
     assert (image.kernel_id, image.ramdisk_id, image.location) == (kernel, ramdisk, 'classic/parts/root.ext4')
-    return machine
+    ec2.deregister_image(machine)
+    return kernel, ramdisk
 
 
 def ssh(instance, command):
@@ -144,7 +181,7 @@ ec2 = connect()
 seen['regions'] = [region.name for region in ec2.get_all_regions()]
 seen['zones'] = [zone.name for zone in ec2.get_all_zones()]
 bucket = upload()
-machine = register(ec2)
+machine = register_bundles(ec2, bucket, *register(ec2))
 for key in bucket.list():
     key.delete()
 bucket.delete()

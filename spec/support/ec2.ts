@@ -8,6 +8,7 @@ import { newId } from '../../src/lib/ids.ts';
 import { computeProtocol } from '../../src/messages/compute.ts';
 import { networkProtocol } from '../../src/messages/network.ts';
 import { objectstoreProtocol } from '../../src/messages/objectstore.ts';
+import type { Handlers } from '../../src/messages/protocol.ts';
 import { volumeProtocol } from '../../src/messages/volume.ts';
 import { schedulerProtocol } from '../../src/messages/scheduler.ts';
 import { createEc2World, makeSharedNetwork, type Ec2World, type Ec2WorldOptions } from './ec2-world.ts';
@@ -64,8 +65,13 @@ function listed(value: unknown): unknown {
     .map(([name, member]) => [name, name === 'item' && !Array.isArray(member) ? [listed(member)] : listed(member)]));
 }
 
-export async function createEc2Lab(options: Ec2WorldOptions & { console?: () =>
-  Promise<{ output: string; timestamp: string }> } = {}): Promise<Ec2Lab> {
+export interface Ec2LabOptions extends Ec2WorldOptions {
+  readonly console?: () => Promise<{ output: string; timestamp: string }>;
+  /** What the objectstore says of a bundle. */
+  readonly bundle?: Handlers<(typeof objectstoreProtocol)['table'], unknown>['describeBundle'];
+}
+
+export async function createEc2Lab(options: Ec2LabOptions = {}): Promise<Ec2Lab> {
   const world = await createEc2World(options);
   const seen: Told[] = [];
   const note = (to: string, verb: string) => (body: unknown): void => {
@@ -76,7 +82,10 @@ export async function createEc2Lab(options: Ec2WorldOptions & { console?: () =>
     placeInstance: note('scheduler', 'placeInstance'), placeVolume: note('scheduler', 'placeVolume'), performOperation: note('scheduler', 'performOperation'),
     operationEnded: note('scheduler', 'operationEnded'),
   });
-  await transport.serve({ role: 'objectstore' }, objectstoreProtocol, { performOperation: note('objectstore', 'performOperation') });
+  await transport.serve({ role: 'objectstore' }, objectstoreProtocol, {
+    performOperation: note('objectstore', 'performOperation'),
+    describeBundle: options.bundle ?? (() => Promise.reject(new Error('this objectstore has no bundles'))),
+  });
   const unasked = () => Promise.reject(new Error('nobody asks this'));
   const unaskedMoves = { prepareIncoming: unasked, receiveIncoming: unasked, forgetIncoming: unasked, incomingState: unasked, volumeGrew: unasked };
   const readConsole = options.console ?? (() => Promise.reject(new Error('this host has no consoles')));

@@ -27,6 +27,19 @@ export async function publishImage(db: Queryable, id: string, facts: ImageFacts,
   return (await loadImage(db, id))?.blobId === facts.blobId;
 }
 
+/** How far the making of an image has come, while it is pending. */
+export type ImageStage = 'decrypting' | 'untarring';
+
+const stageTexts: Readonly<Record<ImageStage, string>> = {
+  decrypting: 'The parts of the bundle are verified and decrypted.',
+  untarring: 'The image is unpacked from the bundle and verified.',
+};
+
+export async function markImage(db: Queryable, id: string, stage: ImageStage | null): Promise<void> {
+  await db.update(images).set({ stateReasonCode: stage, stateReason: stage === null ? null : stageTexts[stage] })
+    .where(and(eq(images.id, id), eq(images.state, 'pending')));
+}
+
 /** Undoes `publishImage`. */
 export async function withdrawImage(db: Queryable, id: string, now: Date): Promise<void> {
   await db.update(images)

@@ -1,5 +1,6 @@
 // Starts the objectstore of this process: the S3 server, and the actors that register images.
 import { objectstoreActor } from '../actors/objectstore/actor.ts';
+import { describeBundle } from '../actors/objectstore/describe-bundle.ts';
 import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
 import { expireObjects } from '../actors/objectstore/expire-objects.ts';
 import { sweepBlobs, sweepReleased } from '../actors/objectstore/sweep-blobs.ts';
@@ -11,6 +12,7 @@ import type { DiskDriver } from '../drivers/disk/driver.ts';
 import { openFilesystemStore } from '../drivers/objectstore/filesystem.ts';
 import type { ObjectStoreDriver } from '../drivers/objectstore/driver.ts';
 import { objectstoreProtocol } from '../messages/objectstore.ts';
+import { openBundlingKey } from './bundling-key.ts';
 import { announceShared, keep, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
@@ -26,10 +28,12 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
   const log = foundation.log.child({ role: 'objectstore' });
   const store = await openFilesystemStore({ folder: paths.objects });
   if (settings.redisUrl === undefined) await releaseHolds(db, 'objectstore');
+  const bundling = await openBundlingKey(foundation);
   const epoch = await enrol(db, 'objectstore', clock.date());
   const ref = system.spawn(objectstoreActor, 'objectstore', {
     db, clock, log, system, store, disk, sweepIntervalMs: sweepIntervalMs.shared,
     owner: { name: 'objectstore', epoch },
+    decrypt: bundling.decrypt,
     limits: { virtualSizeBytesMax: settings.imageSizeGiBMax * 2 ** 30, bootFileBytesMax, inspectMs },
     sweepReleased: { intervalMs: sweepReleasedIntervalMs, run: async () => void (await sweepReleased({ db, store, clock, log })) },
     expireObjects: { intervalMs: expireIntervalMs, run: async () => void (await expireObjects({ db, clock, log })) },
@@ -37,6 +41,7 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
   });
   await keep(foundation, transport.serve({ role: 'objectstore' }, objectstoreProtocol, {
     performOperation: ({ imageId }) => system.tell(ref, { type: 'work', imageId }),
+    describeBundle: (at) => describeBundle({ db, store }, at),
   }));
   const server = createS3Server({
     db, store, clock, log, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }),

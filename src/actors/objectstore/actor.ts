@@ -2,12 +2,14 @@
 // one of what lifecycle rules let expire.
 import { loadImage } from '../../db/image-work.ts';
 import { finishOperation, type Operation } from '../../db/operations.ts';
+import type { Flow } from '../../lib/flow.ts';
 import type { Log } from '../../lib/log.ts';
 import { defineResource } from '../operations/resource-actor.ts';
 import { performOperation, type Ending, type Owner } from '../operations/perform-operation.ts';
 import { defineWorkSweeper } from '../operations/sweep-work.ts';
 import type { ActorDefinition, ActorSystem } from '../runtime/actor.ts';
 import { afterFailedImage, deregisterImage, registerImage, type ImageContext } from './register-image.ts';
+import { unbundleImage } from './unbundle-image.ts';
 
 export type ObjectstoreMessage = { readonly type: 'work'; readonly imageId: string };
 
@@ -54,10 +56,14 @@ export const objectstoreActor: ActorDefinition<State, ObjectstoreMessage, Object
   onChildFailed: () => 'restart',
 };
 
+const flows: Readonly<Record<string, Flow<ImageContext>>> = {
+  'image.register': registerImage, 'image.unbundle': unbundleImage, 'image.deregister': deregisterImage,
+};
+
 async function performImageOperation(args: ObjectstoreArgs, operation: Operation, signal: AbortSignal): Promise<Ending> {
   const { db, clock, log, owner } = args;
   const image = await loadImage(db, operation.resourceId);
-  const flow = operation.kind === 'image.register' ? registerImage : operation.kind === 'image.deregister' ? deregisterImage : undefined;
+  const flow = Object.hasOwn(flows, operation.kind) ? flows[operation.kind] : undefined;
   if (image === undefined || flow === undefined) {
     await finishOperation(db, operation.id, { state: 'failed', error: `there is no image ${operation.resourceId} or no flow ${operation.kind}` }, clock.date());
     return 'failed';

@@ -4,7 +4,7 @@
 //   publish  the row says available                                    − pending again
 import type { Readable } from 'node:stream';
 import { createHash } from 'node:crypto';
-import { failImage, publishImage, releaseBlob, withdrawImage, type Image } from '../../db/image-work.ts';
+import { failImage, publishImage, releaseBlob, withdrawImage, type Image, type ImageFacts } from '../../db/image-work.ts';
 import { findObject } from '../../db/objects.ts';
 import type { Db } from '../../db/db.ts';
 import type { DiskDriver } from '../../drivers/disk/driver.ts';
@@ -27,10 +27,11 @@ export interface ImageContext {
   readonly image: Image;
   readonly input: Readonly<Record<string, unknown>>;
   readonly limits: ImageLimits;
+  /** Decrypts what was encrypted to the cloud's certificate for bundles. Error: DriverError `failed`. */
+  readonly decrypt: (encrypted: Buffer) => Promise<string>;
 }
 
-interface Inspected {
-  readonly sourceBlobId: string;
+export interface Inspected {
   readonly format: 'raw' | 'qcow2';
   readonly sizeBytes: number;
   readonly virtualSizeBytes: number;
@@ -46,17 +47,24 @@ export const registerImage: Flow<ImageContext> = {
   ],
 };
 
-async function inspect({ db, store, disk, image, input, limits }: ImageContext): Promise<Inspected> {
+async function inspect(context: ImageContext): Promise<Inspected & { sourceBlobId: string }> {
+  const { db, image, input } = context;
   const object = await findObject(db, String(input['bucket']), String(input['key']));
   if (object === undefined) throw new Error(`${image.location}: the object does not exist any more`);
-  const facts = image.type === 'machine'
-    ? await disk.inspect(store.path(object.blobId), { virtualSizeBytesMax: limits.virtualSizeBytesMax, timeoutMs: limits.inspectMs })
-    : { format: 'raw' as const, sizeBytes: object.sizeBytes, virtualSizeBytes: object.sizeBytes };
-  if (facts.sizeBytes === 0) throw new Error(`${image.location} is empty`);
-  if (image.type !== 'machine' && facts.sizeBytes > limits.bootFileBytesMax) {
+  return { sourceBlobId: object.blobId, ...(await inspectBlob(context, object.blobId)) };
+}
+
+/** What an image is, under limits; throws with the reason why it is none. */
+export async function inspectBlob({ store, disk, image, limits }: ImageContext, blobId: string): Promise<Inspected> {
+  const sizeBytes = await store.size(blobId);
+  if (sizeBytes === 0) throw new Error(`${image.location} is empty`);
+  if (image.type !== 'machine' && sizeBytes > limits.bootFileBytesMax) {
     throw new Error(`${image.location} is larger than ${limits.bootFileBytesMax} bytes, too large for a ${image.type}`);
   }
-  return { sourceBlobId: object.blobId, ...facts, sha256: await sha256Of(await store.read(object.blobId)) };
+  const facts = image.type === 'machine'
+    ? await disk.inspect(store.path(blobId), { virtualSizeBytesMax: limits.virtualSizeBytesMax, timeoutMs: limits.inspectMs })
+    : { format: 'raw' as const, sizeBytes, virtualSizeBytes: sizeBytes };
+  return { ...facts, sha256: await sha256Of(await store.read(blobId)) };
 }
 
 async function sha256Of(content: Readable): Promise<string> {
@@ -67,7 +75,7 @@ async function sha256Of(content: Readable): Promise<string> {
 
 /** A repetition makes a second name for the same content; the sweeper removes the one that nothing refers to. */
 async function keep({ store }: ImageContext, outputs: StepOutputs): Promise<{ blobId: string }> {
-  return { blobId: await store.link((outputs['inspect'] as Inspected).sourceBlobId) };
+  return { blobId: await store.link((outputs['inspect'] as { sourceBlobId: string }).sourceBlobId) };
 }
 
 async function discard({ store }: ImageContext, outputs: StepOutputs): Promise<void> {
@@ -75,10 +83,13 @@ async function discard({ store }: ImageContext, outputs: StepOutputs): Promise<v
   if (kept !== undefined && kept !== null) await store.remove(kept.blobId);
 }
 
-async function publish({ db, clock, image }: ImageContext, outputs: StepOutputs): Promise<void> {
-  const { sourceBlobId: _source, ...facts } = outputs['inspect'] as Inspected;
-  const { blobId } = outputs['keep'] as { blobId: string };
-  if (!(await publishImage(db, image.id, { ...facts, blobId }, clock.date()))) throw new Error('the image was deregistered meanwhile');
+function publish(context: ImageContext, outputs: StepOutputs): Promise<void> {
+  const { format, sizeBytes, virtualSizeBytes, sha256 } = outputs['inspect'] as Inspected;
+  return publishBlob(context, { format, sizeBytes, virtualSizeBytes, sha256, blobId: (outputs['keep'] as { blobId: string }).blobId });
+}
+
+export async function publishBlob({ db, clock, image }: Pick<ImageContext, 'db' | 'clock' | 'image'>, facts: ImageFacts): Promise<void> {
+  if (!(await publishImage(db, image.id, facts, clock.date()))) throw new Error('the image was deregistered meanwhile');
 }
 
 /** image.deregister: its blob is let go of; hosts and running guests keep their copies. */

@@ -8,6 +8,7 @@ export * from './instances.ts';
 export * from './networks.ts';
 export * from './objects.ts';
 export * from './operations.ts';
+export * from './signing-certificates.ts';
 export * from './vpcs.ts';
 export * from './vpns.ts';
 export * from './volumes.ts';

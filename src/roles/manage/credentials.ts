@@ -8,6 +8,7 @@ import { insertCertificate } from '../../db/certificates.ts';
 import { createOpensslCertificates } from '../../drivers/certificates/openssl.ts';
 import { SetupError } from '../../lib/errors.ts';
 import { writeZip } from '../../lib/zip.ts';
+import { bundlingCertificate } from '../bundling-key.ts';
 import { projectAuthority, rootAuthority } from './authority-life.ts';
 import type { ManageDeps } from './deps.ts';
 
@@ -20,7 +21,7 @@ type CredentialsDeps = Pick<ManageDeps, 'db' | 'auth' | 'sealer' | 'run' | 'cloc
 
 const certificateDays = 365;
 
-/** novarc, pk.pem, cert.pem and cacert.pem. Each has a certificate of its own, whose key is kept nowhere else. */
+/** novarc, pk.pem, cert.pem, cacert.pem, and cloud-cert.pem for bundlers. Each has a certificate of its own, whose key is kept nowhere else. */
 export async function credentialsZip(deps: CredentialsDeps, wish: CredentialsWish): Promise<Buffer> {
   const { db, clock } = deps;
   const holder = await holderOf(deps, wish);
@@ -34,6 +35,7 @@ export async function credentialsZip(deps: CredentialsDeps, wish: CredentialsWis
     { name: 'pk.pem', content: issued.key, mode: 0o600 },
     { name: 'cert.pem', content: issued.certificate, mode: 0o644 },
     { name: 'cacert.pem', content: issuer.certificate + (await rootAuthority(deps)).certificate, mode: 0o644 },
+    { name: 'cloud-cert.pem', content: await bundlingCertificate(deps), mode: 0o644 },
   ], clock.date());
 }
 
@@ -65,6 +67,7 @@ const fileLines = ({ projectId }: Holder): readonly string[] => [
   `export EC2_PRIVATE_KEY="$NOVA_KEY_DIR/pk.pem"`,
   `export EC2_CERT="$NOVA_KEY_DIR/cert.pem"`,
   `export NOVA_CERT="$NOVA_KEY_DIR/cacert.pem"`,
+  `export EUCALYPTUS_CERT="$NOVA_KEY_DIR/cloud-cert.pem"`,
 ];
 
 function renderEnvironment({ settings }: CredentialsDeps, holder: Holder, files: 'withFiles' | 'alone'): string {

@@ -1,6 +1,7 @@
 // All commands of `novact manage`, in one table. Each is declared in the file of its category, beside what it calls.
 import type { ManageCommand } from '../../api/ops/manage.ts';
 import { authorityCommands } from './authorities.ts';
+import { certificateCommands } from './certificates.ts';
 import { deadLetterCommands } from './deadletters.ts';
 import type { ManageDeps } from './deps.ts';
 import { floatingCommands } from './floating.ts';
@@ -19,4 +20,5 @@ import { vpnCommands } from './vpns.ts';
 export const manageCommands: readonly ManageCommand<ManageDeps>[] = [
   ...hostCommands, ...serviceCommands, ...instanceCommands, ...volumeCommands, ...networkCommands, ...floatingCommands, ...deadLetterCommands, ...vpnCommands,
   ...userCommands, ...projectCommands, ...roleCommands, ...authorityCommands, ...instanceTypeCommands, ...settingsCommands,
+  ...certificateCommands,
 ];

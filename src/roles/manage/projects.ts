@@ -69,7 +69,7 @@ export const projectCommands: readonly ManageCommand<ManageDeps>[] = [
   }),
   command({
     category: 'project', verb: 'zipfile', positional: ['project', 'user', 'file'],
-    text: 'Write what a user needs in a project: novarc, pk.pem, cert.pem, cacert.pem. The certificate is a new one, and its key is not kept.',
+    text: 'Write what a user needs in a project: novarc, pk.pem, cert.pem, cacert.pem, cloud-cert.pem. The certificate is a new one, and its key is not kept.',
     args: z.object({ project, user, file: file.describe('Where to. Default: nova.zip.') }),
     run: async (deps, args) => fileResult('nova.zip', await credentialsZip(deps, args)),
   }),

@@ -9,6 +9,7 @@ import { newId } from '../../../lib/ids.ts';
 import { mayReadObject } from '../../s3/access.ts';
 import { action, fail, type Call, type Filters } from '../action.ts';
 import { imageDevices } from '../block-devices.ts';
+import { bundleAt, isManifest, type ObjectPlace } from '../bundles.ts';
 import { checkForm, describe } from '../describe.ts';
 import { imageForm, imageNotFound, ownedImage } from '../image-access.ts';
 import { admitWork } from '../notify.ts';
@@ -56,13 +57,14 @@ const filters: Filters<FullImage> = {
 
 const register = action({
   name: 'RegisterImage',
-  doc: 'Makes an image: of an object in a bucket (`ImageLocation=bucket/key`), whose content is copied so that the object may go, or of a snapshot, mapped '
-    + 'to the root device, of which each instance gets a volume to boot from. Further mappings are volumes that instances get beside it.',
+  doc: 'Makes an image: of an object in a bucket (`ImageLocation=bucket/key`), whose content is copied so that the object may go; of a bundle, by its '
+    + 'manifest (`bucket/name.manifest.xml`); or of a snapshot, mapped to the root device, of which each instance gets a volume to boot from. Further '
+    + 'mappings are volumes that instances get beside it.',
   roles: changers,
   errors: [
     'IncorrectState', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIName.Duplicate', 'InvalidAMIName.Malformed',
     'InvalidBlockDeviceMapping', 'InvalidManifest', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSnapshot.NotFound',
-    'InvalidSnapshotID.Malformed', 'MissingParameter', 'TagLimitExceeded', 'UnknownVolumeType', 'UnsupportedOperation',
+    'InvalidSnapshotID.Malformed', 'MissingParameter', 'TagLimitExceeded', 'Unavailable', 'UnknownVolumeType', 'UnsupportedOperation',
   ],
   async handle(call, input) {
     const location = input.ImageLocation?.replace(/^\/+/, '') ?? '';
@@ -72,14 +74,16 @@ const register = action({
     }
     if (input.BootMode === 'uefi') return call.fail('UnsupportedOperation', 'Instances boot by BIOS: BootMode=uefi is not supported.');
     const tags = tagsFor(input.TagSpecifications, 'image');
-    const type = input.KernelId === 'true' ? 'kernel' : input.RamdiskId === 'true' ? 'ramdisk' : 'machine';
     const name = input.Name === undefined || input.Name === '' ? undefined : checkName(input.Name);
     if (name === undefined && !hasContent) return call.fail('MissingParameter', 'The request must contain the parameter Name');
-    const properties = await propertiesOf(call, input, type);
+    const at = hasContent ? await readableObject(call, location) : undefined;
+    const given = at !== undefined && isManifest(at.key) ? await bundleAt(call, at, input) : input;
+    const type = given.KernelId === 'true' ? 'kernel' : given.RamdiskId === 'true' ? 'ramdisk' : 'machine';
+    const properties = await propertiesOf(call, given, type);
     const devices = await imageDevices(call, input.BlockDeviceMappings, { rootDeviceName: properties.rootDeviceName, hasContent });
     if (type !== 'machine' && devices.length > 0) return call.fail('InvalidParameterCombination', `An image of a ${type} has no devices.`);
     const row = { ...emptyRow(call, type), ...properties, devices, location, name: name ?? nameOf(location) };
-    const result = hasContent ? await registerObject(call, row, { tags, mayRename: name === undefined }) : await insertImage(call.db, {
+    const result = at !== undefined ? await registerObject(call, row, { at, tags, mayRename: name === undefined }) : await insertImage(call.db, {
       row: { ...row, state: 'available', location: `${row.projectId}/${row.name}` }, tags, mayRename: false, operation: null,
     });
     if (result.outcome === 'duplicate') return call.fail('InvalidAMIName.Duplicate', `AMI name ${row.name} is already in use by AMI ${result.usedBy}`);
@@ -89,12 +93,14 @@ const register = action({
   },
 });
 
-async function registerObject(call: Call, row: ImageRow, { tags, mayRename }: Pick<NewImage, 'tags' | 'mayRename'>): Promise<ImageInsertion> {
-  const at = await readableObject(call, row.location);
+async function registerObject(
+  call: Call, row: ImageRow, { at, tags, mayRename }: Pick<NewImage, 'tags' | 'mayRename'> & { readonly at: ObjectPlace },
+): Promise<ImageInsertion> {
   admitWork(call, 'objectstore');
   const { projectId, userId } = call.principal;
   const operation = {
-    kind: 'image.register', resourceId: row.id, projectId, userId, requestId: call.requestId, input: at, owner: 'objectstore',
+    kind: isManifest(at.key) ? 'image.unbundle' : 'image.register', resourceId: row.id, projectId, userId, requestId: call.requestId,
+    input: { ...at }, owner: 'objectstore',
     deadline: new Date(call.clock.now() + registerTimeoutMs),
   };
   return insertImage(call.db, { row, tags, mayRename, operation });
@@ -241,7 +247,7 @@ async function companionOf(call: Call, id: string | undefined, type: 'kernel' | 
   return id;
 }
 
-async function readableObject(call: Call, location: string): Promise<{ bucket: string; key: string }> {
+async function readableObject(call: Call, location: string): Promise<ObjectPlace> {
   const slash = location.indexOf('/');
   const at = { bucket: location.slice(0, Math.max(0, slash)), key: location.slice(slash + 1) };
   if (at.bucket === '' || at.key === '') fail('InvalidManifest', `The image location '${location.slice(0, 255)}' is not of the form bucket/key.`);
