@@ -76,13 +76,14 @@ const register = action({
     const tags = tagsFor(input.TagSpecifications, 'image');
     const name = input.Name === undefined || input.Name === '' ? undefined : checkName(input.Name);
     if (name === undefined && !hasContent) return call.fail('MissingParameter', 'The request must contain the parameter Name');
-    const at = hasContent ? await readableObject(call, location) : undefined;
-    const given = at !== undefined && isManifest(at.key) ? await bundleAt(call, at, input) : input;
+    const manifest = isManifest(location) ? await readableObject(call, location) : undefined;
+    const given = manifest === undefined ? input : await bundleAt(call, manifest, input);
     const type = given.KernelId === 'true' ? 'kernel' : given.RamdiskId === 'true' ? 'ramdisk' : 'machine';
     const properties = await propertiesOf(call, given, type);
     const devices = await imageDevices(call, input.BlockDeviceMappings, { rootDeviceName: properties.rootDeviceName, hasContent });
     if (type !== 'machine' && devices.length > 0) return call.fail('InvalidParameterCombination', `An image of a ${type} has no devices.`);
     const row = { ...emptyRow(call, type), ...properties, devices, location, name: name ?? nameOf(location) };
+    const at = manifest ?? (hasContent ? await readableObject(call, location) : undefined);
     const result = at !== undefined ? await registerObject(call, row, { at, tags, mayRename: name === undefined }) : await insertImage(call.db, {
       row: { ...row, state: 'available', location: `${row.projectId}/${row.name}` }, tags, mayRename: false, operation: null,
     });
