@@ -5,7 +5,7 @@ import { openBoto3, type Boto3 } from '../support/clients.ts';
 import { waitFor } from '../support/patience.ts';
 import { startHosts, type Hosts } from '../support/three-hosts.ts';
 import { customer, newTally, type Tally } from './customers.ts';
-import { rage, type Deed } from './monkey.ts';
+import { rage, superviseRoles, type Deed } from './monkey.ts';
 import { seeded } from './seeded.ts';
 
 export interface ChaosOptions {
@@ -58,6 +58,7 @@ async function live(cloud: Hosts, boto3: Boto3, options: ChaosOptions): Promise<
   const tally = newTally();
   const until = performance.now() + options.minutes * 60_000;
   const random = seeded(options.seed);
+  const supervision = superviseRoles(cloud);
   const report = setInterval(() => options.onProgress(summary(tally)), 30_000);
   try {
     const customers = Array.from({ length: options.customers }, (_, number) =>
@@ -68,6 +69,7 @@ async function live(cloud: Hosts, boto3: Boto3, options: ChaosOptions): Promise<
     return { tally, deeds };
   } finally {
     clearInterval(report);
+    await supervision.end();
   }
 }
 

@@ -30,18 +30,18 @@ const later = (delayMs: number, act: () => Promise<unknown> | void): void => {
   pending.add(done);
 };
 
-const roles = ({ cloud }: Monkey): RoleProcess[] => cloud.hosts.flatMap((host) => [...host.roles.values()]);
+const rolesOf = (cloud: Hosts): RoleProcess[] => cloud.hosts.flatMap((host) => [...host.roles.values()]);
 const nameOf = (role: RoleProcess): string => `${role.role}@${role.host}`;
 const frozen = new Set<string>();
 
 const acts: readonly (readonly [weight: number, act: Act])[] = [
   [8, async (monkey) => {
-    const victim = monkey.random.pick(roles(monkey));
+    const victim = monkey.random.pick(rolesOf(monkey.cloud));
     await victim.kill9();
     return `killed ${nameOf(victim)}`;
   }],
   [3, async (monkey) => {
-    const victim = monkey.random.pick(roles(monkey));
+    const victim = monkey.random.pick(rolesOf(monkey.cloud));
     const ms = monkey.random.between(500, monkey.pauseMsMax);
     return freeze(nameOf(victim), ms, () => victim.pause(), () => victim.resume());
   }],
@@ -97,11 +97,10 @@ async function freeze(name: string, ms: number, stop: () => void, go: () => void
   return `froze ${name} for ${ms} ms`;
 }
 
-/** Does one thing after another until the time is over, and keeps the roles alive. Resolves when everything runs again. */
+/** Does one thing after another until the time is over. Resolves when all of it but what a supervisor starts again is undone. */
 export async function rage(monkey: Monkey, options: { until: number; everyMs: readonly [number, number] }): Promise<readonly Deed[]> {
   const startedAt = performance.now();
   const deeds: Deed[] = [];
-  const supervisors = roles(monkey).map((role) => supervise(role, () => performance.now() < options.until));
   const urn = acts.flatMap(([weight, act]) => Array.from({ length: weight }, () => act));
   while (performance.now() < options.until) {
     await pause(monkey.random.between(...options.everyMs));
@@ -111,15 +110,24 @@ export async function rage(monkey: Monkey, options: { until: number; everyMs: re
   }
   while (pending.size > 0) await Promise.all(pending);
   for (const { machine } of monkey.cloud.hosts) await machine.startLibvirtd();
-  await Promise.all(supervisors);
   return [...deeds, ...troubles.splice(0)];
 }
 
-/** As systemd with Restart=always: whatever it ended of, it is started again a second later; also when the rage is over. */
-async function supervise(role: RoleProcess, isRaging: () => boolean): Promise<void> {
-  for (;;) {
-    if (role.pid() === undefined) await role.start().catch(() => pause(1_000));
-    else if (!isRaging() && pending.size === 0) return;
-    else await Promise.race([role.ended().then(() => pause(1_000)), pause(500)]);
-  }
+/** As systemd with Restart=always: whatever a role ended of, it is started again a second later, until this is ended, which leaves all running. */
+export function superviseRoles(cloud: Hosts): { end(): Promise<void> } {
+  let isOver = false;
+  const supervise = async (role: RoleProcess): Promise<void> => {
+    for (;;) {
+      if (role.pid() === undefined) await role.start().catch(() => pause(1_000));
+      else if (isOver) return;
+      else await Promise.race([role.ended().then(() => pause(1_000)), pause(500)]);
+    }
+  };
+  const supervisors = rolesOf(cloud).map(supervise);
+  return {
+    async end() {
+      isOver = true;
+      await Promise.all(supervisors);
+    },
+  };
 }
