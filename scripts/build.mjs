@@ -4,6 +4,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, r
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { patchedConnection } from './postgres-patch.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const source = join(root, 'src');
@@ -27,6 +28,13 @@ const urls = {
   },
 };
 
+const postgres = {
+  name: 'postgres.js, mended',
+  setup(bundle) {
+    bundle.onLoad({ filter: /\/postgres\/src\/connection\.js$/ }, ({ path }) => ({ contents: patchedConnection(readFileSync(path, 'utf8')) }));
+  },
+};
+
 await build({
   entryPoints: { main: join(source, 'cli/main.ts') },
   outdir: fresh,
@@ -40,7 +48,7 @@ await build({
   keepNames: true,
   sourcemap: true,
   logLevel: 'warning',
-  plugins: [urls],
+  plugins: [urls, postgres],
   // PGlite reads its own files, which lie beside it.
   external: ['@electric-sql/pglite'],
   // Packages of the older kind ask for node's modules by `require`.

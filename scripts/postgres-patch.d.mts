@@ -1,0 +1,1 @@
+export function patchedConnection(text: string): string;
