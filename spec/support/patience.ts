@@ -20,7 +20,11 @@ export async function waitFor<T>(what: string, { timeoutMs, pollMs = 200 }: Pati
     } catch (error) {
       last = error;
     }
-    if (performance.now() > endsAt) throw new Error(`never within ${timeoutMs} ms: ${what}`, { cause: last });
+    if (performance.now() > endsAt) {
+      // In one line, for a summary shows no more of an error.
+      const seen = last === undefined ? '' : ` (last: ${String(last instanceof Error ? last.message : last).replaceAll(/\s+/g, ' ').slice(0, 600)})`;
+      throw new Error(`never within ${timeoutMs} ms: ${what}${seen}`, { cause: last });
+    }
     await pause(pollMs);
   }
 }
