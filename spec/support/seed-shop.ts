@@ -2,6 +2,7 @@
 // alone, by its group, and a guest that is neither, on two hosts.
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { waitUntil } from './patience.ts';
 import { inside, untilInside, whoAmI, type SeedGuest, type Tenant } from './seed-tenants.ts';
 import type { SeedCloud } from './seed-world.ts';
@@ -12,6 +13,7 @@ const big = 'seq 1 1200000';
 const bigBytes = 8_488_896;
 /** A server that says which instance it is, and has something that takes long to fetch. */
 const serving = `mkdir -p /run/www; ${big} > /run/www/big; { ${whoAmI}; } > /run/www/index.html; httpd -p ${port} -h /run/www`;
+const downloader = fileURLToPath(new URL('download.py', import.meta.url));
 /** Where connections take their time, so that no download is over before it is looked at: buffers here are small. */
 const smallBuffers = 'net.ipv4.tcp_rmem=4096 65536 131072';
 
@@ -115,25 +117,23 @@ export class Shop {
 
   /**
    * A download through the public address by somebody who goes on where it broke off, during which it is moved to that guest: how soon new connections
-   * reach the guest, how often the download broke off (never: it was over before), and whether it brought what was to be brought.
+   * reach the guest, how often the download broke off, and whether it brought what was to be brought.
    */
   async moveUnderDownload(to: SeedGuest): Promise<{ readonly movedMs: number; readonly breaks: number; readonly isWhole: boolean }> {
     const { slowness } = this.tenant;
     await this.#cloud.outside('sysctl', ['-q', '-w', smallBuffers]);
     const file = join(this.#cloud.folder, `${this.tenant.name}-big`);
-    const seconds = 2 * slowness;
-    const flags = `-s -f -C - --limit-rate $rate --connect-timeout ${seconds} --speed-limit 1 --speed-time ${seconds}`;
-    // The first connection would take half a minute, so that the address moves under it however busy the machine is; who goes on hurries.
-    const rate = `${Math.round(250 / slowness)}k`;
-    const fetching = `rate=${rate}; until curl ${flags} -o ${file} http://${this.#publicAddress}:${port}/big; do echo broken; rate=4M; sleep 0.2; done`;
-    const download = this.#cloud.outside('sh', ['-c', fetching], { timeoutMs: 60_000 * slowness });
+    // The first connection takes half a minute, so that the address moves under it however busy the machine is; who goes on hurries.
+    const pace = String(Math.round(250_000 / slowness));
+    const fetching = [downloader, `http://${this.#publicAddress}:${port}/big`, file, pace, String(2 * slowness)];
+    const download = this.#cloud.outside('/usr/bin/python3', fetching, { timeoutMs: 90_000 * slowness });
     download.catch(() => undefined);
     const arrived = async () => (await stat(file)).size;
     await waitUntil('the download runs', { timeoutMs: 20_000 * slowness, pollMs: 50 }, async () => (await arrived()) > 200_000);
     await this.leadTo(to);
     const patience = { timeoutMs: 20_000 * slowness, pollMs: 50 };
     const movedMs = await waitUntil(`${to.id} answers`, patience, async () => (await this.answering()) === to.id);
-    const breaks = (await download).stdout.split('\n').filter((line) => line === 'broken').length;
+    const breaks = (await download).stdout.split('\n').filter((line) => line.startsWith('broken')).length;
     const [here, there] = await Promise.all([
       this.#cloud.outside('sh', ['-c', `sha256sum < ${file}`]).then(({ stdout }) => stdout.trim()), inside(to, `${big} | sha256sum`),
     ]);
