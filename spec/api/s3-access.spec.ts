@@ -1,6 +1,6 @@
 // Who may do what in S3, and the sub-resources that ordinary tools ask for.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
+import { code, startS3, texts, type Ask, type S3Fixture } from '../support/s3-server.ts';
 
 let s3: S3Fixture;
 let count = 0;
@@ -10,7 +10,6 @@ beforeAll(async () => {
 afterAll(() => s3.close());
 
 const ask = (method: string, path: string, rest: Omit<Ask, 'method' | 'path'> = {}) => s3.ask({ method, path, ...rest });
-const code = (reply: Reply): string => `${reply.status} ${texts(reply.body, 'Code')[0] ?? ''}`.trim();
 
 async function bucket(): Promise<string> {
   const name = `bucket-${(count += 1)}`;

@@ -8,7 +8,7 @@ import type { Authority } from '../../src/auth/authenticate.ts';
 import { deriveSigningKey, SigningKeys } from '../../src/auth/signing-keys.ts';
 import { openFilesystemStore } from '../../src/drivers/objectstore/filesystem.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { principalOf, startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
+import { code, principalOf, startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
 
 const secret = 'a secret of forms';
 let wrong = 0;
@@ -34,7 +34,6 @@ afterAll(async () => {
 });
 
 const ask = (method: string, path: string, rest: Omit<Ask, 'method' | 'path'> = {}) => s3.ask({ method, path, ...rest });
-const code = (reply: Reply): string => `${reply.status} ${texts(reply.body, 'Code')[0] ?? ''}`.trim();
 
 describe('CORS', () => {
   const rules = '<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedMethod>PUT</AllowedMethod>'

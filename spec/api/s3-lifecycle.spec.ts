@@ -4,7 +4,7 @@ import { expireObjects } from '../../src/actors/objectstore/expire-objects.ts';
 import { expireVersion, findVersion } from '../../src/db/versions.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
-import { startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
+import { code, startS3, texts, type Ask, type S3Fixture } from '../support/s3-server.ts';
 
 let s3: S3Fixture;
 let count = 0;
@@ -14,7 +14,6 @@ beforeAll(async () => {
 afterAll(() => s3.close());
 
 const ask = (method: string, path: string, rest: Omit<Ask, 'method' | 'path'> = {}) => s3.ask({ method, path, ...rest });
-const code = (reply: Reply): string => `${reply.status} ${texts(reply.body, 'Code')[0] ?? ''}`.trim();
 const day = 86_400_000;
 
 async function bucket(rules: string, versioning = ''): Promise<string> {

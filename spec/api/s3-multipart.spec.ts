@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blobGarbage } from '../../src/db/schema/objects.ts';
-import { startS3, texts, type Reply, type S3Fixture } from '../support/s3-server.ts';
+import { code, startS3, texts, type S3Fixture } from '../support/s3-server.ts';
 
 const fiveMiB = 5 * 1024 * 1024;
 const [first, second] = [Buffer.alloc(fiveMiB, 'a'), Buffer.from('the end')];
@@ -16,7 +16,6 @@ beforeAll(async () => {
 });
 afterAll(() => s3.close());
 
-const code = (reply: Reply): string => `${reply.status} ${texts(reply.body, 'Code')[0] ?? ''}`.trim();
 
 async function begin(key: string, headers: Record<string, string> = {}): Promise<string> {
   return texts((await s3.ask({ method: 'POST', path: `/parts/${key}?uploads`, headers })).body, 'UploadId')[0] ?? '';

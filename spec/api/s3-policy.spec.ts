@@ -1,6 +1,6 @@
 // Bucket policies and explicit grants: who is let in and who is shut out, over HTTP.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { projectIds, startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
+import { code, projectIds, startS3, texts, type Ask, type S3Fixture } from '../support/s3-server.ts';
 
 let s3: S3Fixture;
 let count = 0;
@@ -10,7 +10,6 @@ beforeAll(async () => {
 afterAll(() => s3.close());
 
 const ask = (method: string, path: string, rest: Omit<Ask, 'method' | 'path'> = {}) => s3.ask({ method, path, ...rest });
-const code = (reply: Reply): string => `${reply.status} ${texts(reply.body, 'Code')[0] ?? ''}`.trim();
 
 async function bucket(): Promise<string> {
   const name = `policy-${(count += 1)}`;

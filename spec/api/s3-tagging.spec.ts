@@ -1,6 +1,6 @@
 // Tags of buckets, objects and their versions.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
+import { code, startS3, texts, type Ask, type S3Fixture } from '../support/s3-server.ts';
 
 let s3: S3Fixture;
 beforeAll(async () => {
@@ -10,7 +10,6 @@ beforeAll(async () => {
 afterAll(() => s3.close());
 
 const ask = (method: string, path: string, rest: Omit<Ask, 'method' | 'path'> = {}) => s3.ask({ method, path, ...rest });
-const code = (reply: Reply): string => `${reply.status} ${texts(reply.body, 'Code')[0] ?? ''}`.trim();
 const tagging = (tags: Record<string, string>): string =>
   `<Tagging><TagSet>${Object.entries(tags).map(([key, value]) => `<Tag><Key>${key}</Key><Value>${value}</Value></Tag>`).join('')}</TagSet></Tagging>`;
 const many = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, index) => [`k${index}`, 'v']));

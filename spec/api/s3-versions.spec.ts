@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { knownBlobs } from '../../src/db/blobs.ts';
 import { MemoryStore } from '../../src/drivers/objectstore/memory.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
+import { code, startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
 
 const store = new MemoryStore({ clock: systemClock });
 let s3: S3Fixture;
@@ -14,7 +14,6 @@ beforeAll(async () => {
 afterAll(() => s3.close());
 
 const ask = (method: string, path: string, rest: Omit<Ask, 'method' | 'path'> = {}) => s3.ask({ method, path, ...rest });
-const code = (reply: Reply): string => `${reply.status} ${texts(reply.body, 'Code')[0] ?? ''}`.trim();
 const version = (reply: Reply): string => String(reply.headers['x-amz-version-id']);
 const status = (state: string) => `<VersioningConfiguration><Status>${state}</Status></VersioningConfiguration>`;
 const suspend = (name: string) => ask('PUT', `/${name}?versioning`, { body: status('Suspended') });

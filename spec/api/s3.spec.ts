@@ -7,7 +7,7 @@ import { blobGarbage } from '../../src/db/schema/objects.ts';
 import { images } from '../../src/db/schema/images.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { Readable } from 'node:stream';
-import { startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
+import { code, startS3, texts, type Ask, type S3Fixture } from '../support/s3-server.ts';
 
 let s3: S3Fixture;
 let count = 0;
@@ -17,7 +17,6 @@ beforeAll(async () => {
 afterAll(() => s3.close());
 
 const ask = (method: string, path: string, rest: Omit<Ask, 'method' | 'path'> = {}) => s3.ask({ method, path, ...rest });
-const code = (reply: Reply): string => `${reply.status} ${texts(reply.body, 'Code')[0] ?? ''}`.trim();
 const md5 = (text: string | Buffer) => createHash('md5').update(text).digest();
 
 async function bucket(as = 'one'): Promise<string> {

@@ -109,3 +109,6 @@ function send(port: number, ask: Ask): Promise<Reply> {
 export const texts = (xml: string, name: string): string[] =>
   [...xml.matchAll(new RegExp(`<${name}>([^<]*)</${name}>`, 'g'))].map((match) =>
     (match[1] ?? '').replaceAll('&quot;', '"').replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&'));
+
+/** The status of an answer and, of a refusal, its code: `200`, `403 AccessDenied`. */
+export const code = (reply: Reply): string => `${reply.status} ${texts(reply.body, 'Code')[0] ?? ''}`.trim();
