@@ -30,7 +30,7 @@ afterEach(() => lead());
 
 /** Answers each connection with its own name and the caller's address. */
 function serveName(namespace: string): void {
-  lab.start(namespace, 'python3', '-u', '-c', `
+  lab.start(namespace, '/usr/bin/python3', '-u', '-c', `
 import socketserver
 class Handler(socketserver.BaseRequestHandler):
     def handle(self): self.request.sendall(('%s to %s' % ('${namespace}', self.client_address[0])).encode())
@@ -45,7 +45,7 @@ const lead = (...floating: FloatingAddress[]): Promise<void> => lab.driver.apply
 /** What the server there says, and as whom it sees the caller. */
 async function ask(run: Run, address: string): Promise<string> {
   const script = `import socket; s = socket.create_connection(('${address}', ${answers}), 2); print(s.recv(200).decode(), end='')`;
-  return (await run('python3', ['-c', script], { okCodes: [0, 1] })).stdout;
+  return (await run('/usr/bin/python3', ['-c', script], { okCodes: [0, 1] })).stdout;
 }
 const asked = (run: Run, address: string, answer: string) => eventually(async () => (await ask(run, address)) === answer);
 /** One command of the host: 10 ms on a quiet machine, a hundred times that on one that starts guests meanwhile. */
@@ -94,7 +94,7 @@ describe('N8 a floating address', () => {
   it('leads to another guest within a second, and a download from the old one ends', async () => {
     await lead(to(one));
     for (const guest of [one, two]) {
-      lab.start(guest.name, 'python3', '-u', '-c', `
+      lab.start(guest.name, '/usr/bin/python3', '-u', '-c', `
 import socketserver
 class Handler(socketserver.BaseRequestHandler):
     def handle(self):
@@ -104,7 +104,7 @@ socketserver.ThreadingTCPServer(('0.0.0.0', 81), Handler).serve_forever()`);
     }
     await eventually(() => one.run('nc', ['-z', '127.0.0.1', '81'], { okCodes: [0, 1] }).then(({ code }) => code === 0));
     await eventually(() => two.run('nc', ['-z', '127.0.0.1', '81'], { okCodes: [0, 1] }).then(({ code }) => code === 0));
-    const download = lab.start('floating-out', 'python3', '-u', '-c', `
+    const download = lab.start('floating-out', '/usr/bin/python3', '-u', '-c', `
 import socket
 s = socket.create_connection(('${first}', 81), 2); s.settimeout(8); got = 0; seen = set()
 try:

@@ -203,7 +203,7 @@ describe('a stranger on the wire', () => {
     await Promise.all([apply(left, all), apply(right, all)]);
     guestEars = left.lab.start(one.name, ...sniffer);
     await guestEars.saw('ready');
-    hostEars = left.lab.start('nethosts-a-host', 'python3', '-u', '-c', `
+    hostEars = left.lab.start('nethosts-a-host', '/usr/bin/python3', '-u', '-c', `
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 53535)); print('ready')
 while True: print(s.recv(999).hex())
@@ -247,7 +247,7 @@ while True: print(s.recv(999).hex())
     // The check can succeed: a guest's broadcast to the same socket is dropped by rule, the host's own is heard.
     await sendFrames(stranger, [...lies, udp('honest after lies')]);
     await guestEars.saw(hex('honest after lies'));
-    await left.lab.run('python3', ['-c', "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'own', ('127.0.0.1', 53535))"]);
+    await left.lab.run('/usr/bin/python3', ['-c', "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'own', ('127.0.0.1', 53535))"]);
     await hostEars.saw(hex('own'));
     expect(hostEars.output()).not.toContain(hex('lie'));
   });

@@ -25,5 +25,5 @@ except socket.timeout:
 export async function askAoe(run: Run, { link, card }: { link: string; card: string }, connection: Connection): Promise<string> {
   if (connection.protocol !== 'aoe') throw new Error('not by ATA over Ethernet');
   const { shelf, slot } = connection;
-  return (await run('python3', ['-c', question, link, card.replaceAll(':', ''), String(shelf), String(slot)])).stdout.trim();
+  return (await run('/usr/bin/python3', ['-c', question, link, card.replaceAll(':', ''), String(shelf), String(slot)])).stdout.trim();
 }

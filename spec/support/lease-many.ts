@@ -2,7 +2,7 @@
 import type { Guest } from './network-lab.ts';
 
 /** So many clients ask for leases at once, with these MACs, by one interface. Says whom the server gave which address, one `mac address` a line. */
-export const leaseMany = (guest: Guest, macs: readonly string[]): Promise<string> => guest.run('python3', ['-c', `
+export const leaseMany = (guest: Guest, macs: readonly string[]): Promise<string> => guest.run('/usr/bin/python3', ['-c', `
 import socket, struct, sys
 card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800)); card.bind(('eth0', 0)); card.settimeout(2)
 waiting = {bytes.fromhex(mac.replace(':', '')): (1, b'') for mac in sys.argv[1:]}

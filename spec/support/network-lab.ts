@@ -171,7 +171,7 @@ function labProcess(child: ChildProcess): LabProcess {
 }
 
 /** Prints every frame that arrives, as one line of hexadecimal digits, after a line `ready`. */
-export const sniffer = ['python3', '-u', '-c', `
+export const sniffer = ['/usr/bin/python3', '-u', '-c', `
 import socket
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); s.bind(('eth0', 0)); print('ready')
 while True:
@@ -180,7 +180,7 @@ while True:
 `] as const;
 
 /** Sends frames, given as hexadecimal text, in order. */
-export const sendFrames = (guest: Guest, frames: readonly string[]): Promise<unknown> => guest.run('python3', ['-c', `
+export const sendFrames = (guest: Guest, frames: readonly string[]): Promise<unknown> => guest.run('/usr/bin/python3', ['-c', `
 import socket, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('eth0', 0))
 for frame in sys.argv[1:]: s.send(bytes.fromhex(frame))
