@@ -49,7 +49,7 @@ export async function startS3(options: { store?: ObjectStoreDriver; domain?: str
   const store = options.store ?? new MemoryStore({ clock: systemClock });
   const server = createS3Server({
     db: database.db, store, clock: systemClock, log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }), region: 'nova',
-    ...(options.domain === undefined ? {} : { domain: options.domain }), ...(options.authority === undefined ? {} : { authority: options.authority }),
+    ...(options.domain === undefined ? {} : { domains: [options.domain] }), ...(options.authority === undefined ? {} : { authority: options.authority }),
     async authenticate(signed) {
       const project = signed.headers['x-spec-project'];
       if (project === 'liar') throw new ApiError('SignatureDoesNotMatch', 'It does not match.', 403);

@@ -13,6 +13,14 @@ export interface FounderKey {
   readonly secretKey: string;
 }
 
+/** In PEM. */
+export interface CloudCertificates {
+  /** What bundles of images are encrypted to. */
+  readonly bundling?: string;
+  /** Of the authority that the endpoints are known by. */
+  readonly authority?: string;
+}
+
 /** `databaseUrl` is always set: `up` has started the private database where none was named. */
 export type CloudSettings = Settings & { readonly databaseUrl: string };
 
@@ -32,8 +40,8 @@ export interface RunningCloud extends OpsSource {
   readonly endpoints: { readonly ec2: string; readonly s3: string; readonly metadata: string };
   /** Known to the processes that show it to clients: `up` and the api. */
   readonly founder: FounderKey | undefined;
-  /** PEM: what bundles of images are encrypted to. Known where the founder is. */
-  readonly bundlingCertificate: string | undefined;
+  /** Known where the founder is. */
+  readonly certificates: CloudCertificates;
   /** What runs the guests, and what there is to say about it; of processes that run guests. */
   readonly hypervisor: { readonly kind: string; readonly notice: string | undefined } | undefined;
   /** Clean: nothing new is accepted, work in hand ends or is left to the next start, guests go on. */

@@ -1,9 +1,9 @@
-// The files that clients are pointed at: `novarc` for a shell, `s3cfg` for s3cmd, `cloud-cert.pem` for bundlers. Two of them hold the first
-// user's secret, so all are the owner's alone.
+// The files that clients are pointed at: `novarc` for a shell, `s3cfg` for s3cmd, `cloud-cert.pem` for bundlers, and `ca.pem` for all when the
+// endpoints speak TLS. Two of them hold the first user's secret, so all but `ca.pem` are the owner's alone.
 import { randomBytes } from 'node:crypto';
 import { rename, writeFile } from 'node:fs/promises';
 import { statePaths, type Settings } from '../config/settings.ts';
-import type { FounderKey } from './cloud.ts';
+import type { CloudCertificates, FounderKey } from './cloud.ts';
 
 export type Endpoints = { readonly ec2: string; readonly s3: string };
 
@@ -28,6 +28,9 @@ export function clientEnvironment({ region }: Pick<Settings, 'region'>, endpoint
   };
 }
 
+/** Where clients learn whom to believe: awscli, boto3 and Terraform by the first, AWS's SDK for JavaScript by the second. */
+export const trustEnvironment = (path: string): Readonly<Record<string, string>> => ({ AWS_CA_BUNDLE: path, NODE_EXTRA_CA_CERTS: path });
+
 export const shellExports = (values: Readonly<Record<string, string>>): string[] =>
   Object.entries(values).map(([name, value]) => `export ${name}=${shellQuoted(value)}`);
 
@@ -42,16 +45,19 @@ export const awsFunction: readonly string[] = [
   `}`,
 ];
 
+type ClientSettings = Pick<Settings, 'region' | 'state' | 'tls'>;
+
 /** Shell exports for the first user. */
-export function renderNovarc(settings: Pick<Settings, 'region' | 'state'>, endpoints: Endpoints, key: FounderKey): string {
-  const { novarc, s3cfg, cloudCertificate } = statePaths(settings);
-  const lines = shellExports({ ...clientEnvironment(settings, endpoints, key), S3CMD_CONFIG: s3cfg, EUCALYPTUS_CERT: cloudCertificate });
+export function renderNovarc(settings: ClientSettings, endpoints: Endpoints, key: FounderKey): string {
+  const { novarc, s3cfg, cloudCertificate, authority } = statePaths(settings);
+  const trust = settings.tls === 'no' ? {} : trustEnvironment(authority);
+  const lines = shellExports({ ...clientEnvironment(settings, endpoints, key), ...trust, S3CMD_CONFIG: s3cfg, EUCALYPTUS_CERT: cloudCertificate });
   const head = `# novact: the key of ${key.userName} in the project ${key.projectName}. Use it with: . ${shellQuoted(novarc)}`;
   return [head, ...lines, ...awsFunction, `s3cmd() { command s3cmd -c "$S3CMD_CONFIG" "$@"; }`, ''].join('\n');
 }
 
 /** s3cmd's configuration: path-style, Signature V4, plain HTTP where the endpoint is. */
-export function renderS3cfg(settings: Pick<Settings, 'region'>, endpoints: Endpoints, key: FounderKey): string {
+export function renderS3cfg(settings: ClientSettings, endpoints: Endpoints, key: FounderKey): string {
   const url = new URL(endpoints.s3);
   const isSecure = url.protocol === 'https:';
   const values: Readonly<Record<string, string>> = {
@@ -63,21 +69,23 @@ export function renderS3cfg(settings: Pick<Settings, 'region'>, endpoints: Endpo
     use_https: isSecure ? 'True' : 'False',
     signature_v2: 'False',
     check_ssl_certificate: isSecure ? 'True' : 'False',
+    ...(settings.tls === 'no' ? {} : { ca_certs_file: statePaths(settings).authority }),
   };
   return ['[default]', ...Object.entries(values).map(([name, value]) => `${name} = ${value}`), ''].join('\n');
 }
 
-/** After: `novarc`, `s3cfg` and, where it is given, `cloud-cert.pem` lie in the state folder, mode 0600, whole at every moment. */
-export async function writeCredentials(settings: Settings, endpoints: Endpoints, key: FounderKey, bundlingCertificate?: string): Promise<void> {
+/** After: `novarc`, `s3cfg` and the certificates that are given lie in the state folder, whole at every moment. */
+export async function writeCredentials(settings: Settings, endpoints: Endpoints, key: FounderKey, certificates: CloudCertificates = {}): Promise<void> {
   const paths = statePaths(settings);
-  if (bundlingCertificate !== undefined) await writeOwned(paths.cloudCertificate, bundlingCertificate);
-  await writeOwned(paths.novarc, renderNovarc(settings, endpoints, key));
-  await writeOwned(paths.s3cfg, renderS3cfg(settings, endpoints, key));
+  if (certificates.bundling !== undefined) await writeWhole(paths.cloudCertificate, certificates.bundling);
+  if (certificates.authority !== undefined) await writeWhole(paths.authority, certificates.authority, 0o644);
+  await writeWhole(paths.novarc, renderNovarc(settings, endpoints, key));
+  await writeWhole(paths.s3cfg, renderS3cfg(settings, endpoints, key));
 }
 
-async function writeOwned(path: string, content: string): Promise<void> {
+async function writeWhole(path: string, content: string, mode = 0o600): Promise<void> {
   const draft = `${path}.${randomBytes(4).toString('hex')}`;
-  await writeFile(draft, content, { mode: 0o600, flag: 'wx' });
+  await writeFile(draft, content, { mode, flag: 'wx' });
   await rename(draft, path);
 }
 

@@ -1,9 +1,11 @@
 // A very small EC2 client, so that `novact try` goes through the API like any other: query protocol, Signature Version 4.
 import { createHash } from 'node:crypto';
+import { text as textOf } from 'node:stream/consumers';
 import { parseStringPromise } from 'xml2js';
 import { signV4 } from '../auth/sign-v4.ts';
 import type { Clock } from '../lib/clock.ts';
 import { ApiError, messageOf } from '../lib/errors.ts';
+import { webRequest, type Trust } from '../lib/web-request.ts';
 
 /** An element: its text, or its children by name. A list is `{ item: [...] }`. */
 export type Xml = string | { readonly [name: string]: readonly Xml[] };
@@ -19,6 +21,8 @@ export interface Ec2ClientOptions {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly clock: Clock;
+  /** Whom to believe that it is the cloud; by default those whom everybody believes. */
+  readonly trust?: Trust | undefined;
 }
 
 const timeoutMs = 30_000;
@@ -39,23 +43,26 @@ export function createEc2Client(options: Ec2ClientOptions): Ec2Client {
         payloadSha256: createHash('sha256').update(body).digest('hex'),
         date: options.clock.date(),
       });
-      const text = await post(url, headers, body, action);
+      const text = await post(options, headers, body, action);
       return rootOf((await parseStringPromise(text)) as Record<string, Xml>);
     },
   };
 }
 
-async function post(url: URL, headers: Record<string, string>, body: string, action: string): Promise<string> {
-  let response: Response;
-  try {
-    response = await fetch(url, { method: 'POST', headers, body, signal: AbortSignal.timeout(timeoutMs) });
-  } catch (cause) {
-    throw new Error(`${action}: ${url.href} does not answer: ${messageOf(cause)}`, { cause });
-  }
-  const text = await response.text();
-  if (response.ok) return text;
-  const code = /<Code>([^<]*)<\/Code>/.exec(text)?.[1] ?? String(response.status);
-  throw new ApiError(code, `${action}: ${code}: ${/<Message>([^<]*)<\/Message>/.exec(text)?.[1] ?? text.slice(0, 200)}`, response.status);
+async function post({ endpoint, trust }: Ec2ClientOptions, headers: Record<string, string>, body: string, action: string): Promise<string> {
+  const { status, text } = await answerOf(endpoint, { headers, body, trust }).catch((cause: unknown) => {
+    throw new Error(`${action}: ${endpoint} does not answer: ${messageOf(cause)}`, { cause });
+  });
+  if (status === 200) return text;
+  const code = /<Code>([^<]*)<\/Code>/.exec(text)?.[1] ?? String(status);
+  throw new ApiError(code, `${action}: ${code}: ${/<Message>([^<]*)<\/Message>/.exec(text)?.[1] ?? text.slice(0, 200)}`, status);
+}
+
+async function answerOf(
+  url: string, request: { headers: Record<string, string>; body: string; trust: Trust | undefined },
+): Promise<{ status: number; text: string }> {
+  const response = await webRequest(url, { ...request, method: 'POST', signal: AbortSignal.timeout(timeoutMs) });
+  return { status: response.statusCode ?? 0, text: await textOf(response) };
 }
 
 function rootOf(document: Record<string, Xml>): Xml {

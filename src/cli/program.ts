@@ -35,7 +35,8 @@ export interface ProgramContext {
 function withSettings(made: Command, taken: readonly OptionName[], shown: readonly OptionName[] | 'all'): Command {
   made.option('--config <file>', 'settings file; default: novact.toml here, else /etc/novact/novact.toml');
   for (const optionName of taken) {
-    const option = new Option(`${flagName(optionName)} <value>`, optionOf(optionName).text);
+    const { text, bare } = optionOf(optionName);
+    const option = new Option(`${flagName(optionName)} ${bare === undefined ? '<value>' : '[value]'}`, text).preset(bare);
     made.addOption(shown === 'all' || shown.includes(optionName) ? option : option.hideHelp());
   }
   return made;

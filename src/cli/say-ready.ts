@@ -29,6 +29,7 @@ export function sayReady(settings: Settings, cloud: ReadyCloud, { output, role, 
     ['S3', cloud.endpoints.s3],
     ['hypervisor', hypervisorText(cloud)],
     ['keys', `${paths.novarc}, ${paths.s3cfg}`],
+    ...(settings.tls === 'no' ? [] : [['authority', paths.authority] as const]),
     ['log', paths.log],
   ];
   output.line(`${tint('green', 'novact is ready')} after ${(ms / 1_000).toFixed(1)} s: EC2 at ${cloud.endpoints.ec2} S3 at ${cloud.endpoints.s3}`);

@@ -8,6 +8,7 @@ import { endpointsOf, statePaths, type Settings } from '../config/settings.ts';
 import type { Clock } from '../lib/clock.ts';
 import { ApiError, DriverError, messageOf, SetupError } from '../lib/errors.ts';
 import type { Run } from '../lib/exec.ts';
+import { trusting, type Trust } from '../lib/web-request.ts';
 import { createEc2Client, itemsAt, textAt, type Ec2Client, type Xml } from './ec2-client.ts';
 import { connectOps } from './ops-client.ts';
 import type { Output } from './output.ts';
@@ -52,7 +53,8 @@ async function whereToTry(settings: Settings): Promise<{ endpoint: string; isSim
 export async function tryGuest(options: TryOptions): Promise<void> {
   const { settings, output, clock } = options;
   const { endpoint, isSimulated } = await whereToTry(settings);
-  const ec2 = createEc2Client({ endpoint, region: settings.region, clock, ...(await ownKey(settings)) });
+  const trust = endpoint.startsWith('https:') ? await ownAuthority(settings) : undefined;
+  const ec2 = createEc2Client({ endpoint, region: settings.region, clock, trust, ...(await ownKey(settings)) });
   const folder = await mkdtemp(join(tmpdir(), 'novact-try-'));
   const trial: Trial = {
     ...options, ec2, folder, name: `try-${randomBytes(4).toString('hex')}`, isSimulated,
@@ -217,4 +219,13 @@ async function ownKey(settings: Settings): Promise<{ accessKeyId: string; secret
   }
   const valueOf = (name: string) => new RegExp(`^export ${name}=(.*)$`, 'm').exec(text)?.[1]?.replaceAll("'", '') ?? '';
   return { accessKeyId: valueOf('AWS_ACCESS_KEY_ID'), secretAccessKey: valueOf('AWS_SECRET_ACCESS_KEY') };
+}
+
+/** The cloud's, from the file that `up` writes beside it; without one the endpoint's is one that everybody believes. */
+async function ownAuthority(settings: Settings): Promise<Trust | undefined> {
+  const text = await readFile(statePaths(settings).authority, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  return text === undefined ? undefined : trusting(text);
 }

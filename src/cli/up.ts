@@ -90,7 +90,7 @@ async function start(settings: Settings, { output, startCloud, role, closers, on
   const running = await startCloud({ ...settings, databaseUrl: database.url }, { log, version: version(), role, onProgress: say, onFatal });
   closers.push(() => running.stop());
   cloud = running;
-  if (running.founder !== undefined) await writeCredentials(settings, running.endpoints, running.founder, running.bundlingCertificate);
+  if (running.founder !== undefined) await writeCredentials(settings, running.endpoints, running.founder, running.certificates);
   return running;
 }
 

@@ -32,6 +32,8 @@ export interface Option<T = unknown> {
   readonly default?: (around: Surroundings) => T;
   /** Never shown in full. */
   readonly secret?: boolean;
+  /** What the flag means without a value: `--tls`. */
+  readonly bare?: string;
 }
 
 const whole = (least: number, most: number) =>
@@ -60,6 +62,11 @@ const range = z.string().refine((text) => {
 
 const network64 = z.string().refine(isNetwork64, 'an IPv6 /64 in its shortest form is needed, such as fd00:45::/64');
 
+const hostNames = z.string().refine(
+  (text) => text.split(',').every((one) => ipaddr.isValid(one) || /^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(one)),
+  'names of hosts or addresses are needed, with commas between',
+);
+
 const nameServers = z.string().refine((text) => text.split(',').every((one) => ipaddr.IPv4.isValidFourPartDecimal(one)), 'IPv4 addresses are needed');
 
 /** `100-4094`: both ends included. */
@@ -77,9 +84,10 @@ function option(text: string, type: z.ZodType, rest: Partial<Option> = {}): Opti
 }
 
 /** One of a few words. */
-function choice<const T extends string>(text: string, words: readonly T[], fallback: NoInfer<T>): Option<T> {
+function choice<const T extends string>(text: string, words: readonly T[], fallback: NoInfer<T>, bare?: NoInfer<T>): Option<T> {
   const isWord = (value: unknown): value is T => words.some((one) => one === value);
-  return { text, type: z.custom<T>(isWord, `one of ${words.join(', ')} is needed`), default: () => fallback };
+  const type = z.custom<T>(isWord, `one of ${words.join(', ')} is needed`);
+  return { text, type, default: () => fallback, ...(bare === undefined ? {} : { bare }) };
 }
 
 export const options = {
@@ -89,6 +97,11 @@ export const options = {
   bind: option('Address on which the EC2, S3 and dashboard servers listen.', address, { default: () => '127.0.0.1' }),
   apiPort: option('Port of the EC2, admin and STS API.', port, { default: () => 8773 }),
   s3Port: option('Port of the S3 API.', port, { default: () => 3333 }),
+  tls: choice(
+    'Do EC2 and S3 speak TLS, with certificates of the cloud\'s authority (docs/guide/tls.md): no, yes (nothing else is answered), or both with plain HTTP?',
+    ['no', 'yes', 'both'], 'no', 'yes',
+  ),
+  tlsNames: option('More names and addresses in those certificates, with commas between. Those of this host and of the URLs are there anyway.', hostNames),
   metadataPort: option('Port to which guests\' requests for 169.254.169.254 are led.', port, { default: () => 8775 }),
   dashboardPort: option('Port of the web dashboard.', port, { default: () => 8780 }),
   opsPort: option(

@@ -13,6 +13,8 @@ export interface StatePaths {
   readonly s3cfg: string;
   /** The certificate that bundles of images are encrypted to. */
   readonly cloudCertificate: string;
+  /** The certificate of the cloud's authority, by which clients know the endpoints when they speak TLS. */
+  readonly authority: string;
   /** The lock of the one process that owns the state folder. */
   readonly lock: string;
   /** What `novact status` shows to the ops server: only the owner of the state folder can read it. */
@@ -49,6 +51,7 @@ export function statePaths(settings: Pick<Settings, 'state'> & Partial<Pick<Sett
     novarc: at('novarc'),
     s3cfg: at('s3cfg'),
     cloudCertificate: at('cloud-cert.pem'),
+    authority: at('ca.pem'),
     lock: at('novact.lock'),
     opsToken: at('ops-token'),
     masterKey: settings.masterKey ?? at('master.key'),
@@ -85,14 +88,15 @@ function reachable({ bind, address }: Pick<Settings, 'bind' | 'address'>): strin
   return bind === '0.0.0.0' || bind === '::' ? (address ?? '127.0.0.1') : bind;
 }
 
-const urlTo = (host: string, port: number): string => `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+const urlTo = (scheme: string, host: string, port: number): string => `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 
 /** Where clients reach the EC2 API and S3, without a slash at the end. */
 export function endpointsOf(settings: Settings): { readonly ec2: string; readonly s3: string } {
   const host = reachable(settings);
+  const scheme = settings.tls === 'no' ? 'http' : 'https';
   return {
-    ec2: (settings.ec2Url ?? urlTo(host, settings.apiPort)).replace(/\/+$/, ''),
-    s3: (settings.s3Url ?? urlTo(host, settings.s3Port)).replace(/\/+$/, ''),
+    ec2: (settings.ec2Url ?? urlTo(scheme, host, settings.apiPort)).replace(/\/+$/, ''),
+    s3: (settings.s3Url ?? urlTo(scheme, host, settings.s3Port)).replace(/\/+$/, ''),
   };
 }
 

@@ -1,10 +1,11 @@
 // The composition root: every role in one process, or one of them, on the same foundation. Same code and same messages either way.
-import type { PurgeCloud, RunningCloud, StartCloud } from '../cli/cloud.ts';
+import type { CloudCertificates, PurgeCloud, RunningCloud, StartCloud } from '../cli/cloud.ts';
 import { roleNames } from '../config/options.ts';
 import { endpointsOf } from '../config/settings.ts';
 import { bundlingCertificate } from './bundling-key.ts';
 import { openHypervisor } from './drivers.ts';
 import { layFoundation, type Foundation } from './foundation.ts';
+import { rootAuthority } from './manage/authority-life.ts';
 import { networksToPlumb } from '../actors/network/network-spec.ts';
 import { createNetworkDriver, createVpnDriver, plumbingOf } from './network.ts';
 import { createMetrics, createOpsSource } from './ops-source.ts';
@@ -31,7 +32,7 @@ export const startCloud: StartCloud = async (settings, options) => {
       ...createOpsSource(foundation, metrics, hypervisor),
       endpoints: { ec2: `${ec2}/`, s3, metadata: 'http://169.254.169.254/' },
       founder,
-      bundlingCertificate: founder === undefined ? undefined : await bundlingCertificate(foundation),
+      certificates: founder === undefined ? {} : await certificatesOf(foundation),
       hypervisor: hypervisor === undefined ? undefined : { kind: hypervisor.info.kind, notice: hypervisor.info.notice },
       stop,
     };
@@ -41,6 +42,11 @@ export const startCloud: StartCloud = async (settings, options) => {
     throw error;
   }
 };
+
+async function certificatesOf(foundation: Foundation): Promise<CloudCertificates> {
+  const bundling = await bundlingCertificate(foundation);
+  return foundation.settings.tls === 'no' ? { bundling } : { bundling, authority: (await rootAuthority(foundation)).certificate };
+}
 
 /** Guests, volumes, bridges, rules and leases of this cloud are gone from this host. Its state folder is the caller's to remove. */
 export const purgeCloud: PurgeCloud = async (settings, options) => {

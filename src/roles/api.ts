@@ -7,6 +7,7 @@ import { createEc2Server } from '../api/http/server.ts';
 import type { ObservedRequest } from '../api/http/app.ts';
 import { authenticateEc2 } from '../auth/authenticate.ts';
 import { endpointsOf, projectNetworksOf } from '../config/settings.ts';
+import { openTls } from './endpoint-identity.ts';
 import { announceShared, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 import { createOperatorWork } from './operator-work.ts';
@@ -29,7 +30,7 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
   };
   const dispatcher = createDispatcher({ actions: allActions, ...asked });
   const adminDispatcher = createDispatcher({ actions: adminActions, find: findAdminOperation, ...asked });
-  const server = createEc2Server({ dispatcher, adminDispatcher, log, clock, observe: options.observe });
+  const server = createEc2Server({ dispatcher, adminDispatcher, log, clock, observe: options.observe, tls: await openTls(foundation) });
   foundation.drain.add('server', (deadlineMs) => server.close(deadlineMs));
   await startListener(system, 'api', { server, host: settings.bind, port: settings.apiPort });
   await announceShared(foundation, 'api');

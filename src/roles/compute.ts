@@ -15,11 +15,13 @@ import type { ImageSource } from '../drivers/image-source/driver.ts';
 import { createAoeInitiator } from '../drivers/volume/aoe-initiator.ts';
 import { createVolumeConnector } from '../drivers/volume/connector.ts';
 import { SetupError } from '../lib/errors.ts';
+import { trusting } from '../lib/web-request.ts';
 import { computeProtocol } from '../messages/compute.ts';
 import { endpointsOf } from '../config/settings.ts';
 import { bootId, keep, serviceOf, type Foundation } from './foundation.ts';
 import type { SystemKey } from './founding.ts';
 import { attachmentAccess } from './attachment-access.ts';
+import { rootAuthority } from './manage/authority-life.ts';
 import { startMoves } from './moves.ts';
 
 const limits = {
@@ -50,7 +52,7 @@ export async function startCompute(foundation: Foundation, drivers: ComputeDrive
     name: settings.host, cloudId, db, clock, log, system, transport, relay, files,
     hypervisor: drivers.hypervisor,
     disk: drivers.disk,
-    imageSource: imageSource(foundation, drivers.systemKey),
+    imageSource: await imageSource(foundation, drivers.systemKey),
     volumes: {
       connector: createVolumeConnector(createAoeInitiator({ run, clock, address: settings.address ?? '127.0.0.1' })),
       access: await attachmentAccess(foundation),
@@ -101,17 +103,20 @@ async function usedByInstances(files: FilesDriver, directory: string): Promise<n
   return entries.flat().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }
 
-function imageSource({ settings, clock }: Foundation, key: SystemKey): ImageSource {
+async function imageSource(foundation: Foundation, key: SystemKey): Promise<ImageSource> {
+  const { settings, clock } = foundation;
   const endpoint = endpointsOf(settings).s3;
+  const isSecure = endpoint.startsWith('https:');
   return createHttpImageSource({
     clock,
+    trust: isSecure ? trusting((await rootAuthority(foundation)).certificate) : undefined,
     stallMs: 30_000,
     url: (imageId) => `${endpoint}/_novact/images/${imageId}`,
     async sign(url) {
       const signed = signV4({
         method: 'GET', url: new URL(url), accessKeyId: key.accessKeyId, secretAccessKey: key.secret, region: settings.region, service: 's3', date: clock.date(),
       });
-      const { host: _setByFetch, ...headers } = signed;
+      const { host: _setAnyway, ...headers } = signed;
       return headers;
     },
   });

@@ -13,6 +13,7 @@ import { openFilesystemStore } from '../drivers/objectstore/filesystem.ts';
 import type { ObjectStoreDriver } from '../drivers/objectstore/driver.ts';
 import { objectstoreProtocol } from '../messages/objectstore.ts';
 import { openBundlingKey } from './bundling-key.ts';
+import { bucketDomains, openTls } from './endpoint-identity.ts';
 import { announceShared, keep, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 
@@ -45,7 +46,7 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
   }));
   const server = createS3Server({
     db, store, clock, log, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }),
-    authority: auth, olderHosts: (release) => olderHosts(directory, 'objectstore', release),
+    authority: auth, domains: bucketDomains(settings), tls: await openTls(foundation), olderHosts: (release) => olderHosts(directory, 'objectstore', release),
   });
   foundation.drain.add('server', (graceMs) => server.close({ graceMs }));
   await startListener(system, 's3', { server, host: settings.bind, port: settings.s3Port });

@@ -46,7 +46,7 @@ describe('the files', () => {
   it('are the owner\'s alone, and written again over older ones', async () => {
     await writeCredentials(settings(), endpoints, key);
     expect(existsSync(join(folder, 'cloud-cert.pem'))).toBe(false);
-    await writeCredentials(settings(), endpoints, key, 'a certificate');
+    await writeCredentials(settings(), endpoints, key, { bundling: 'a certificate' });
     expect(renderNovarc(settings(), endpoints, key)).toContain(`export EUCALYPTUS_CERT=${join(folder, 'cloud-cert.pem')}\n`);
     for (const name of ['novarc', 's3cfg', 'cloud-cert.pem']) expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
   });

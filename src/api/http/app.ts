@@ -8,6 +8,7 @@ import { newRequestId } from '../../lib/ids.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Answer, Dispatcher, RequestRecord } from '../ec2/dispatch.ts';
 import { ClientGone, readBody } from './body.ts';
+import { plainRefusal, type Tls } from './web-server.ts';
 
 export interface AppOptions {
   readonly dispatcher: Dispatcher;
@@ -18,6 +19,8 @@ export interface AppOptions {
   /** Beyond it, requests are answered RequestLimitExceeded at once. Default 256. */
   readonly requestsMax?: number;
   readonly bodyBytesMax?: number;
+  /** With which it is served; absent: plain HTTP. */
+  readonly tls?: Tls | undefined;
   /** Called after every request, for metrics. */
   readonly observe?: (request: ObservedRequest) => void;
 }
@@ -69,6 +72,8 @@ function answerEverything(options: AppOptions): Middleware {
 }
 
 async function answerTo(context: Context, requestId: string, options: AppOptions): Promise<Answer | string> {
+  const refusal = plainRefusal(context.req, options.tls);
+  if (refusal !== undefined) throw new ApiError('InvalidRequest', refusal);
   const { rawPath, rawQuery } = splitUrl(context.req.url ?? '/');
   const dispatcher = queryPaths.has(rawPath) ? options.dispatcher : adminPaths.has(rawPath) ? options.adminDispatcher : undefined;
   if (dispatcher === undefined) throw new ApiError('InvalidRequest', 'There is no service at this path.', 404);

@@ -1,10 +1,11 @@
 // Listens: limits on connections, headers and time, so that a slow or hostile client holds little; and a close that lets requests in
 // hand finish.
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { SetupError } from '../../lib/errors.ts';
 import { newRequestId } from '../../lib/ids.ts';
 import { createEc2App, type AppOptions } from './app.ts';
+import { createWebServer } from './web-server.ts';
 
 export interface Ec2ServerOptions extends AppOptions {
   /** Default 1000. */
@@ -23,16 +24,18 @@ const closeDeadlineMsDefault = 5_000;
 /** A DescribeInstances by GET with a thousand ids is 40 KiB of request line. */
 const headerBytesMax = 96 * 1024;
 
+const httpOptions = {
+  maxHeaderSize: headerBytesMax,
+  headersTimeout: 15_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 5_000,
+} as const;
+
 export function createEc2Server(options: Ec2ServerOptions): Ec2Server {
   const handler = createEc2App(options).callback();
-  const server = createServer(
-    {
-      maxHeaderSize: headerBytesMax,
-      headersTimeout: 15_000,
-      requestTimeout: 60_000,
-      keepAliveTimeout: 65_000,
-      connectionsCheckingInterval: 5_000,
-    },
+  const server = createWebServer(
+    { tls: options.tls, clock: options.clock, http: httpOptions },
     (request, response) => {
       // While closing, a connection that was kept alive must not outlive its last answer.
       response.once('close', () => {
@@ -79,7 +82,8 @@ const refusalStatus: Readonly<Record<string, string>> = {
 
 /** What is no HTTP, or too much of it, gets XML all the same. */
 function refuseConnection(error: NodeJS.ErrnoException, socket: Socket, options: Ec2ServerOptions): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  const isHandshake = /^ERR_(SSL|TLS)/.test(error.code ?? '');
+  if (error.code === 'ECONNRESET' || isHandshake || !socket.writable) {
     socket.destroy();
     return;
   }

@@ -1,6 +1,6 @@
 // The S3 endpoint: node's HTTP server, and a Koa application whose middleware gives each request an id, logs it, turns failures
 // into S3's XML, authenticates, finds the operation and writes its result. Bodies stay raw streams throughout.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Koa, { type Context, type Middleware } from 'koa';
 import type { Authority, S3Authentication, SignedRequest } from '../../auth/authenticate.ts';
@@ -10,10 +10,12 @@ import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { acceptWaiting } from '../http/server.ts';
+import { createWebServer, isSecure, plainRefusal, type Tls } from '../http/web-server.ts';
 import { addressOf, bucketOfHost, queryOf, splitUrl } from './address.ts';
 import { header, type S3Call, type S3Result, type S3Services } from './call.ts';
 import { createContent } from './content.ts';
 import { corsRules, crossOriginHeaders } from './cors.ts';
+import { fail } from './errors.ts';
 import { answerErrors, identify, logRequests } from './middleware.ts';
 import { routeOf } from './routes.ts';
 
@@ -26,7 +28,9 @@ export interface S3ServerOptions {
   readonly log: Log;
   readonly region: string;
   /** Under which `BUCKET.domain` is virtual-host style, besides `localhost` and AWS's own names. */
-  readonly domain?: string;
+  readonly domains?: readonly string[];
+  /** Absent: plain HTTP. */
+  readonly tls?: Tls | undefined;
   /** Where the content of images is found; the database by default. */
   readonly findImage?: (imageId: string) => Promise<ImageBlob | undefined>;
   /** For forms, which are signed within. */
@@ -52,7 +56,7 @@ const connectionsMax = 10_000;
 export function createS3Server(options: S3ServerOptions): S3Server {
   const findImage = options.findImage ?? ((imageId: string) => findImageBlob(options.db, imageId));
   const services: S3Services = { ...options, findImage, authority: options.authority, olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)) };
-  const own = options.domain === undefined ? [] : [options.domain.toLowerCase(), `s3.${options.domain.toLowerCase()}`];
+  const own = (options.domains ?? []).map((domain) => domain.toLowerCase());
   const domains = [...own, 'localhost', 's3.localhost', 's3.amazonaws.com', `s3.${options.region}.amazonaws.com`];
   // Requests whose client waits for `100 Continue` before it sends the body.
   const waiting = new WeakSet<IncomingMessage>();
@@ -62,7 +66,7 @@ export function createS3Server(options: S3ServerOptions): S3Server {
   koa.use(identify());
   koa.use(logRequests(options));
   koa.use(answerErrors({ ...options, isWaiting: (request) => waiting.has(request) }));
-  koa.use(perform({ services, domains, authenticate: options.authenticate, waiting }));
+  koa.use(perform({ services, domains, authenticate: options.authenticate, tls: options.tls, waiting }));
   return serve(koa, waiting, options);
 }
 
@@ -70,13 +74,16 @@ interface Performing {
   readonly services: S3Services;
   readonly domains: readonly string[];
   readonly authenticate: S3ServerOptions['authenticate'];
+  readonly tls: Tls | undefined;
   readonly waiting: WeakSet<IncomingMessage>;
 }
 
 /** The innermost middleware: address, authentication, route, operation, answer. */
-function perform({ services, domains, authenticate, waiting }: Performing): Middleware {
+function perform({ services, domains, authenticate, tls, waiting }: Performing): Middleware {
   return async (context) => {
     const { req: request, res: response } = context;
+    const refusal = plainRefusal(request, tls);
+    if (refusal !== undefined) fail('InvalidRequest', refusal);
     const { rawPath, rawQuery } = splitUrl(request.url ?? '/');
     const method = request.method ?? 'GET';
     const virtualHostBucket = bucketOfHost(request.headers.host, domains);
@@ -91,7 +98,7 @@ function perform({ services, domains, authenticate, waiting }: Performing): Midd
     const expectsContinue = waiting.has(request);
     const call: S3Call = {
       ...services, ...asked, requestId: String(context.state['requestId']), principal: authentication.principal,
-      remoteAddress: request.socket.remoteAddress ?? '', isSecure: 'encrypted' in request.socket,
+      remoteAddress: request.socket.remoteAddress ?? '', isSecure: isSecure(request),
       content: createContent({ request, response, expectsContinue, payload: authentication.payload, onOpen: () => waiting.delete(request) }),
     };
     await shareAcrossOrigins(context, call);
@@ -129,10 +136,11 @@ function write(context: Context, result: S3Result): void {
   }
 }
 
-function serve(koa: Koa, waiting: WeakSet<IncomingMessage>, { clock, log }: S3ServerOptions): S3Server {
+function serve(koa: Koa, waiting: WeakSet<IncomingMessage>, { clock, log, tls }: S3ServerOptions): S3Server {
   const handle = koa.callback();
   // requestTimeout would cut every upload that takes longer than five minutes; the idle timeout below is what is meant.
-  const server = createServer({ requestTimeout: 0, headersTimeout: headersTimeoutMs, keepAliveTimeout: keepAliveTimeoutMs }, handle);
+  const http = { requestTimeout: 0, headersTimeout: headersTimeoutMs, keepAliveTimeout: keepAliveTimeoutMs };
+  const server = createWebServer({ http, tls, clock }, handle);
   server.maxConnections = connectionsMax;
   server.timeout = idleTimeoutMs;
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {

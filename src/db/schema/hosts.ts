@@ -51,5 +51,5 @@ export const settings = pgTable('settings', {
   key: text('key').primaryKey(),
   value: text('value').notNull(),
 });
-export type SettingKey = 'cloudId' | 'founderKey' | 'systemKey' | 'tinyImage' | 'keyFingerprint' | 'rootAuthority' | 'bundlingKey';
+export type SettingKey = 'cloudId' | 'founderKey' | 'systemKey' | 'tinyImage' | 'keyFingerprint' | 'rootAuthority' | 'endpointAuthority' | 'bundlingKey';
 

@@ -24,11 +24,20 @@ export interface Revoked {
  */
 export type Usage = 'server' | 'client' | 'person';
 
+export interface IssueWish {
+  readonly name: string;
+  readonly days: number;
+  readonly usage: Usage;
+  readonly issuer: KeyAndCertificate;
+  /** What clients call a server: names of hosts, `*.` before one for all right below it, and IP addresses. */
+  readonly hosts?: readonly string[];
+}
+
 export interface CertificateDriver {
   /** An authority of its own, or one below `issuer` that signs no other authorities. */
   createAuthority(wish: { readonly name: string; readonly days: number; readonly issuer?: KeyAndCertificate }): Promise<KeyAndCertificate>;
   /** A new key, and a certificate for it. */
-  issue(wish: { readonly name: string; readonly days: number; readonly usage: Usage; readonly issuer: KeyAndCertificate }): Promise<Issued>;
+  issue(wish: IssueWish): Promise<Issued>;
   /** The signed list of what an authority has taken back. */
   revocations(issuer: KeyAndCertificate, revoked: readonly Revoked[], now: Date): Promise<string>;
   /** An RSA key, and a certificate for it that it signed itself: to it things are encrypted by whoever has the certificate. */

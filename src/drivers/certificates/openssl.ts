@@ -1,6 +1,7 @@
 // Certificates by the openssl command. What it reads lies in a folder of its own for the moment, closed to others; keys are made here, not there.
 import { generateKeyPair, randomBytes, X509Certificate } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -10,6 +11,8 @@ import type { CertificateDriver, Issued, KeyAndCertificate, Revoked } from './dr
 
 /** Names are written into commands and configuration: letters, digits, and what is harmless between them. */
 const nameForm = /^[A-Za-z0-9][A-Za-z0-9 ._@-]{0,62}$/;
+
+const hostForm = /^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
 
 const extensions = {
   root: 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n',
@@ -34,7 +37,7 @@ async function newKey(kind: Kind): Promise<string> {
 
 export function createOpensslCertificates({ run }: { readonly run: Run }): CertificateDriver {
   async function sign(wish: {
-    name: string; days: number; kind: Kind; issuer: KeyAndCertificate | undefined;
+    name: string; days: number; kind: Kind; issuer: KeyAndCertificate | undefined; hosts?: readonly string[] | undefined;
   }): Promise<Issued> {
     if (!nameForm.test(wish.name)) throw new DriverError('failed', `${JSON.stringify(wish.name)} cannot be the name in a certificate`);
     const key = await newKey(wish.kind);
@@ -43,7 +46,7 @@ export function createOpensslCertificates({ run }: { readonly run: Run }): Certi
     return inFolder(async (folder) => {
       const file = (name: string): string => join(folder, name);
       await writeFile(file('key'), key, { mode: 0o600 });
-      await writeFile(file('extensions'), extensions[wish.kind]);
+      await writeFile(file('extensions'), extensions[wish.kind] + renderHosts(wish.hosts ?? []));
       await run('openssl', ['req', '-new', '-sha256', '-key', file('key'), '-subj', `/CN=${wish.name}`, '-out', file('request')]);
       await writeFile(file('issuer.key'), wish.issuer?.key ?? key, { mode: 0o600 });
       if (wish.issuer !== undefined) await writeFile(file('issuer'), wish.issuer.certificate);
@@ -60,7 +63,7 @@ export function createOpensslCertificates({ run }: { readonly run: Run }): Certi
       const { certificate, key } = await sign({ name, days, issuer, kind: issuer === undefined ? 'root' : 'intermediate' });
       return { certificate, key };
     },
-    issue: ({ name, days, usage, issuer }) => sign({ name, days, issuer, kind: usage }),
+    issue: ({ name, days, usage, issuer, hosts }) => sign({ name, days, issuer, kind: usage, hosts }),
     revocations: (issuer, revoked, now) => inFolder(async (folder) => {
       const file = (name: string): string => join(folder, name);
       await writeFile(file('issuer'), issuer.certificate);
@@ -84,6 +87,12 @@ export function createOpensslCertificates({ run }: { readonly run: Run }): Certi
       return stdout;
     }),
   };
+}
+
+function renderHosts(hosts: readonly string[]): string {
+  const wrong = hosts.find((host) => isIP(host) === 0 && !hostForm.test(host));
+  if (wrong !== undefined) throw new DriverError('failed', `${JSON.stringify(wrong)} cannot be the name of a host in a certificate`);
+  return hosts.length === 0 ? '' : `subjectAltName=${hosts.map((host) => `${isIP(host) === 0 ? 'DNS' : 'IP'}:${host}`).join(',')}\n`;
 }
 
 /** It is made anew with every change, and must not end by itself: then nobody could connect any more. */

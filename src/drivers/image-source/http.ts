@@ -6,6 +6,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { DriverError, messageOf } from '../../lib/errors.ts';
 import { retry } from '../../lib/retry.ts';
 import { syncFolder } from '../../lib/sync-folder.ts';
+import { webRequest, type Trust } from '../../lib/web-request.ts';
 import type { ImageSource, ImageToFetch } from './driver.ts';
 
 export interface HttpImageSourceOptions {
@@ -14,6 +15,8 @@ export interface HttpImageSourceOptions {
   readonly url: (imageId: string) => string;
   /** Headers that sign a GET of this URL. */
   readonly sign: (url: string) => Promise<Record<string, string>>;
+  /** Whom to believe that it is the objectstore; by default those whom everybody believes. */
+  readonly trust?: Trust | undefined;
   /** A transfer without a byte for so long is broken. */
   readonly stallMs: number;
 }
@@ -54,16 +57,18 @@ async function receive(options: HttpImageSourceOptions, image: ImageToFetch, fil
   let watchdog = options.clock.after(options.stallMs, () => stalled.abort());
   const url = options.url(image.id);
   try {
-    const response = await fetch(url, {
+    const response = await webRequest(url, {
+      trust: options.trust,
       headers: { ...(await options.sign(url)), ...(received.bytes > 0 ? { range: `bytes=${received.bytes}-` } : {}) },
       signal: AbortSignal.any([signal, stalled.signal]),
     });
-    if (response.status === 404) throw new DriverError('notFound', `image ${image.id} is not in the objectstore`);
-    if (response.status !== (received.bytes > 0 ? 206 : 200) || response.body === null) {
-      await response.body?.cancel();
-      throw new DriverError('failed', `image ${image.id}: the objectstore answered ${response.status}`);
+    const status = response.statusCode;
+    if (status !== (received.bytes > 0 ? 206 : 200)) {
+      response.destroy();
+      if (status === 404) throw new DriverError('notFound', `image ${image.id} is not in the objectstore`);
+      throw new DriverError('failed', `image ${image.id}: the objectstore answered ${status}`);
     }
-    for await (const chunk of response.body) {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
       await file.write(chunk, 0, chunk.length, received.bytes);
       received.hash.update(chunk);
       received.bytes += chunk.length;

@@ -55,9 +55,11 @@ export const authorityCommands: readonly ManageCommand<ManageDeps>[] = [
     run: revoke,
   }),
   command({
-    category: 'authority', verb: 'show', text: 'Print the certificate of a project\'s authority and of the cloud\'s: cacert.pem of its credentials.',
-    positional: ['project'], args: z.object({ project }),
+    category: 'authority', verb: 'show', positional: ['project'],
+    text: 'Print the certificate of the cloud\'s authority, by which its endpoints are known, after that of a project if one is named: its cacert.pem.',
+    args: z.object({ project: project.optional() }),
     run: async (deps, args) => {
+      if (args.project === undefined) return (await rootAuthority(deps)).certificate.trimEnd();
       const { id } = await deps.auth.requireProject(args.project);
       return ((await projectAuthority(deps, id)).certificate + (await rootAuthority(deps)).certificate).trimEnd();
     },

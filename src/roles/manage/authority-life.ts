@@ -1,30 +1,43 @@
-// The cloud's authorities: one of its own, which signs those of projects and nothing else. All are made at the first need, and their keys are
-// sealed with the master key.
+// The cloud's authorities: one of its own, which signs those of projects and of the endpoints and nothing else. All are made at the first need,
+// and their keys are sealed with the master key.
 import { ensureAuthority, listCertificates } from '../../db/certificates.ts';
 import { ensureSetting, readSetting } from '../../db/hosts.ts';
 import type { KeyAndCertificate } from '../../drivers/certificates/driver.ts';
+import type { SettingKey } from '../../db/schema/hosts.ts';
 import { createOpensslCertificates } from '../../drivers/certificates/openssl.ts';
 import type { ManageDeps } from './deps.ts';
 
 export type AuthorityDeps = Pick<ManageDeps, 'db' | 'sealer' | 'run' | 'clock'>;
 
 export const authorityDays = 3_650;
-const rootContext = 'root authority';
 
-interface RootSetting {
+interface KeptAuthority {
   readonly certificate: string;
   readonly sealedKey: string;
 }
 
+export const rootAuthority = (deps: AuthorityDeps): Promise<KeyAndCertificate> =>
+  keptAuthority(deps, { setting: 'rootAuthority', context: 'root authority' }, () => (
+    createOpensslCertificates(deps).createAuthority({ name: 'novact', days: authorityDays * 2 })
+  ));
+
+/** Signs the certificates of EC2's and S3's servers. */
+export const endpointAuthority = (deps: AuthorityDeps): Promise<KeyAndCertificate> =>
+  keptAuthority(deps, { setting: 'endpointAuthority', context: 'authority of endpoints' }, async () => (
+    createOpensslCertificates(deps).createAuthority({ name: 'novact endpoints', days: authorityDays, issuer: await rootAuthority(deps) })
+  ));
+
 /** Of several that are made at once, one is kept. */
-export async function rootAuthority({ db, sealer, run }: AuthorityDeps): Promise<KeyAndCertificate> {
-  if ((await readSetting(db, 'rootAuthority')) === undefined) {
-    const made = await createOpensslCertificates({ run }).createAuthority({ name: 'novact', days: authorityDays * 2 });
-    const setting: RootSetting = { certificate: made.certificate, sealedKey: sealer.seal(made.key, rootContext) };
-    await ensureSetting(db, 'rootAuthority', () => JSON.stringify(setting));
+async function keptAuthority(
+  { db, sealer }: AuthorityDeps, { setting, context }: { setting: SettingKey; context: string }, make: () => Promise<KeyAndCertificate>,
+): Promise<KeyAndCertificate> {
+  if ((await readSetting(db, setting)) === undefined) {
+    const made = await make();
+    const kept: KeptAuthority = { certificate: made.certificate, sealedKey: sealer.seal(made.key, context) };
+    await ensureSetting(db, setting, () => JSON.stringify(kept));
   }
-  const { certificate, sealedKey } = JSON.parse((await readSetting(db, 'rootAuthority')) ?? '{}') as RootSetting;
-  return { certificate, key: sealer.open(sealedKey, rootContext) };
+  const { certificate, sealedKey } = JSON.parse((await readSetting(db, setting)) ?? '{}') as KeptAuthority;
+  return { certificate, key: sealer.open(sealedKey, context) };
 }
 
 /** Signs the certificates of a project's people. */

@@ -1,7 +1,7 @@
 // What somebody needs to use the cloud in a project: a certificate with its key, the authorities above it, and the shell's environment, all in one
 // zip, as Nova gave it out.
 import { usualKey } from '../../auth/usual-key.ts';
-import { awsFunction, clientEnvironment, shellExports } from '../../cli/credentials.ts';
+import { awsFunction, clientEnvironment, shellExports, trustEnvironment } from '../../cli/credentials.ts';
 import type { FounderKey } from '../../cli/cloud.ts';
 import { endpointsOf } from '../../config/settings.ts';
 import { insertCertificate } from '../../db/certificates.ts';
@@ -70,8 +70,12 @@ const fileLines = ({ projectId }: Holder): readonly string[] => [
   `export EUCALYPTUS_CERT="$NOVA_KEY_DIR/cloud-cert.pem"`,
 ];
 
+/** cacert.pem has the authority of the cloud, too. */
+const trustLines = Object.keys(trustEnvironment('')).map((name) => `export ${name}="$NOVA_KEY_DIR/cacert.pem"`);
+
 function renderEnvironment({ settings }: CredentialsDeps, holder: Holder, files: 'withFiles' | 'alone'): string {
   const head = `# novact: the key of ${holder.userName} in the project ${holder.projectName}. Use it with: source novarc`;
   const exports = shellExports(clientEnvironment(settings, endpointsOf(settings), holder));
-  return [head, ...exports, ...(files === 'withFiles' ? fileLines(holder) : []), ...awsFunction, ''].join('\n');
+  const trust = settings.tls === 'no' ? [] : trustLines;
+  return [head, ...exports, ...(files === 'withFiles' ? [...fileLines(holder), ...trust] : []), ...awsFunction, ''].join('\n');
 }

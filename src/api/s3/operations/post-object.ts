@@ -122,7 +122,7 @@ function measured(file: Readable, bytesMax: number, digesters: readonly Digester
 
 function answer(call: S3Call, fields: ReadonlyMap<string, string>, etag: string, more: Record<string, string>): S3Result {
   const path = `/${call.bucket}/${call.key.split('/').map(encodeURIComponent).join('/')}`;
-  const location = `http://${header(call, 'host') ?? ''}${path}`;
+  const location = `${call.isSecure ? 'https' : 'http'}://${header(call, 'host') ?? ''}${path}`;
   const headers = { etag: `"${etag}"`, location, ...more };
   const redirect = redirectOf(fields.get('success_action_redirect') ?? fields.get('redirect'));
   if (redirect !== undefined) {
