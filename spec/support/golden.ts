@@ -12,9 +12,21 @@ import { createEc2World, type Ec2World, type Ec2WorldOptions } from './ec2-world
 /** A public image that every story may run. */
 export const goldenImage = 'ami-0ffffffffffffff01';
 
+/** A request of a story, before it is made. */
+export interface Coming {
+  readonly world: Ec2World;
+  readonly owner: Principal;
+  /** As in the file. */
+  readonly query: string;
+  /** With the ids of this story. */
+  readonly real: string;
+  /** What this story has made so far. */
+  readonly ids: readonly string[];
+}
+
 export interface GoldenWorld {
-  /** Plays the requests in a project of their own. The text is what the file must say. */
-  play(queries: readonly string[]): Promise<string>;
+  /** Plays the requests in a project of their own. The text is what the file must say, whatever somebody else does `aside` before each. */
+  play(queries: readonly string[], aside?: (coming: Coming) => Promise<void>): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -27,10 +39,10 @@ export async function createGoldenWorld(): Promise<GoldenWorld> {
   const [shared, routed] = [await furnishedWorld({}), await furnishedWorld({ projectNetworks })];
   let stories = 0;
   return {
-    async play(queries) {
+    async play(queries, aside = () => Promise.resolve()) {
       stories += 1;
       const world = queries.some((query) => changesVpcs.test(query)) ? routed : shared;
-      const text = await playStory(world, await newcomer(world, stories), queries);
+      const text = await playStory(world, await newcomer(world, stories), queries, aside);
       // The network is one for all: what is left of it is the same in every story, whatever the order.
       await world.db.update(fixedAddresses).set({ instanceId: null, claimedAt: null });
       return text;
@@ -64,11 +76,14 @@ async function newcomer(world: Ec2World, story: number): Promise<Principal> {
   return { ...(await world.auth.principalFor(name, name)), isSuperuser: true };
 }
 
-async function playStory(world: Ec2World, who: Principal, queries: readonly string[]): Promise<string> {
+async function playStory(
+  world: Ec2World, who: Principal, queries: readonly string[], aside: (coming: Coming) => Promise<void>,
+): Promise<string> {
   const ids = new LastingIds();
   let text = '';
   for (const query of queries) {
     const real = ids.real(query);
+    await aside({ world, owner: who, query, real, ids: ids.all() });
     if (real.includes('Action=AttachVolume')) await startInstances(world.db, who.projectId);
     const answer = await world.call(real, who);
     await keepVolumes(world.db, who.projectId);
@@ -112,6 +127,10 @@ class LastingIds {
       .replaceAll(/<(SecretAccessKey|SessionToken)>[^<]+/g, '<$1>[secret]')
       .replaceAll(/-----BEGIN [A-Z ]+-----[\s\S]*?-----END [A-Z ]+-----/g, '[private key]')
       .replaceAll(/\b([0-9a-f]{2}:){15,}[0-9a-f]{2}\b/g, '[fingerprint]');
+  }
+
+  all(): string[] {
+    return [...this.#lasting.keys()];
   }
 
   real(text: string): string {
