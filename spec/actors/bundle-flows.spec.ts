@@ -1,5 +1,5 @@
 // Images of bundles against the generic proof, with a key and a decryption by the real openssl; and bundles in which something is wrong.
-import { createHash, createPublicKey, randomBytes } from 'node:crypto';
+import { createHash, createPublicKey, randomBytes, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -13,6 +13,8 @@ import { insertBucket } from '../../src/db/buckets.ts';
 import { insertImage, loadImage, type Image } from '../../src/db/image-work.ts';
 import { deleteObjects, putObject } from '../../src/db/objects.ts';
 import { projects, users } from '../../src/db/schema/all.ts';
+import { insertCertificate } from '../../src/db/certificates.ts';
+import { certificates as issuedCertificates } from '../../src/db/schema/certificates.ts';
 import { deleteSigningCertificate, insertSigningCertificate } from '../../src/db/signing-certificates.ts';
 import { createOpensslCertificates } from '../../src/drivers/certificates/openssl.ts';
 import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
@@ -152,7 +154,12 @@ describe('S7: a bundle', () => {
       expect(await outcome(context)).toMatchObject({
         state: 'available', sha256: '55ecb1cc08242c9b4700c4e21b2a5a37489e059a10be6841b648041d0cfd0ae0', more: 1,
       });
+      const serial = new X509Certificate(file('user-cert.pem')).serialNumber;
+      await insertCertificate(database.db, { serial, projectId, userId: 'u', createdAt: clock.date(), expiresAt: clock.date(), revokedAt: clock.date() });
+      const again = await uploaded({ manifest: file('small.img.manifest.xml').toString(), parts });
+      expect((await outcome(again)).stateReason).toContain('not signed by any certificate');
     } finally {
+      await database.db.delete(issuedCertificates);
       await deleteSigningCertificate(database.db, projectId, id);
     }
   });

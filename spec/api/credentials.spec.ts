@@ -3,11 +3,13 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { revokedSerials } from '../../src/db/certificates.ts';
+import { signingCertificatesOf } from '../../src/db/signing-certificates.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createRun } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -91,6 +93,18 @@ describe('A9: the zip of credentials', () => {
     const text = await openssl('x509', '-in', join(unpacked, 'cert.pem'), '-noout', '-text');
     for (const part of ['Public-Key: (2048 bit)', 'ecdsa-with-SHA256', '111122223333 ann', 'CA:FALSE']) expect(text).toContain(part);
     expect((await readFile(join(unpacked, 'cacert.pem'), 'utf8')).match(/BEGIN CERTIFICATE/g)).toHaveLength(2);
+  });
+
+  it('has a certificate that the cloud knows as one that the project signs bundles with, until it is revoked', async () => {
+    await world.auth.createProject({ name: 'signing', manager: 'ann' });
+    const { id } = await world.auth.requireProject('signing');
+    const zip = await zipOf('signing', 'ann');
+    const { serialNumber } = new X509Certificate(await readFile(join(zip, 'cert.pem')));
+    const [known] = await signingCertificatesOf(world.db, id);
+    expect([known?.userId, new X509Certificate(known?.certificate ?? '').serialNumber]).toEqual([world.ann.userId, serialNumber]);
+    expect(await revokedSerials(world.db, id)).toEqual(new Set());
+    await manage('authority', 'revoke', { project: 'signing' });
+    expect(await revokedSerials(world.db, id)).toEqual(new Set([serialNumber]));
   });
 
   it('is refused to who may not act in the project, and gives a key to who has none', async () => {

@@ -1,10 +1,8 @@
 // The entry of the `novact` command and of the role launchers: runs what was asked for and ends the process with a documented code.
-import { CommanderError } from 'commander';
 import type { RoleName } from '../config/options.ts';
-import { createOutput, exitCodes, reportFailure } from './output.ts';
-import { createProgram, createRoleProgram, overrideExits, type ProgramContext } from './program.ts';
+import { createOutput, exitCodes } from './output.ts';
+import { createProgram, createRoleProgram, exitCodeOf, overrideExits, type ProgramContext } from './program.ts';
 import { isSupervised } from './state-folder.ts';
-import { Interrupted } from './up.ts';
 
 /** With a role, what `bin/novact-ROLE` does. */
 export async function main(argv: readonly string[], role?: RoleName): Promise<void> {
@@ -23,9 +21,7 @@ export async function main(argv: readonly string[], role?: RoleName): Promise<vo
   try {
     await program.parseAsync([...argv]);
   } catch (error) {
-    if (error instanceof CommanderError) code = error.exitCode === 0 ? exitCodes.done : exitCodes.setup;
-    else if (error instanceof Interrupted) code = exitCodes.interrupted;
-    else code = reportFailure(error, output);
+    code = exitCodeOf(error, output);
   }
   // What is still open (a keep-alive connection, a driver's timer) must not hold back a command that is done.
   process.stdout.write('', () => process.exit(code));

@@ -1,5 +1,5 @@
 // `novact manage CATEGORY VERB …`: commands and flags are made from the table of what a running novact can perform; category and verb may be
-// shortened as long as they stay unique. A running process performs it; here is only what it is called and how its answer is printed.
+// shortened as long as it is clear what they mean. A running process performs it; here is only what it is called and how its answer is printed.
 import { Argument, Command, Option } from 'commander';
 import { z } from 'zod';
 import type { FileResult, ManageCommand } from '../api/ops/manage.ts';
@@ -10,6 +10,11 @@ import { exitCodes, type Output } from './output.ts';
 /** Commands as the command line sees them: whatever they work with is the running process's. */
 export type AnyManageCommand = Pick<ManageCommand<never>, 'category' | 'verb' | 'text' | 'positional' | 'args'>;
 
+type Word = Pick<AnyManageCommand, 'category' | 'verb'>;
+
+/** What is done here, by asking for the others. */
+const shellWords: readonly Word[] = [{ category: 'shell', verb: 'run' }, { category: 'shell', verb: 'script' }];
+
 export interface ManageContext {
   readonly output: Output;
   readonly commands: readonly AnyManageCommand[];
@@ -19,6 +24,8 @@ export interface ManageContext {
   /** Writes what a command made for a file, for the owner alone and never over another one; says where it is. */
   readonly write: (name: string, content: Buffer) => Promise<string>;
   readonly setExitCode: (code: number) => void;
+  /** Performs what is on the lines of a file, `-` for standard input, or what somebody types; with these flags each. */
+  readonly shell: (file: string | undefined, flags: Readonly<Record<string, unknown>>) => Promise<number>;
 }
 
 /** The tree of commands, for one run of the command line. */
@@ -29,11 +36,23 @@ export function createManageProgram(context: ManageContext): Command {
     const parent = program.command(category).description(verbsOf(context.commands, category).join(', ')).helpCommand(false);
     for (const command of context.commands.filter((one) => one.category === category)) addVerb(parent, command, context);
   }
+  addShell(program, context);
   return program;
 }
 
+function addShell(program: Command, { withSettings, shell, setExitCode }: ManageContext): void {
+  const parent = program.command('shell').description('run, script: these commands, one on a line').helpCommand(false);
+  const help = (made: Command) => withSettings(made).helpOption('-h, --help', 'print this help');
+  help(parent.command('run', { isDefault: true }).description('Take commands as they are typed, until `exit`.'))
+    .action(async (flags: Readonly<Record<string, unknown>>) => setExitCode(await shell(undefined, flags)));
+  help(parent.command('script').description('Perform the commands of a file, one on a line, up to the first that fails; with its exit code.'))
+    .argument('<file>', 'The file; - is standard input.')
+    .action(async (file: string, flags: Readonly<Record<string, unknown>>) => setExitCode(await shell(file, flags)));
+}
+
 /** Category and verb in full: `ho dr h1` → `host drain h1`. Words that are no prefix stay, for commander to refuse. */
-export function expandWords(words: readonly string[], commands: readonly AnyManageCommand[]): readonly string[] {
+export function expandWords(words: readonly string[], performed: readonly Word[]): readonly string[] {
+  const commands = [...performed, ...shellWords];
   const [first, second, ...rest] = words;
   if (first === undefined || first.startsWith('-')) return words;
   const category = expand(first, categoriesOf(commands), 'novact manage');
@@ -45,13 +64,17 @@ function expand(word: string, names: readonly string[], where: string): string {
   if (names.includes(word)) return word;
   const singular = word.replace(/s$/, '');
   if (names.includes(singular)) return singular;
-  const found = names.filter((name) => name.startsWith(word));
+  const plain = word.replaceAll('_', '-');
+  const found = names.filter((name) => name.startsWith(plain));
+  // `inst` is `instance`, and not `instance-type`: who means the longer one has to write on anyway.
+  const shortest = found.find((name) => found.every((other) => other.startsWith(name)));
+  if (shortest !== undefined) return shortest;
   if (found.length > 1) throw new SetupError(`${where} ${word} is short for ${found.join(' and ')}`, 'Write as much of it as makes it unique.');
-  return found[0] ?? word;
+  return word;
 }
 
-const categoriesOf = (commands: readonly AnyManageCommand[]): string[] => [...new Set(commands.map(({ category }) => category))].toSorted();
-const verbsOf = (commands: readonly AnyManageCommand[], category: string): string[] =>
+const categoriesOf = (commands: readonly Word[]): string[] => [...new Set(commands.map(({ category }) => category))].toSorted();
+const verbsOf = (commands: readonly Word[], category: string): string[] =>
   commands.filter((one) => one.category === category).map(({ verb }) => verb);
 
 function addVerb(parent: Command, command: AnyManageCommand, context: ManageContext): void {

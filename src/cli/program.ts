@@ -1,7 +1,9 @@
 // The commands of `novact`, their flags and what each of them calls. Flags for settings are made from the settings table.
-import { Command, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
+import { createReadStream } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { loadSettings, type LoadedSettings } from '../config/load.ts';
 import { flagName, optionNames, optionOf, roleNames, surroundings, type OptionName, type RoleName } from '../config/options.ts';
 import { statePaths } from '../config/settings.ts';
@@ -13,12 +15,13 @@ import type { HostRoles, PurgeCloud, StartCloud, WriteRedisUsers } from './cloud
 import { purge, stopRunning } from './down.ts';
 import { examineHost } from './host-checks.ts';
 import { createManageProgram, expandWords, type AnyManageCommand } from './manage.ts';
+import { runShell } from './manage-shell.ts';
 import { connectOps } from './ops-client.ts';
-import { exitCodes, NotRunning, type Output } from './output.ts';
+import { exitCodes, NotRunning, reportFailure, type Output } from './output.ts';
 import { settingRows, showActors, showChecks, showExplanation, showProcesses, statusJson } from './show.ts';
 import { tryGuest } from './try.ts';
 import { upServices } from './services.ts';
-import { up } from './up.ts';
+import { Interrupted, up } from './up.ts';
 import { version } from './version.ts';
 
 export interface ProgramContext {
@@ -207,18 +210,41 @@ function addExplain(program: Command, context: ProgramContext): void {
 
 function addManage(program: Command, context: ProgramContext): void {
   program.command('manage').description('look after hosts, services, instances and messages: see novact manage --help').argument('[words...]')
-    .helpOption(false).allowUnknownOption().action(async (words: readonly string[]) => {
-      const { manageCommands } = await context.root();
-      const manage = createManageProgram({
-        output: context.output, commands: manageCommands, setExitCode: context.setExitCode,
-        withSettings: (made) => withSettings(made.addHelpText('after', exitCodeHelp), ['state', 'opsPort'], ['state', 'opsPort']),
-        write: (name, content) => writeAnew(resolve(context.directory, name), content),
-        perform: async (request, flags) => (await connectOps(load(pick(flags, ['state', 'opsPort', 'config']), context).settings)).manage(request),
-      });
-      overrideExits(manage);
-      if (words.length === 0) return manage.outputHelp();
-      await manage.parseAsync([...expandWords(words, manageCommands)], { from: 'user' });
-    });
+    .helpOption(false).allowUnknownOption().action((words: readonly string[]) => manage(words, context));
+}
+
+const whereFlags = ['state', 'opsPort', 'config'];
+
+async function manage(words: readonly string[], context: ProgramContext): Promise<void> {
+  const { manageCommands } = await context.root();
+  const program = createManageProgram({
+    output: context.output, commands: manageCommands, setExitCode: context.setExitCode,
+    withSettings: (made) => withSettings(made.addHelpText('after', exitCodeHelp), ['state', 'opsPort'], ['state', 'opsPort']),
+    write: (name, content) => writeAnew(resolve(context.directory, name), content),
+    perform: async (request, flags) => (await connectOps(load(pick(flags, whereFlags), context).settings)).manage(request),
+    shell: (file, flags) => shell(file, pick(flags, whereFlags), context),
+  });
+  overrideExits(program);
+  if (words.length === 0) return program.outputHelp();
+  await program.parseAsync([...expandWords(words, manageCommands)], { from: 'user' });
+}
+
+/** Each line is a command line of its own, with the flags that the shell was called with. */
+async function shell(file: string | undefined, flags: Flags, context: ProgramContext): Promise<number> {
+  const given = Object.entries(flags).flatMap(([name, value]) => [`--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, String(value)]);
+  const input = file === undefined || file === '-' ? process.stdin : createReadStream(resolve(context.directory, file));
+  const isTyped = file === undefined && process.stdin.isTTY;
+  const lines = createInterface({ input, ...(isTyped ? { output: process.stdout } : {}), prompt: 'novact> ' });
+  return runShell(lines, {
+    isScript: file !== undefined,
+    prompt: () => isTyped && lines.prompt(),
+    async perform(words) {
+      let code: number = exitCodes.done;
+      const own = { ...context, setExitCode: (wanted: number) => void (code = wanted) };
+      await manage([...words, ...given], own).catch((error: unknown) => void (code = exitCodeOf(error, context.output)));
+      return code;
+    },
+  });
 }
 
 async function writeAnew(path: string, content: Buffer): Promise<string> {
@@ -231,6 +257,12 @@ async function writeAnew(path: string, content: Buffer): Promise<string> {
 }
 
 const pick = (flags: Flags, names: readonly string[]): Flags => Object.fromEntries(Object.entries(flags).filter(([name]) => names.includes(name)));
+
+/** What a command ends with that threw this, which is told here unless commander did. */
+export function exitCodeOf(error: unknown, output: Output): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.setup;
+  return error instanceof Interrupted ? exitCodes.interrupted : reportFailure(error, output);
+}
 
 /** commander ends the process by itself otherwise, with codes of its own. */
 export function overrideExits(program: Command): void {

@@ -1,5 +1,5 @@
 // The queries of projects' authorities and of the certificates that people have of them.
-import { and, asc, eq, isNull } from 'drizzle-orm';
+import { and, asc, eq, isNotNull, isNull } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
 import { authorities, certificates } from './schema/certificates.ts';
 
@@ -35,6 +35,12 @@ const chosen = ({ projectId, userId }: CertificateChoice) => and(
 
 export const listCertificates = (db: Queryable, choice: CertificateChoice): Promise<Certificate[]> =>
   db.select().from(certificates).where(chosen(choice)).orderBy(asc(certificates.createdAt), asc(certificates.serial));
+
+export async function revokedSerials(db: Queryable, projectId: string): Promise<ReadonlySet<string>> {
+  const rows = await db.select({ serial: certificates.serial }).from(certificates)
+    .where(and(eq(certificates.projectId, projectId), isNotNull(certificates.revokedAt)));
+  return new Set(rows.map(({ serial }) => serial));
+}
 
 /** How many were in use. */
 export async function revokeCertificates(db: Queryable, choice: CertificateChoice, now: Date): Promise<number> {

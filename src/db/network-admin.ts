@@ -31,6 +31,34 @@ export async function usesOfNetworks(db: Queryable): Promise<NetworkUse[]> {
   return rows.map((row) => ({ ...row, project: row.project ?? undefined }));
 }
 
+export interface TakenAddress {
+  readonly address: string;
+  readonly networkId: string;
+  readonly cidr: string;
+  /** An instance, or a host that is a gateway. */
+  readonly holder: string;
+  readonly projectId: string | null;
+  readonly host: string | null;
+}
+
+/** In the order of networks and addresses. */
+export async function takenAddresses(
+  db: Queryable, { host, network, countMax }: { host?: string | undefined; network?: string | undefined; countMax: number },
+): Promise<TakenAddress[]> {
+  const rows = await db.select({
+    address: fixedAddresses.address, networkId: networks.id, cidr: networks.cidr, holder: fixedAddresses.instanceId,
+    projectId: instances.projectId, host: instances.host,
+  }).from(fixedAddresses)
+    .innerJoin(networks, eq(networks.id, fixedAddresses.networkId))
+    .leftJoin(instances, eq(instances.id, fixedAddresses.instanceId))
+    .where(and(
+      isNotNull(fixedAddresses.instanceId), host === undefined ? undefined : eq(instances.host, host),
+      network === undefined ? undefined : eq(networks.id, network),
+    ))
+    .orderBy(asc(networks.createdAt), asc(networks.id), asc(fixedAddresses.position)).limit(countMax);
+  return rows.map((row) => ({ ...row, holder: row.holder ?? '' }));
+}
+
 /** By name or by id. */
 export async function findProjectId(db: Queryable, project: string): Promise<string | undefined> {
   const [row] = await db.select({ id: projects.id }).from(projects).where(or(eq(projects.name, project), eq(projects.id, project))).limit(1);

@@ -64,12 +64,15 @@ async function applyAlone(tx: postgres.TransactionSql, missing: readonly Migrati
 
 const isInUse = (error: unknown): boolean => error instanceof Error && ['55P03', '40P01'].includes((error as { code?: string }).code ?? '');
 
+/** When the last migration of this release was made. */
+export const ownSchema = (): number => Math.max(...readMigrationFiles({ migrationsFolder }).map((migration) => migration.folderMillis));
+
 /**
  * A release works on its own schema and on what the next ones add to it while they replace it, but it never begins on a newer one.
  * Returns when the last migration was made, undefined for a database without any.
  */
 export async function refuseNewerSchema(db: Db): Promise<number | undefined> {
-  const known = Math.max(...readMigrationFiles({ migrationsFolder }).map((migration) => migration.folderMillis));
+  const known = ownSchema();
   const [table] = rowsOf(await db.execute(sql`select to_regclass('drizzle.__drizzle_migrations') is not null as "exists"`));
   if (table?.['exists'] !== true) return undefined;
   const [row] = rowsOf(await db.execute(sql`select max(created_at) as "latest" from drizzle.__drizzle_migrations`));

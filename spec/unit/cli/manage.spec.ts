@@ -45,6 +45,10 @@ async function manage(...words: string[]) {
   let code: number | undefined;
   const program = createManageProgram({
     output: createOutput(stream, stream, {}), commands, withSettings: (made) => made.option('--state <value>'), setExitCode: (wanted) => (code = wanted),
+    shell: async (file, flags) => {
+      said.push(`${file} ${JSON.stringify(flags)}`);
+      return 7;
+    },
     write: async (name, content) => {
       written[name] = content.toString('utf8');
       return `/here/${name}`;
@@ -76,8 +80,16 @@ describe('novact manage', () => {
   it('knows words by their beginning, in the plural too, and says when there are two', async () => {
     expect((await manage('serv', 'l')).request).toMatchObject({ category: 'service', verb: 'list' });
     expect((await manage('hosts', 'dr', 'h1')).request).toMatchObject({ category: 'host', verb: 'drain' });
-    expect(() => expandWords(['hos'], commands)).toThrow('short for host and hosting');
+    expect(expandWords(['hos', 'l'], commands)).toEqual(['host', 'list']);
+    expect(expandWords(['hosti', 'list'], commands)).toEqual(['hosting', 'list']);
     expect(() => expandWords(['host', 'd'], commands)).toThrow('short for drain and disable');
+    expect(expandWords(['nothing', 'so'], commands)).toEqual(['nothing', 'so']);
+  });
+
+  it('hands a shell and a script to whoever reads their lines', async () => {
+    expect(await manage('sh')).toMatchObject({ code: 7, text: 'undefined {}' });
+    expect(await manage('shell', 'scr', 'file', '--state', '/x')).toMatchObject({ code: 7, text: 'file {"state":"/x"}' });
+    await expect(manage('shell', 'script')).rejects.toMatchObject({ name: 'CommanderError' });
   });
 
   it('ends with 2 for what the operator can mend and says how, with 1 for what he cannot', async () => {

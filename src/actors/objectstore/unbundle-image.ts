@@ -5,11 +5,13 @@
 //   clear    what was decrypted is removed
 //   publish  the row says available                                         − pending again
 // The key of a bundle is kept nowhere: a process that goes on decrypts it again.
+import { X509Certificate } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { findBucket } from '../../db/buckets.ts';
 import { markImage, withdrawImage } from '../../db/image-work.ts';
 import { findObject, type StoredObject } from '../../db/objects.ts';
+import { revokedSerials } from '../../db/certificates.ts';
 import { signingCertificatesOf } from '../../db/signing-certificates.ts';
 import { DriverError } from '../../lib/errors.ts';
 import type { Flow, StepOutputs } from '../../lib/flow.ts';
@@ -68,10 +70,13 @@ export async function loadManifest(
   return { manifest: await readManifest(await buffer(await store.read(object.blobId))), object };
 }
 
-/** A project that told the cloud what its members sign with gets what they signed. Of others nothing is known to compare with. */
+/** A project of which the cloud knows what its members sign with gets what they signed, unless it was revoked. Of others nothing is known to compare with. */
 async function checkSignature({ db, image }: ImageContext, manifest: BundleManifest): Promise<void> {
   const known = await signingCertificatesOf(db, image.projectId);
-  if (known.length === 0 || isSignedBy(manifest, known.map(({ certificate }) => certificate))) return;
+  const revoked = await revokedSerials(db, image.projectId);
+  const isGood = (certificate: string): boolean => revoked.size === 0 || !revoked.has(new X509Certificate(certificate).serialNumber);
+  const good = known.map(({ certificate }) => certificate).filter(isGood);
+  if (known.length === 0 || isSignedBy(manifest, good)) return;
   throw new BundleError(manifest.signature === undefined ? 'the manifest is not signed' : 'the manifest is not signed by any certificate of the project');
 }
 

@@ -30,7 +30,7 @@ function readCertificate(pem: string): X509Certificate {
   throw new SetupError('the certificate has no RSA key', 'Bundles are signed with RSA.');
 }
 
-const idOf = (certificate: X509Certificate): string => certificate.fingerprint.replaceAll(':', '').toLowerCase();
+export const signingId = (certificate: X509Certificate): string => certificate.fingerprint.replaceAll(':', '').toLowerCase();
 
 export const certificateCommands: readonly ManageCommand<Deps>[] = [
   command({
@@ -43,7 +43,7 @@ export const certificateCommands: readonly ManageCommand<Deps>[] = [
     }),
     run: async (deps, args) => {
       const certificate = readCertificate(args.pem);
-      const row = { id: idOf(certificate), projectId: await projectId(deps, args.project), userId: args.user, certificate: certificate.toString() };
+      const row = { id: signingId(certificate), projectId: await projectId(deps, args.project), userId: args.user, certificate: certificate.toString() };
       const isNew = await insertSigningCertificate(deps.db, { ...row, createdAt: deps.clock.date() });
       return isNew ? `added ${row.id}` : `${row.id} was there already`;
     },

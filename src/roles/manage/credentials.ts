@@ -1,15 +1,18 @@
 // What somebody needs to use the cloud in a project: a certificate with its key, the authorities above it, and the shell's environment, all in one
 // zip, as Nova gave it out.
+import { X509Certificate } from 'node:crypto';
 import { usualKey } from '../../auth/usual-key.ts';
 import { awsFunction, clientEnvironment, shellExports, trustEnvironment } from '../../cli/credentials.ts';
 import type { FounderKey } from '../../cli/cloud.ts';
 import { endpointsOf } from '../../config/settings.ts';
 import { insertCertificate } from '../../db/certificates.ts';
+import { insertSigningCertificate } from '../../db/signing-certificates.ts';
 import { createOpensslCertificates } from '../../drivers/certificates/openssl.ts';
 import { SetupError } from '../../lib/errors.ts';
 import { writeZip } from '../../lib/zip.ts';
 import { bundlingCertificate } from '../bundling-key.ts';
 import { projectAuthority, rootAuthority } from './authority-life.ts';
+import { signingId } from './certificates.ts';
 import type { ManageDeps } from './deps.ts';
 
 export interface CredentialsWish {
@@ -21,7 +24,10 @@ type CredentialsDeps = Pick<ManageDeps, 'db' | 'auth' | 'sealer' | 'run' | 'cloc
 
 const certificateDays = 365;
 
-/** novarc, pk.pem, cert.pem, cacert.pem, and cloud-cert.pem for bundlers. Each has a certificate of its own, whose key is kept nowhere else. */
+/**
+ * novarc, pk.pem, cert.pem, cacert.pem, and cloud-cert.pem for bundlers. Each has a certificate of its own, whose key is kept nowhere else; the cloud
+ * knows it as one that the project's bundles may be signed with.
+ */
 export async function credentialsZip(deps: CredentialsDeps, wish: CredentialsWish): Promise<Buffer> {
   const { db, clock } = deps;
   const holder = await holderOf(deps, wish);
@@ -29,7 +35,9 @@ export async function credentialsZip(deps: CredentialsDeps, wish: CredentialsWis
   const name = `${holder.projectId} ${holder.userName.replaceAll(/[^A-Za-z0-9._@-]/g, '_')}`.slice(0, nameLengthMax);
   const issued = await createOpensslCertificates({ run: deps.run }).issue({ name, days: certificateDays, usage: 'person', issuer });
   const { serial, expiresAt } = issued;
-  await insertCertificate(db, { serial, projectId: holder.projectId, userId: holder.userId, createdAt: clock.date(), expiresAt, revokedAt: null });
+  const whose = { projectId: holder.projectId, userId: holder.userId, createdAt: clock.date() };
+  await insertCertificate(db, { ...whose, serial, expiresAt, revokedAt: null });
+  await insertSigningCertificate(db, { ...whose, id: signingId(new X509Certificate(issued.certificate)), certificate: issued.certificate });
   return writeZip([
     { name: 'novarc', content: renderEnvironment(deps, holder, 'withFiles'), mode: 0o600 },
     { name: 'pk.pem', content: issued.key, mode: 0o600 },

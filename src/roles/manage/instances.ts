@@ -14,7 +14,7 @@ const operationsShown = 10;
 /** Longer than the longest move: images, memory, disk, and starting there. */
 const moveDeadlineMs = 3 * 3_600_000;
 
-const id = z.string().regex(/^i-[0-9a-f]{8,32}$/, 'an instance id such as i-0123456789abcdef0 is needed').describe('The instance.');
+export const instanceId = z.string().regex(/^i-[0-9a-f]{8,32}$/, 'an instance id such as i-0123456789abcdef0 is needed').describe('The instance.');
 
 const list = manageCommand<ManageDeps>()({
   category: 'instance',
@@ -25,12 +25,14 @@ const list = manageCommand<ManageDeps>()({
     host: z.string().optional().describe('Only those on this host, or on their way to it.'),
     all: z.boolean().default(false).describe('Terminated ones too.'),
   }),
-  run: async ({ db }, { host, all }) => {
-    const rows = await instancesForOperator(db, { host, terminated: all, countMax: listMax });
-    const addresses = await addressesOfInstances(db, rows.map((row) => row.id));
-    return rows.map((row) => summary(row, addresses.get(row.id)));
-  },
+  run: listInstances,
 });
+
+export async function listInstances({ db }: Pick<ManageDeps, 'db'>, { host, all }: { host?: string | undefined; all: boolean }): Promise<unknown> {
+  const rows = await instancesForOperator(db, { host, terminated: all, countMax: listMax });
+  const addresses = await addressesOfInstances(db, rows.map((row) => row.id));
+  return rows.map((row) => summary(row, addresses.get(row.id)));
+}
 
 const summary = (row: OperatorView, address: string | undefined) => ({
   id: row.id, state: row.state, host: row.host ?? '-', movingTo: row.migratingTo ?? '-', type: row.instanceType, address: address ?? '-',
@@ -42,7 +44,7 @@ const show = manageCommand<ManageDeps>()({
   verb: 'show',
   text: 'One instance, with what was last done to it.',
   positional: ['id'],
-  args: z.object({ id }),
+  args: z.object({ id: instanceId }),
   run: async ({ db }, args) => {
     const [row] = await instancesForOperator(db, { id: args.id, terminated: true, countMax: 1 });
     if (row === undefined) throw new SetupError(`there is no instance ${args.id}`, 'See: novact manage instance list --all');
@@ -68,20 +70,24 @@ const migrate = manageCommand<ManageDeps>()({
   text: 'Moves an instance to another host: stopped and started there, or, with --live, while it runs.',
   positional: ['id'],
   args: z.object({
-    id,
+    id: instanceId,
     to: z.string().optional().describe('The host. Unset: the least used one that has room.'),
     live: z.boolean().default(false).describe('The guest goes on running; refused where hypervisor or host cannot do it.'),
   }),
-  run: async ({ db, clock, relay }, args) => {
-    const wish = {
-      instanceId: args.id, live: args.live, target: args.to, userId: 'operator', requestId: newRequestId(),
-      deadline: new Date(clock.now() + moveDeadlineMs),
-    };
-    const wished = await requestMigration(db, wish, clock.date());
-    if ('refusal' in wished) throw new SetupError(`the instance cannot be moved now: ${wished.refusal}`, `See: novact manage instance show ${args.id}`);
-    relay.kick();
-    return `${args.id} is being moved${args.to === undefined ? '' : ` to ${args.to}`}; see: novact manage instance show ${args.id}`;
-  },
+  run: migrateInstance,
 });
+
+export async function migrateInstance(
+  { db, clock, relay }: Pick<ManageDeps, 'db' | 'clock' | 'relay'>, args: { id: string; to?: string | undefined; live: boolean },
+): Promise<string> {
+  const wish = {
+    instanceId: args.id, live: args.live, target: args.to, userId: 'operator', requestId: newRequestId(),
+    deadline: new Date(clock.now() + moveDeadlineMs),
+  };
+  const wished = await requestMigration(db, wish, clock.date());
+  if ('refusal' in wished) throw new SetupError(`the instance cannot be moved now: ${wished.refusal}`, `See: novact manage instance show ${args.id}`);
+  relay.kick();
+  return `${args.id} is being moved${args.to === undefined ? '' : ` to ${args.to}`}; see: novact manage instance show ${args.id}`;
+}
 
 export const instanceCommands: readonly ManageCommand<ManageDeps>[] = [list, show, migrate];

@@ -1,6 +1,10 @@
 // `novact manage project …`: projects, who is in them, and what their members need to use the cloud.
 import { z } from 'zod';
 import { manageCommand, type FileResult, type ManageCommand } from '../../api/ops/manage.ts';
+import { defaultNetworkOf } from '../../db/project-networks.ts';
+import { deleteUnusedNetwork } from '../../db/network-admin.ts';
+import { deleteGroup, groupsOf } from '../../db/security-groups.ts';
+import { SetupError } from '../../lib/errors.ts';
 import { credentialsZip, environmentOf } from './credentials.ts';
 import type { ManageDeps } from './deps.ts';
 
@@ -11,6 +15,22 @@ const description = z.string().max(1_000).describe('What it is for.');
 const file = z.string().min(1).optional();
 
 const fileResult = (name: string, content: Buffer): FileResult => ({ file: { name, base64: content.toString('base64') } });
+
+/** As Nova's. Groups first: a rule of one may name another, so those that nobody names any more are looked for again. */
+async function scrub(db: ManageDeps['db'], { id, name }: { readonly id: string; readonly name: string }): Promise<string> {
+  const network = await defaultNetworkOf(db, id);
+  const refusal = network === undefined ? undefined : (await deleteUnusedNetwork(db, network.id))?.refusal;
+  let gone = 0;
+  for (let before = -1; before !== gone;) {
+    before = gone;
+    for (const group of await groupsOf(db, id)) if ((await deleteGroup(db, group.id)) === 'deleted') gone += 1;
+  }
+  const groups = await groupsOf(db, id);
+  const done = `${network === undefined || refusal !== undefined ? 'no network' : network.id} and ${gone} security groups are gone`;
+  if (refusal === undefined && groups.length === 0) return `${name}: ${done}`;
+  const stays = [...(refusal === undefined ? [] : [refusal]), ...groups.map((group) => `the group ${group.name} (${group.id}) is used`)];
+  throw new SetupError(`${name}: ${done}, but ${stays.join('; ')}`, 'Terminate its instances, and let no rules of others name its groups.');
+}
 
 export const projectCommands: readonly ManageCommand<ManageDeps>[] = [
   command({
@@ -51,6 +71,11 @@ export const projectCommands: readonly ManageCommand<ManageDeps>[] = [
       await auth.deleteProject(args.project);
       return `the project ${args.project} is gone`;
     },
+  }),
+  command({
+    category: 'project', verb: 'scrub', positional: ['project'], args: z.object({ project }),
+    text: 'Take away what a project has left when its instances are gone: its network and its security groups. What is used stays, and is said.',
+    run: async ({ auth, db }, args) => scrub(db, await auth.requireProject(args.project)),
   }),
   command({
     category: 'project', verb: 'add', text: 'Take a user into a project.', positional: ['project', 'user'], args: z.object({ project, user }),

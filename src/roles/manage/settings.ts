@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { manageCommand, type ManageCommand } from '../../api/ops/manage.ts';
 import { shownValue } from '../../cli/show.ts';
 import { environmentKey, optionNames, optionOf } from '../../config/options.ts';
-import { refuseNewerSchema } from '../../db/upgrade-schema.ts';
+import { ownSchema, refuseNewerSchema } from '../../db/upgrade-schema.ts';
+import { SetupError } from '../../lib/errors.ts';
 import type { ManageDeps } from './deps.ts';
 
 type Deps = Pick<ManageDeps, 'db' | 'settings'>;
@@ -24,6 +25,15 @@ export const settingsCommands: readonly ManageCommand<Deps>[] = [
     run: async ({ db }) => {
       const latest = await refuseNewerSchema(db);
       return latest === undefined ? 'none' : new Date(latest).toISOString();
+    },
+  }),
+  command({
+    category: 'db', verb: 'sync', positional: [], args: z.object({}),
+    text: 'Whether the schema is that of this release. Every start brings it there, so that nothing is left to do; it fails if something is, after a restore.',
+    run: async ({ db }) => {
+      const [latest, own] = [await refuseNewerSchema(db), ownSchema()];
+      if (latest === own) return `the schema is that of this release: ${new Date(own).toISOString()}`;
+      throw new SetupError('the database has an older schema than this release', 'Start the processes of the cloud again: they bring it up to date.');
     },
   }),
 ];
