@@ -140,6 +140,12 @@ try {
     if ((await run('images/lab/build.sh', ['build/lab', '--check'])) === 0) return vitest('lab', 'lab');
     skip('lab: all of it, because build/lab is not there or out of date: npm run test:lab makes it, in three minutes, and runs this part');
   });
+  await part('conformance', async () => {
+    if ((await run(process.execPath, ['--import', 'tsx', 'scripts/conformance-s3.ts', '--check'])) !== 0) {
+      return skip('conformance: all of it, because the suite is not there: npm run conformance:s3 fetches and runs it');
+    }
+    return check('ceph/s3-tests, as the list of known failures has it', process.execPath, ['--import', 'tsx', 'scripts/conformance-s3.ts']);
+  });
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -44,6 +44,19 @@ describe('S5: permissions', () => {
     expect((await ask('PUT', `/${name}/new`, { as: 'none', body: 'x' })).status).toBe(403);
   });
 
+  it('end where the bucket is not whose the client takes it for', async () => {
+    const name = await bucket();
+    const [right, wrong] = ['111111111111', '222222222222'].map((id) => ({ 'x-amz-expected-bucket-owner': id }));
+    expect((await ask('PUT', `/${name}/k`, { body: 'x', headers: { ...right } })).status).toBe(200);
+    const tries = [['PUT', `/${name}/k`], ['GET', `/${name}/k`], ['GET', `/${name}`], ['POST', `/${name}?delete`], ['DELETE', `/${name}`]] as const;
+    for (const [method, path] of tries) {
+      expect(code(await ask(method, path, { headers: { ...wrong } })), `${method} ${path}`).toBe('403 AccessDenied');
+    }
+    const copy = (of: Record<string, string>) => ask('PUT', `/${name}/copy`, { headers: { 'x-amz-copy-source': `/${name}/k`, ...right, ...of } });
+    expect(code(await copy({ 'x-amz-source-expected-bucket-owner': '222222222222' }))).toBe('403 AccessDenied');
+    expect((await copy({ 'x-amz-source-expected-bucket-owner': '111111111111' })).status).toBe(200);
+  });
+
   it('round-trip through the XML of ?acl', async () => {
     const name = await bucket();
     await ask('PUT', `/${name}/k`, { body: 'x', headers: { 'x-amz-acl': 'public-read' } });

@@ -58,6 +58,10 @@ describe('CORS', () => {
       'access-control-allow-methods': 'GET, PUT', 'access-control-allow-headers': 'x-amz-date, x-amz-acl',
       'access-control-expose-headers': 'ETag', 'access-control-max-age': '60' } });
     expect(code(await flight('https://example.com', 'PUT'))).toBe('403 AccessForbidden');
+    // A signed address is signed for what the browser will send, not for its preflight.
+    const signed = { as: 'none', headers: { origin: 'https://a.example.org', 'access-control-request-method': 'PUT' } };
+    expect((await ask('OPTIONS', '/browsed/k?X-Amz-Signature=1', signed)).status).toBe(200);
+    expect(code(await ask('PUT', '/browsed/k?X-Amz-Signature=1', signed))).toBe('403 SignatureDoesNotMatch');
     expect(code(await flight('https://a.example.org', 'DELETE'))).toBe('403 AccessForbidden');
     expect(code(await flight('https://a.example.org', 'GET', 'content-type'))).toBe('403 AccessForbidden');
     for (const as of ['one', 'none']) {

@@ -39,6 +39,8 @@ describe('lifecycle rules', () => {
       + rule('<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>', '<Prefix>b/</Prefix>'));
     const { body } = await ask('GET', `/${name}?lifecycle`);
     expect([texts(body, 'Prefix'), texts(body, 'Days'), texts(body, 'Value'), texts(body, 'DaysAfterInitiation')]).toEqual([['a/', 'b/'], ['3'], ['v'], ['1']]);
+    // Clients from before there were filters look for it where they put it.
+    expect(body).toMatch(/<And><Prefix>a\/<\/Prefix>[^]*<\/ID><Prefix>b\/<\/Prefix><Status>/);
     expect(texts(body, 'ID')).toEqual(['mine', expect.stringMatching(/^\w{30,}$/)]);
     expect((await ask('DELETE', `/${name}?lifecycle`)).status).toBe(204);
     expect(code(await ask('GET', `/${name}?lifecycle`))).toBe('404 NoSuchLifecycleConfiguration');

@@ -121,10 +121,14 @@ describe('S4: a multipart upload', () => {
     expect((await part('composed', id, 1, first)).headers['x-amz-checksum-sha256']).toBe(sha(first).toString('base64'));
     await part('composed', id, 3, second);
     const composite = `${sha(Buffer.concat([sha(first), sha(second)])).toString('base64')}-2`;
-    expect(texts((await complete('composed', id, [[1, hex(first)], [3, hex(second)]])).body, 'ChecksumSHA256')).toEqual([composite]);
+    const { body: completed } = await complete('composed', id, [[1, hex(first)], [3, hex(second)]]);
+    expect([texts(completed, 'ChecksumSHA256'), texts(completed, 'ChecksumType')]).toEqual([[composite], ['COMPOSITE']]);
     const last = await s3.ask({ method: 'GET', path: '/parts/composed?partNumber=2' });
     expect(last).toMatchObject({ status: 206, body: 'the end', headers: {
       'x-amz-mp-parts-count': '2', 'content-range': `bytes ${fiveMiB}-${fiveMiB + 6}/${fiveMiB + 7}` } });
+    expect(last.headers['x-amz-checksum-sha256']).toBeUndefined();
+    const checked = await s3.ask({ method: 'GET', path: '/parts/composed?partNumber=2', headers: { 'x-amz-checksum-mode': 'ENABLED' } });
+    expect(checked.headers).toMatchObject({ 'x-amz-checksum-sha256': sha(second).toString('base64'), 'x-amz-checksum-type': 'COMPOSITE' });
     expect(code(await s3.ask({ method: 'GET', path: '/parts/composed?partNumber=3' }))).toBe('416 InvalidPartNumber');
     const { body } = await s3.ask({ method: 'GET', path: '/parts/composed?attributes', headers: {
       'x-amz-object-attributes': 'Checksum,ObjectParts,ObjectSize', 'x-amz-max-parts': '1' } });

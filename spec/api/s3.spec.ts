@@ -250,6 +250,7 @@ describe('the wire', () => {
     const name = await bucket();
     const headers = { expect: '100-continue' };
     expect(await ask('PUT', `/${name}/k`, { body: 'x', headers })).toMatchObject({ status: 200, wasContinued: true });
+    expect(await ask('PUT', `/${name}/k`, { body: 'x', headers: { expect: 'the best' } })).toMatchObject({ status: 200, wasContinued: false });
     for (const [path, as] of [[`/${name}/k`, 'liar'], [`/${name}/k`, 'two'], ['/absent-bucket/k', 'one']] as const) {
       const refused = await ask('PUT', path, { body: 'x', headers, as });
       expect(refused.wasContinued).toBe(false);

@@ -10,6 +10,8 @@ export interface LifecycleRule {
   readonly id: string;
   readonly isEnabled: boolean;
   readonly prefix: string;
+  /** Its prefix was put beside the actions, as clients did before there were filters, and is shown there. */
+  readonly isBare?: true;
   readonly tags: Tags;
   readonly sizeAbove?: number;
   readonly sizeBelow?: number;

@@ -6,7 +6,7 @@ import { findBucket, type Bucket } from '../../db/buckets.ts';
 import type { Tags } from '../../db/schema/objects.ts';
 import { findVersion, isMarker, isVersionId, type DeleteMarker, type StoredObject } from '../../db/versions.ts';
 import { aclAllows, type Permission } from './acl.ts';
-import type { Requester, S3Call } from './call.ts';
+import { header, type Requester, type S3Call } from './call.ts';
 import { fail, S3Failure } from './errors.ts';
 import { evaluatePolicy, type Verdict } from './policy/evaluate-policy.ts';
 import { parsePolicy, type Policy } from './policy/policy-document.ts';
@@ -46,15 +46,21 @@ const neverDeniedToOwner: readonly string[] = ['s3:GetBucketPolicy', 's3:PutBuck
 
 /** The bucket, or NoSuchBucket, or AccessDenied. */
 export async function requireBucket(call: S3Call, action: BucketAction | KeyAction, name: string = call.bucket): Promise<Bucket> {
-  const bucket = await findBucket(call.db, name);
-  if (bucket === undefined) return noSuchBucket();
+  const bucket = await existing(call, name);
   if (!mayUseBucket(call, bucket, action, call.key)) return accessDenied();
   return bucket;
 }
 
 /** For what is asked of several keys of one bucket at once: each key is asked for by itself. */
 export async function requireExistingBucket(call: S3Call): Promise<Bucket> {
-  return (await findBucket(call.db, call.bucket)) ?? noSuchBucket();
+  return existing(call, call.bucket);
+}
+
+/** It belongs to whom the client takes for its owner, if the client says so: a name may have come into other hands. */
+async function existing(call: S3Call, name: string, ownerHeader = 'x-amz-expected-bucket-owner'): Promise<Bucket> {
+  const bucket = (await findBucket(call.db, name)) ?? noSuchBucket();
+  const expected = header(call, ownerHeader);
+  return expected === undefined || expected === bucket.projectId ? bucket : accessDenied();
 }
 
 export function mayUseBucket(call: Requester, bucket: Bucket, action: BucketAction | KeyAction, key: string): boolean {
@@ -84,10 +90,10 @@ export interface Found {
   readonly object: StoredObject;
 }
 
-/** The object. Whoever may not list the bucket does not learn whether the key exists. */
-export async function requireObject(call: S3Call, action: ObjectAction, at: ObjectAddress = addressed(call), requestTags?: Tags): Promise<Found> {
-  const bucket = await findBucket(call.db, at.bucket);
-  if (bucket === undefined) return noSuchBucket();
+/** The object, or the source of a copy. Whoever may not list the bucket does not learn whether the key exists. */
+export async function requireObject(call: S3Call, action: ObjectAction, source?: ObjectAddress, requestTags?: Tags): Promise<Found> {
+  const at = source ?? addressed(call);
+  const bucket = await existing(call, at.bucket, source === undefined ? undefined : 'x-amz-source-expected-bucket-owner');
   const found = await findVersion(call.db, at, at.versionId);
   if (found === undefined || isMarker(found)) {
     const mayKnow = mayUseBucket(call, bucket, 's3:ListBucket', '');

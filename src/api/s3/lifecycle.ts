@@ -38,13 +38,13 @@ function parseRule(rule: XmlElement, newId: () => string): LifecycleRule {
 
 const actions: ReadonlySet<string> = new Set(['days', 'date', 'removesLoneMarkers', 'noncurrentDays', 'abortDays']);
 
-type Filter = Pick<LifecycleRule, 'prefix' | 'tags' | 'sizeAbove' | 'sizeBelow'>;
+type Filter = Pick<LifecycleRule, 'prefix' | 'isBare' | 'tags' | 'sizeAbove' | 'sizeBelow'>;
 
 /** Old clients put a bare `Prefix` into the rule. */
 function filterOf(rule: XmlElement): Filter {
   const [filter] = rule.all('Filter');
   const bare = rule.textOf('Prefix');
-  if (filter === undefined) return { prefix: bare ?? malformed(), tags: {} };
+  if (filter === undefined) return { prefix: bare ?? malformed(), isBare: true, tags: {} };
   if (bare !== undefined) malformed();
   const [and] = filter.all('And');
   const within = and ?? filter;
@@ -104,7 +104,8 @@ export const lifecycleXml = (rules: readonly LifecycleRule[]): Xml[] => rules.ma
   rule.abortDays === undefined ? undefined : element('AbortIncompleteMultipartUpload', [element('DaysAfterInitiation', rule.abortDays)]),
 ]));
 
-function filterXml({ prefix, tags, sizeAbove, sizeBelow }: LifecycleRule): Xml {
+function filterXml({ prefix, isBare, tags, sizeAbove, sizeBelow }: LifecycleRule): Xml {
+  if (isBare === true) return element('Prefix', prefix);
   const parts = [
     ...(prefix === '' ? [] : [element('Prefix', prefix)]),
     ...Object.entries(tags).map(([key, value]) => element('Tag', [element('Key', key), element('Value', value)])),

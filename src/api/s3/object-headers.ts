@@ -51,21 +51,23 @@ export function userMetadata(call: S3Call): Record<string, string> {
   return Object.fromEntries(found);
 }
 
-/** With the kind of checksum that they are: one of parts' checksums has their number at its end. */
-export function checksumHeaders(checksums: Readonly<Record<string, string>>): Record<string, string> {
+/** One of parts' checksums has their number at its end. */
+export const checksumTypeOf = (checksums: Readonly<Record<string, string>>): 'COMPOSITE' | 'FULL_OBJECT' =>
+  (Object.values(checksums).some((value) => value.includes('-')) ? 'COMPOSITE' : 'FULL_OBJECT');
+
+/** With the kind of checksum that they are. */
+export function checksumHeaders(checksums: Readonly<Record<string, string>>, type = checksumTypeOf(checksums)): Record<string, string> {
   const found = Object.entries(checksums);
   if (found.length === 0) return {};
-  const type = found.some(([, value]) => value.includes('-')) ? 'COMPOSITE' : 'FULL_OBJECT';
   return { ...Object.fromEntries(found.map(([name, value]) => [`x-amz-checksum-${name}`, value])), 'x-amz-checksum-type': type };
 }
 
-/** Everything but the length and the range. */
-export function headersOf(object: StoredObject, options: { checksums: boolean }): Record<string, string> {
+/** Everything but the length, the range and the checksums. */
+export function headersOf(object: StoredObject): Record<string, string> {
   const metadata = Object.entries(object.metadata).map(([name, value]) => [metadataPrefix + name, value] as const);
   return {
     ...object.headers,
     ...Object.fromEntries(metadata),
-    ...(options.checksums ? checksumHeaders(object.checksums) : {}),
     etag: `"${object.etag}"`,
     'last-modified': object.modifiedAt.toUTCString(),
     'accept-ranges': 'bytes',

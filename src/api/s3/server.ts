@@ -88,7 +88,8 @@ function perform({ services, domains, authenticate, tls, waiting }: Performing):
     const method = request.method ?? 'GET';
     const virtualHostBucket = bucketOfHost(request.headers.host, domains);
     const authentication = await authenticate({
-      method, rawPath, rawQuery, headers: request.headers, rawHeaders: request.rawHeaders,
+      // A preflight for a signed address: the signature is that of the request which is to follow.
+      method, rawPath, rawQuery: method === 'OPTIONS' ? '' : rawQuery, headers: request.headers, rawHeaders: request.rawHeaders,
       ...(virtualHostBucket === undefined ? {} : { virtualHostBucket }),
     });
     const asked = { method, ...addressOf(rawPath, virtualHostBucket), query: queryOf(rawQuery), headers: request.headers };
@@ -147,6 +148,8 @@ function serve(koa: Koa, waiting: WeakSet<IncomingMessage>, { clock, log, tls }:
     waiting.add(request);
     void handle(request, response);
   });
+  // What else is expected is not refused, as AWS does not: it has no meaning for S3.
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => void handle(request, response));
   return { listen: (host, port) => listen(server, host, port), close: ({ graceMs = graceMsDefault } = {}) => close(server, { graceMs, clock, log }) };
 }
 

@@ -5,6 +5,7 @@ import type { BlobWritten } from '../../drivers/objectstore/driver.ts';
 import { header, type S3Call } from './call.ts';
 import { checksumNames, checksumsIn, createDigester, isChecksumName, type ChecksumName, type Checksums } from './checksums.ts';
 import { fail } from './errors.ts';
+import { checksumTypeOf } from './object-headers.ts';
 import { element, type Xml, type XmlElement } from './xml.ts';
 
 type Asked = Pick<MultipartUpload, 'checksumAlgorithm' | 'checksumType'>;
@@ -49,6 +50,10 @@ export const partChecksum = ({ checksumAlgorithm }: Asked): ChecksumName | undef
 /** In listings and answers: `ChecksumCRC32` and its like. */
 export const checksumXml = (checksums: Readonly<Record<string, string>>): Xml[] =>
   Object.entries(checksums).map(([name, value]) => element(`Checksum${name.toUpperCase()}`, value));
+
+/** An object's, with the kind that they are of. */
+export const objectChecksumXml = (checksums: Readonly<Record<string, string>>): Xml[] =>
+  (Object.keys(checksums).length === 0 ? [] : [...checksumXml(checksums), element('ChecksumType', checksumTypeOf(checksums))]);
 
 /** The checksums that a `Part` of CompleteMultipartUpload names are those that the part was uploaded with. */
 export function partMatches(named: XmlElement, part: MultipartPart): boolean {

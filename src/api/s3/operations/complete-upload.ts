@@ -11,7 +11,7 @@ import type { Operation, S3Call, S3Result } from '../call.ts';
 import type { Checksums } from '../checksums.ts';
 import { putCondition } from '../conditions.ts';
 import { fail } from '../errors.ts';
-import { checksumXml, partMatches, wholeChecksums } from '../upload-checksums.ts';
+import { objectChecksumXml, partMatches, wholeChecksums } from '../upload-checksums.ts';
 import { document, element, malformed, parseXml, type XmlElement } from '../xml.ts';
 import { keepOrRemove, noSuchUploadMessage, storedHeader, versionHeader } from './objects.ts';
 
@@ -130,6 +130,6 @@ const answer = (call: S3Call, object: Pick<StoredObject, 'etag' | 'checksums'>, 
   headers,
   body: document('CompleteMultipartUploadResult', [
     element('Location', `/${call.bucket}/${call.key}`), element('Bucket', call.bucket), element('Key', call.key), element('ETag', `"${object.etag}"`),
-    ...checksumXml(object.checksums),
+    ...objectChecksumXml(object.checksums),
   ]),
 });

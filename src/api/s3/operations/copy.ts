@@ -9,7 +9,7 @@ import { checkConditions, putCondition, rangeOf, type ByteRange } from '../condi
 import { fail } from '../errors.ts';
 import { contentHeaders, refuseUnbuiltHeaders, userMetadata } from '../object-headers.ts';
 import { askedTags } from '../tags.ts';
-import { checksumXml } from '../upload-checksums.ts';
+import { objectChecksumXml } from '../upload-checksums.ts';
 import { document, element } from '../xml.ts';
 import { objectBytesMax, storedHeader, storeObject } from './objects.ts';
 
@@ -43,7 +43,7 @@ export const copyObject: Operation = async (call) => {
     headers: { ...storedHeader(stored), ...(sourceBucket.versioning === null ? {} : { 'x-amz-copy-source-version-id': sourceVersion }) },
     body: document('CopyObjectResult', [
       element('LastModified', xmlTime(object.modifiedAt)), element('ETag', `"${object.etag}"`),
-      ...checksumXml(object.checksums),
+      ...objectChecksumXml(object.checksums),
     ]),
   };
 };

@@ -3,8 +3,7 @@ import type { StoredObject } from '../../../db/objects.ts';
 import { requireObject } from '../access.ts';
 import { header, type Operation, type S3Call } from '../call.ts';
 import { fail } from '../errors.ts';
-import { checksumHeaders } from '../object-headers.ts';
-import { checksumXml } from '../upload-checksums.ts';
+import { checksumXml, objectChecksumXml } from '../upload-checksums.ts';
 import { document, element, type Xml } from '../xml.ts';
 import { partsOf, versionHeader } from './objects.ts';
 
@@ -34,8 +33,8 @@ function attribute(call: S3Call, object: StoredObject, name: (typeof known)[numb
 }
 
 function checksum(checksums: Readonly<Record<string, string>>): Xml | undefined {
-  const type = checksumHeaders(checksums)['x-amz-checksum-type'];
-  return type === undefined ? undefined : element('Checksum', [...checksumXml(checksums), element('ChecksumType', type)]);
+  const shown = objectChecksumXml(checksums);
+  return shown.length === 0 ? undefined : element('Checksum', shown);
 }
 
 function objectParts(call: S3Call, object: StoredObject): Xml {

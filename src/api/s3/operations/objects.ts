@@ -9,7 +9,7 @@ import { headerAcl } from '../acl.ts';
 import { header, type Operation, type S3Call, type S3Result } from '../call.ts';
 import { checkConditions, preconditionFailed, putCondition, rangeOf, type ByteRange } from '../conditions.ts';
 import { fail } from '../errors.ts';
-import { checksumHeaders, contentHeaders, headersOf, refuseUnbuiltHeaders, responseOverrides, userMetadata } from '../object-headers.ts';
+import { checksumHeaders, checksumTypeOf, contentHeaders, headersOf, refuseUnbuiltHeaders, responseOverrides, userMetadata } from '../object-headers.ts';
 import { askedTags, tagCountHeader } from '../tags.ts';
 
 /** Of one put, one part or one copy: 5 GiB. */
@@ -92,9 +92,9 @@ async function open(call: S3Call, found: Found, overrides: Record<string, string
 
 function describe(call: S3Call, { bucket, object }: Found, overrides: Record<string, string>): S3Result {
   const range = wantedRange(call, object);
-  const checksums = header(call, 'range') === undefined && header(call, 'x-amz-checksum-mode')?.toUpperCase() === 'ENABLED';
   const headers = {
-    ...headersOf(object, { checksums }), ...versionHeader(bucket, object.versionId), ...tagCountHeader(object.tags), ...partsCount(call, object), ...overrides,
+    ...headersOf(object), ...shownChecksums(call, object), ...versionHeader(bucket, object.versionId), ...tagCountHeader(object.tags),
+    ...partsCount(call, object), ...overrides,
   };
   if (range === undefined) return { headers, lengthBytes: object.sizeBytes };
   return {
@@ -104,19 +104,30 @@ function describe(call: S3Call, { bucket, object }: Found, overrides: Record<str
   };
 }
 
-/** Of the header, or of the part that `partNumber` names; an object that was put whole has the part 1. */
+/** Of the header, or of the part that `partNumber` names. */
 function wantedRange(call: S3Call, object: StoredObject): ByteRange | undefined {
+  const part = wantedPart(call, object);
+  if (part === undefined) return rangeOf(header(call, 'range'), object.sizeBytes);
+  const first = partsOf(object).slice(0, part.partNumber - 1).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  return part.sizeBytes === 0 ? undefined : { first, last: first + part.sizeBytes - 1 };
+}
+
+/** An object that was put whole has the part 1. */
+function wantedPart(call: S3Call, object: StoredObject): ObjectPart | undefined {
   const text = call.query.get('partNumber');
-  if (text === undefined) return rangeOf(header(call, 'range'), object.sizeBytes);
+  if (text === undefined) return undefined;
   if (header(call, 'range') !== undefined) fail('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter');
   if (!/^\d{1,5}$/.test(text) || Number(text) < 1 || Number(text) > 10_000) {
     fail('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive');
   }
-  const parts = partsOf(object);
-  const index = Number(text) - 1;
-  const part = parts[index] ?? fail('InvalidPartNumber', 'The requested partnumber is not satisfiable');
-  const first = parts.slice(0, index).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  return part.sizeBytes === 0 ? undefined : { first, last: first + part.sizeBytes - 1 };
+  return partsOf(object)[Number(text) - 1] ?? fail('InvalidPartNumber', 'The requested partnumber is not satisfiable');
+}
+
+/** Of the whole, or of the part that is asked for: a client holds what it gets against them. */
+function shownChecksums(call: S3Call, object: StoredObject): Record<string, string> {
+  if (header(call, 'range') !== undefined || header(call, 'x-amz-checksum-mode')?.toUpperCase() !== 'ENABLED') return {};
+  const part = wantedPart(call, object);
+  return checksumHeaders(part?.checksums ?? object.checksums, checksumTypeOf(object.checksums));
 }
 
 /** In order. What an earlier release wrote over an object in parts still has those parts beside it, and is not made of them. */

@@ -2,7 +2,7 @@
 import { findBucketSetting, putBucketSetting, removeBucketSetting } from '../../../db/buckets.ts';
 import type { Tags } from '../../../db/schema/objects.ts';
 import { describeVersion } from '../../../db/versions.ts';
-import { addressed, noSuchKey, requireBucket, requireObject, type Found } from '../access.ts';
+import { noSuchKey, requireBucket, requireObject, type Found } from '../access.ts';
 import { requireRelease, type Operation, type S3Call } from '../call.ts';
 import { fail } from '../errors.ts';
 import { bucketTagsMax, objectTagsMax, taggingDocument, taggingRelease, tagsBytesMax, xmlTags } from '../tags.ts';
@@ -35,7 +35,7 @@ export const getObjectTagging: Operation = async (call) => {
 export const putObjectTagging: Operation = async (call) => {
   await requireRelease(call, taggingRelease);
   const tags = await xmlTags(await call.content.read(tagsBytesMax), objectTagsMax);
-  return { headers: await tagObject(call, await requireObject(call, 's3:PutObjectTagging', addressed(call), tags), tags) };
+  return { headers: await tagObject(call, await requireObject(call, 's3:PutObjectTagging', undefined, tags), tags) };
 };
 
 export const deleteObjectTagging: Operation = async (call) =>
