@@ -140,7 +140,7 @@ describe('registering a bundle', () => {
 });
 
 describe('an image', () => {
-  it('is launched by others only as far as it is permitted', async () => {
+  it('S11: is launched by others only as far as it is permitted', async () => {
     const id = await lab.addImage();
     expect(await lab.codeOf('DescribeImages', { 'ImageId.1': id }, lab.bob)).toBe('InvalidAMIID.NotFound');
     await lab.ask('ModifyImageAttribute', { ImageId: id, 'LaunchPermission.Add.1.UserId': lab.bob.projectId });
