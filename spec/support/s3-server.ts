@@ -4,9 +4,11 @@ import { request, type IncomingHttpHeaders } from 'node:http';
 import type { Authority } from '../../src/auth/authenticate.ts';
 import { payloadOf } from '../../src/auth/payload.ts';
 import type { Principal } from '../../src/auth/principal.ts';
+import type { S3Services } from '../../src/api/s3/call.ts';
 import { createS3Server } from '../../src/api/s3/server.ts';
 import type { ObjectStoreDriver } from '../../src/drivers/objectstore/driver.ts';
 import { MemoryStore } from '../../src/drivers/objectstore/memory.ts';
+import { unlimitedBytes } from '../../src/db/project-bytes.ts';
 import { projects, users } from '../../src/db/schema/identity.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { ApiError } from '../../src/lib/errors.ts';
@@ -41,7 +43,12 @@ export interface S3Fixture {
 
 export const projectIds: Readonly<Record<string, string>> = { one: '111111111111', two: '222222222222' };
 
-export async function startS3(options: { store?: ObjectStoreDriver; domain?: string; authority?: Authority } = {}): Promise<S3Fixture> {
+/** More than a spec stores. */
+export const amplyS3 = { buckets: 1_000, bytes: unlimitedBytes };
+
+export async function startS3(
+  options: { store?: ObjectStoreDriver; domain?: string; authority?: Authority; quotas?: S3Services['quotas'] } = {},
+): Promise<S3Fixture> {
   const database = await createTestDatabase();
   const now = systemClock.date();
   await database.db.insert(users).values({ id: 'u-1', name: 'specs', createdAt: now });
@@ -49,6 +56,7 @@ export async function startS3(options: { store?: ObjectStoreDriver; domain?: str
   const store = options.store ?? new MemoryStore({ clock: systemClock });
   const server = createS3Server({
     db: database.db, store, clock: systemClock, log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }), region: 'nova',
+    quotas: options.quotas ?? amplyS3,
     ...(options.domain === undefined ? {} : { domains: [options.domain] }), ...(options.authority === undefined ? {} : { authority: options.authority }),
     async authenticate(signed) {
       const project = signed.headers['x-spec-project'];

@@ -5,6 +5,7 @@ import { announceRules } from '../messages/announcements.ts';
 import { newId } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
+import { addressesUsed, limitOf } from './quotas.ts';
 import { lockInstances, type InstanceRow } from './instances.ts';
 import { closedVpcOf } from './internet-gateways.ts';
 import { insertOutbox } from './outbox.ts';
@@ -23,7 +24,7 @@ const quarantineMs = 60_000;
 
 export interface Allocation {
   readonly projectId: string;
-  /** Addresses that the project may have at once. */
+  /** Addresses that a project may have at once, unless it was given a limit of its own. */
   readonly quota: number;
   readonly pool: string;
   /** This one, and no other. */
@@ -35,7 +36,7 @@ export interface Allocation {
 
 export type AllocationResult =
   | { readonly outcome: 'allocated'; readonly row: FloatingAddressRow }
-  | { readonly outcome: 'overQuota' }
+  | { readonly outcome: 'overQuota'; readonly limit: number }
   | { readonly outcome: 'noPool' }
   | { readonly outcome: 'noneFree' };
 
@@ -43,8 +44,8 @@ export type AllocationResult =
 export function allocateFloating(db: Db, wish: Allocation): Promise<AllocationResult> {
   return db.transaction(async (tx): Promise<AllocationResult> => {
     await lockProject(tx, wish.projectId);
-    const [held] = await tx.select({ count: sql<number>`count(*)::int` }).from(floatingAddresses).where(eq(floatingAddresses.projectId, wish.projectId));
-    if ((held?.count ?? 0) >= wish.quota) return { outcome: 'overQuota' };
+    const limit = await limitOf(tx, wish.projectId, 'addresses', wish.quota);
+    if ((await addressesUsed(tx, wish.projectId)) >= limit) return { outcome: 'overQuota', limit };
     const row = await claimFree(tx, wish);
     if (row === undefined) return { outcome: (await poolExists(tx, wish.pool)) ? 'noneFree' : 'noPool' };
     await insertTags(tx, { projectId: wish.projectId, resourceType: 'elastic-ip', resourceIds: [row.allocationId ?? ''], tags: wish.tags });

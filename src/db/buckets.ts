@@ -2,6 +2,8 @@
 import { and, asc, eq, gt, gte, lt, sql } from 'drizzle-orm';
 import type { Db, Queryable } from './db.ts';
 import { discardBlobs } from './blobs.ts';
+import { lockProject } from './images.ts';
+import { bucketsUsed, limitOf } from './quotas.ts';
 import { buckets, bucketSettings, multipartParts, multipartUploads, objects, objectVersions } from './schema/objects.ts';
 import type { Versioning } from './versions.ts';
 
@@ -16,6 +18,16 @@ export async function findBucket(db: Queryable, name: string): Promise<Bucket | 
 export async function insertBucket(db: Queryable, bucket: typeof buckets.$inferInsert): Promise<Bucket | undefined> {
   const [row] = await db.insert(buckets).values(bucket).onConflictDoNothing().returning();
   return row;
+}
+
+/** The same for a project, which may have `quota` unless it was given a limit of its own. Whether the name is taken is looked at first. */
+export function createBucketOf(db: Db, bucket: typeof buckets.$inferInsert, quota: number): Promise<'inserted' | 'taken' | 'overQuota'> {
+  return db.transaction(async (tx) => {
+    await lockProject(tx, bucket.projectId);
+    if ((await findBucket(tx, bucket.name)) !== undefined) return 'taken';
+    if ((await bucketsUsed(tx, bucket.projectId)) >= (await limitOf(tx, bucket.projectId, 'buckets', quota))) return 'overQuota';
+    return (await insertBucket(tx, bucket)) === undefined ? 'taken' : 'inserted';
+  });
 }
 
 export interface BucketPage {

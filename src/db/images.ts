@@ -2,6 +2,7 @@
 import { and, asc, eq, inArray, ne, or } from 'drizzle-orm';
 import type { Db, Queryable, Tx } from './db.ts';
 import { insertOperation, type NewOperation } from './operations.ts';
+import { imagesUsed, limitOf } from './quotas.ts';
 import { imageLaunchPermissions, images } from './schema/images.ts';
 import { projects } from './schema/identity.ts';
 import { holdContent } from './snapshot-work.ts';
@@ -42,10 +43,13 @@ export interface NewImage {
   readonly operation: NewOperation | null;
   /** Takes the id into a name that is taken, instead of refusing: the client named none. */
   readonly mayRename: boolean;
+  /** Images that a project may have, unless it was given a limit of its own. */
+  readonly quota: number;
 }
 
 export type ImageInsertion =
   | { readonly outcome: 'inserted' | 'snapshotGone' }
+  | { readonly outcome: 'overQuota'; readonly limit: number }
   | { readonly outcome: 'duplicate'; readonly usedBy: string };
 
 /** The image, and the operation that fetches its content. Names are unique among a project's images of one type. */
@@ -57,6 +61,8 @@ export function insertImage(db: Db, image: NewImage): Promise<ImageInsertion> {
       .where(and(eq(images.projectId, row.projectId), eq(images.name, row.name), eq(images.type, row.type), ne(images.state, 'deregistered'),
         ne(images.state, 'failed')));
     if (taken !== undefined && !image.mayRename) return { outcome: 'duplicate', usedBy: taken.id };
+    const limit = await limitOf(tx, row.projectId, 'images', image.quota);
+    if ((await imagesUsed(tx, row.projectId)) >= limit) return { outcome: 'overQuota', limit };
     if (taken !== undefined) row = { ...row, name: `${row.name.slice(0, 100)} (${row.id})` };
     for (const { snapshotId } of row.devices) if ((await holdContent(tx, snapshotId)) === 'gone') return { outcome: 'snapshotGone' };
     await tx.insert(images).values(row);

@@ -1,6 +1,8 @@
 // The queries of key pairs. Names are unique in a project, by an index: two callers cannot both create one.
 import { and, asc, eq } from 'drizzle-orm';
 import type { Db, Queryable } from './db.ts';
+import { lockProject } from './images.ts';
+import { keysUsed, limitOf, type Insertion } from './quotas.ts';
 import { keyPairs } from './schema/identity.ts';
 import { deleteTagsOf, insertTags, type TagText } from './tags.ts';
 
@@ -15,13 +17,16 @@ export async function findKeyPair(db: Queryable, projectId: string, name: string
   return row;
 }
 
-/** False: the name is taken. */
-export function insertKeyPair(db: Db, row: KeyPair, tags: readonly TagText[]): Promise<boolean> {
-  return db.transaction(async (tx) => {
-    const inserted = await tx.insert(keyPairs).values(row).onConflictDoNothing().returning({ id: keyPairs.id });
-    if (inserted.length === 0) return false;
+/** `quota`: key pairs that a project may have, unless it was given a limit of its own. */
+export function insertKeyPair(db: Db, row: KeyPair, { tags, quota }: { readonly tags: readonly TagText[]; readonly quota: number }): Promise<Insertion> {
+  return db.transaction(async (tx): Promise<Insertion> => {
+    await lockProject(tx, row.projectId);
+    if ((await findKeyPair(tx, row.projectId, row.name)) !== undefined) return { outcome: 'duplicate' };
+    const limit = await limitOf(tx, row.projectId, 'keys', quota);
+    if ((await keysUsed(tx, row.projectId)) >= limit) return { outcome: 'overQuota', limit };
+    await tx.insert(keyPairs).values(row);
     await insertTags(tx, { projectId: row.projectId, resourceType: 'key-pair', resourceIds: [row.id], tags });
-    return true;
+    return { outcome: 'inserted' };
   });
 }
 

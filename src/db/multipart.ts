@@ -4,6 +4,7 @@ import { discardBlobs } from './blobs.ts';
 import type { Db, Queryable } from './db.ts';
 import { afterPrefix, commonPrefix, resumeAfter } from './key-order.ts';
 import { putObjectIn, type NewObject, type PutCondition, type PutOutcome } from './objects.ts';
+import { takeBytes } from './project-bytes.ts';
 import { multipartParts, multipartUploads } from './schema/objects.ts';
 import { holdBucket } from './versions.ts';
 
@@ -26,16 +27,26 @@ export async function findUpload(db: Queryable, wanted: { id: string; bucket: st
   return row;
 }
 
-/** Adds the part, or replaces it. False: the upload is gone, and the blob is the caller's to remove. */
-export function putPart(db: Db, part: MultipartPart): Promise<boolean> {
+/** Where a part goes. */
+export interface PartPlace {
+  readonly bucket: string;
+  /** As in PutCondition. */
+  readonly bytesMax: number;
+}
+
+/** Adds the part, or replaces it. Unless it is stored, the upload is gone or the project has no room, and the blob is the caller's to remove. */
+export function putPart(db: Db, part: MultipartPart, { bucket, bytesMax }: PartPlace): Promise<'stored' | 'noUpload' | 'overQuota'> {
   return db.transaction(async (tx) => {
+    const held = await holdBucket(tx, bucket);
     const [upload] = await tx.select({ id: multipartUploads.id }).from(multipartUploads).where(eq(multipartUploads.id, part.uploadId)).for('update');
-    if (upload === undefined) return false;
+    if (held === undefined || upload === undefined) return 'noUpload';
+    const more = { projectId: held.projectId, limit: held.ownBytesMax ?? bytesMax, bytes: part.sizeBytes, now: part.modifiedAt };
+    if (!(await takeBytes(tx, more))) return 'overQuota';
     const same = and(eq(multipartParts.uploadId, part.uploadId), eq(multipartParts.partNumber, part.partNumber));
     const old = await tx.delete(multipartParts).where(same).returning({ blobId: multipartParts.blobId });
     await tx.insert(multipartParts).values(part);
     await discardBlobs(tx, old.map((row) => row.blobId), part.modifiedAt);
-    return true;
+    return 'stored';
   });
 }
 
@@ -56,7 +67,7 @@ export function abortUpload(db: Db, uploadId: string, now: Date): Promise<boolea
   });
 }
 
-/** Makes the joined blob the object and ends the upload, in one transaction. `noUpload`: somebody else has ended it. */
+/** Makes the joined blob the object, whose bytes were taken with its parts, and ends the upload, in one transaction. `noUpload`: somebody else has ended it. */
 export function completeUpload(db: Db, uploadId: string, object: NewObject, condition: PutCondition): Promise<PutOutcome | 'noUpload'> {
   return db.transaction(async (tx) => {
     if ((await holdBucket(tx, object.bucket)) === undefined) return 'noBucket';

@@ -2,6 +2,7 @@
 import { and, asc, eq, inArray } from 'drizzle-orm';
 import { discardBlobs } from './blobs.ts';
 import type { Db, Queryable, Tx } from './db.ts';
+import { takeBytes } from './project-bytes.ts';
 import { objects } from './schema/objects.ts';
 import { holdBucket, holdKey, makeRoom, nextVersionId, nullVersion, type StoredObject } from './versions.ts';
 
@@ -12,12 +13,14 @@ export async function findObject(db: Queryable, bucket: string, key: string): Pr
   return row;
 }
 
-/** What must hold of the object that a put replaces. */
+/** What must hold of the object that a put replaces, and of its project. */
 export interface PutCondition {
   /** `If-None-Match: *`. */
   readonly mustBeAbsent?: boolean;
   /** `If-Match`: the quoted etag is compared by the caller's function. */
   readonly mustMatch?: (etag: string) => boolean;
+  /** Bytes that a project may store that was given no limit of its own. Undefined: it is not more that is stored. */
+  readonly bytesMax?: number;
 }
 
 /** Stored, with the id of the version where the bucket has versions. */
@@ -25,7 +28,7 @@ export interface Stored {
   readonly versionId: string | undefined;
 }
 
-export type PutOutcome = Stored | 'noBucket' | 'conditionFailed' | 'noObject';
+export type PutOutcome = Stored | 'noBucket' | 'conditionFailed' | 'noObject' | 'overQuota';
 
 /** What the caller knows of an object: its version is the bucket's to give. Without tags and parts it has none. */
 export type NewObject = Omit<StoredObject, 'versionId' | 'tags' | 'parts'> & Partial<Pick<StoredObject, 'tags' | 'parts'>>;
@@ -46,6 +49,11 @@ export async function putObjectIn(tx: Tx, object: NewObject, condition: PutCondi
   if (condition.mustMatch !== undefined && old === undefined) return 'noObject';
   if (condition.mustMatch !== undefined && old !== undefined && !condition.mustMatch(old.etag)) return 'conditionFailed';
   const versionId = nextVersionId(bucket.versioning);
+  if (condition.bytesMax !== undefined) {
+    const bytes = object.sizeBytes - (versionId === undefined ? (old?.sizeBytes ?? 0) : 0);
+    const limit = bucket.ownBytesMax ?? condition.bytesMax;
+    if (!(await takeBytes(tx, { projectId: bucket.projectId, limit, bytes, now: object.modifiedAt }))) return 'overQuota';
+  }
   if (versionId !== undefined) await makeRoom(tx, object, { versionId, now: object.modifiedAt });
   const row: StoredObject = { tags: {}, parts: null, ...object, versionId: versionId ?? nullVersion };
   await tx.insert(objects).values(row).onConflictDoUpdate({ target: [objects.bucket, objects.key], set: row });

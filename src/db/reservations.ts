@@ -1,12 +1,13 @@
 // The queries of a launch: one transaction that checks the quota, repeats no client token, and leaves the reservation, its instances
 // and their operations, or nothing.
-import { and, eq, ne, sql } from 'drizzle-orm';
+import { and, eq } from 'drizzle-orm';
 import { derivedId, newMac } from '../lib/ids.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
 import { holdDisks, insertLaunchVolumes, type DisksRefusal, type LaunchDisks } from './launch-volumes.ts';
 import { claimWished, holdAddress, holdNetwork } from './networks.ts';
 import { insertOperations, type NewOperation } from './operations.ts';
+import { instancesUsed, ownLimits, type Quotas } from './quotas.ts';
 import { instances, instanceSecurityGroups, instanceTypes, reservations } from './schema/instances.ts';
 import { hosts } from './schema/hosts.ts';
 import { holdGroups } from './security-groups.ts';
@@ -27,6 +28,8 @@ export async function zoneHasHosts(db: Queryable, zone: string): Promise<boolean
   return row !== undefined;
 }
 
+export type LaunchQuota = Pick<Quotas, 'instances' | 'cores' | 'memoryMiB'>;
+
 export interface Launch {
   readonly reservation: Reservation;
   readonly instance: NewInstance;
@@ -39,8 +42,8 @@ export interface Launch {
   readonly disks: LaunchDisks;
   readonly countMin: number;
   readonly countMax: number;
-  /** Instances that the project may have at once. */
-  readonly quota: number;
+  /** What a project may have at once, unless it was given limits of its own. */
+  readonly quota: LaunchQuota;
   readonly operation: Omit<NewOperation, 'resourceId'>;
   /** A new id for each instance. */
   readonly newInstanceId: () => string;
@@ -51,7 +54,7 @@ export type LaunchResult =
   /** The token was used before, with the same request: nothing is done again. */
   | { readonly outcome: 'repeated'; readonly reservationId: string }
   | { readonly outcome: 'mismatch' }
-  | { readonly outcome: 'overQuota' }
+  | { readonly outcome: 'overQuota'; readonly of: keyof LaunchQuota; readonly limit: number; readonly asked: number }
   | { readonly outcome: 'groupGone' }
   | { readonly outcome: 'networkGone' }
   | { readonly outcome: 'addressTaken'; readonly address: string }
@@ -64,11 +67,11 @@ export function launchInstances(db: Db, launch: Launch): Promise<LaunchResult> {
     await lockProject(tx, reservation.projectId);
     const repeated = await findByToken(tx, reservation);
     if (repeated !== undefined) return repeated;
-    const room = launch.quota - (await countLiving(tx, reservation.projectId));
-    if (room < launch.countMin) return { outcome: 'overQuota' };
+    const room = await roomFor(tx, launch);
+    if (room.count < launch.countMin) return { outcome: 'overQuota', of: room.of, limit: room.limit, asked: launch.countMin };
     const held = await holdGroups(tx, reservation.projectId, launch.groupIds);
     if (held.length < new Set(launch.groupIds).size) return { outcome: 'groupGone' };
-    const count = Math.min(room, launch.countMax);
+    const count = Math.min(room.count, launch.countMax);
     const contents = await holdDisks(tx, reservation.projectId, launch.disks, count);
     if ('outcome' in contents) return contents;
     if (!(await holdNetwork(tx, launch.instance.networkId ?? null))) return { outcome: 'networkGone' };
@@ -96,10 +99,25 @@ export async function findByToken(db: Queryable, asked: Pick<Reservation, 'proje
   return earlier.requestDigest === asked.requestDigest ? { outcome: 'repeated', reservationId: earlier.id } : { outcome: 'mismatch' };
 }
 
-async function countLiving(tx: Queryable, projectId: string): Promise<number> {
-  const [row] = await tx.select({ count: sql<number>`count(*)::int` }).from(instances)
-    .where(and(eq(instances.projectId, projectId), ne(instances.state, 'terminated')));
-  return row?.count ?? 0;
+interface Room {
+  readonly count: number;
+  /** The limit that leaves no more. */
+  readonly of: keyof LaunchQuota;
+  readonly limit: number;
+}
+
+/** How many more such instances the project may have. */
+async function roomFor(tx: Queryable, { reservation: { projectId }, instance, quota }: Launch): Promise<Room> {
+  const used = await instancesUsed(tx, projectId);
+  const each: LaunchQuota = { instances: 1, cores: instance.cores, memoryMiB: instance.memoryMiB };
+  const limits = { ...quota, ...(await ownLimits(tx, projectId)) };
+  let room: Room | undefined;
+  for (const of of ['instances', 'cores', 'memoryMiB'] as const) {
+    const limit = limits[of];
+    const count = Math.floor((limit - used[of]) / each[of]);
+    if (room === undefined || count < room.count) room = { count, of, limit };
+  }
+  return room ?? { count: 0, of: 'instances', limit: 0 };
 }
 
 const macTriesMax = 8;

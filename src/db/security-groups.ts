@@ -3,6 +3,8 @@
 import { and, asc, eq, inArray, isNull, ne, or, type SQL } from 'drizzle-orm';
 import { newId } from '../lib/ids.ts';
 import { inTransaction, type Db, type Queryable, type Tx } from './db.ts';
+import { lockProject } from './images.ts';
+import { groupsUsed, limitOf, type Insertion } from './quotas.ts';
 import { projects } from './schema/identity.ts';
 import { instances, instanceSecurityGroups, securityGroupRules, securityGroups } from './schema/instances.ts';
 import { deleteTagsOf, insertTags, type TagText } from './tags.ts';
@@ -80,14 +82,17 @@ export async function rulesOf(db: Queryable, groupIds: readonly string[]): Promi
   return rows.map(({ rule, source }) => ({ ...rule, source: source ?? undefined }));
 }
 
-/** False: the name is taken. */
-export function insertGroup(db: Db, row: SecurityGroup, tags: readonly TagText[]): Promise<boolean> {
-  return db.transaction(async (tx) => {
-    const inserted = await tx.insert(securityGroups).values(row).onConflictDoNothing().returning({ id: securityGroups.id });
-    if (inserted.length === 0) return false;
+/** `quota`: groups that a project may have, unless it was given a limit of its own. */
+export function insertGroup(db: Db, row: SecurityGroup, { tags, quota }: { readonly tags: readonly TagText[]; readonly quota: number }): Promise<Insertion> {
+  return db.transaction(async (tx): Promise<Insertion> => {
+    await lockProject(tx, row.projectId);
+    if ((await findGroup(tx, row.projectId, { name: row.name, vpcId: row.vpcId })) !== undefined) return { outcome: 'duplicate' };
+    const limit = await limitOf(tx, row.projectId, 'groups', quota);
+    if ((await groupsUsed(tx, row.projectId)) >= limit) return { outcome: 'overQuota', limit };
+    await tx.insert(securityGroups).values(row);
     await insertAllEgress(tx, row.id);
     await insertTags(tx, { projectId: row.projectId, resourceType: 'security-group', resourceIds: [row.id], tags });
-    return true;
+    return { outcome: 'inserted' };
   });
 }
 
@@ -117,7 +122,7 @@ export type RuleInsertion =
   | { readonly outcome: 'inserted'; readonly rules: readonly SecurityGroupRule[] }
   | { readonly outcome: 'absent' }
   | { readonly outcome: 'duplicate' }
-  | { readonly outcome: 'tooMany' };
+  | { readonly outcome: 'tooMany'; readonly limit: number };
 
 /** Adds rules, all of them or none. */
 export async function authorizeRules(
@@ -131,7 +136,8 @@ export async function authorizeRules(
     if (rules === undefined) return { outcome: 'duplicate' };
     const present = await tx.select({ id: securityGroupRules.id }).from(securityGroupRules)
       .where(and(eq(securityGroupRules.groupId, groupId), eq(securityGroupRules.direction, direction)));
-    return present.length > rulesMax ? { outcome: 'tooMany' } : { outcome: 'inserted', rules };
+    const limit = await limitOf(tx, locked.projectId, 'rules', rulesMax);
+    return present.length > limit ? { outcome: 'tooMany', limit } : { outcome: 'inserted', rules };
   });
 }
 

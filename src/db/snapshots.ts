@@ -3,6 +3,7 @@ import { and, asc, eq, inArray, ne, notInArray, or, sql } from 'drizzle-orm';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
 import { insertOperation } from './operations.ts';
+import { limitOf, snapshotsUsed } from './quotas.ts';
 import { images } from './schema/images.ts';
 import { snapshotPermissions, snapshots, volumes } from './schema/volumes.ts';
 import type { Snapshot } from './snapshot-work.ts';
@@ -30,10 +31,15 @@ export function snapshotPermissionsOf(db: Queryable, ids: readonly string[]): Pr
   return db.select().from(snapshotPermissions).where(inArray(snapshotPermissions.snapshotId, [...ids])).orderBy(asc(snapshotPermissions.projectId));
 }
 
-async function countSnapshots(tx: Queryable, projectId: string): Promise<number> {
-  const [row] = await tx.select({ count: sql<number>`count(*)::int` }).from(snapshots)
-    .where(and(eq(snapshots.projectId, projectId), ne(snapshots.state, 'deleted')));
-  return row?.count ?? 0;
+interface OverQuota {
+  readonly refused: 'overQuota';
+  readonly limit: number;
+}
+
+/** With the project's row held. `quota`: of projects that were given no limit of their own. */
+async function overQuota(tx: Tx, { projectId, quota }: { readonly projectId: string; readonly quota: number }): Promise<OverQuota | undefined> {
+  const limit = await limitOf(tx, projectId, 'snapshots', quota);
+  return (await snapshotsUsed(tx, projectId)) >= limit ? { refused: 'overQuota', limit } : undefined;
 }
 
 export interface SnapshotWish extends VolumeWish {
@@ -43,7 +49,7 @@ export interface SnapshotWish extends VolumeWish {
   readonly quota: number;
 }
 
-export type SnapshotRefusal = { readonly refused: 'noVolume' | 'overQuota' } | { readonly refused: 'state'; readonly state: string };
+export type SnapshotRefusal = OverQuota | { readonly refused: 'noVolume' } | { readonly refused: 'state'; readonly state: string };
 
 /** Wished of the volume's actor, so that what is wished of the volume after it waits for it. */
 export function createSnapshot(db: Db, wish: SnapshotWish, now: Date): Promise<Snapshot | SnapshotRefusal> {
@@ -58,7 +64,8 @@ async function createSnapshotIn(tx: Tx, wish: SnapshotWish, now: Date): Promise<
   const volume = await lockOwned(tx, { projectId, volumeId });
   if (volume === undefined) return { refused: 'noVolume' };
   if ((volume.state !== 'available' && volume.state !== 'in-use') || volume.host === null) return { refused: 'state', state: volume.state };
-  if ((await countSnapshots(tx, projectId)) >= wish.quota) return { refused: 'overQuota' };
+  const over = await overQuota(tx, wish);
+  if (over !== undefined) return over;
   const row: Snapshot = {
     id: wish.id, projectId, userId, volumeId, sizeGiB: volume.sizeGiB, description: wish.description, state: 'pending', stateReason: null,
     stateDeadline: deadline, isPublic: false, host: volume.host, contentId: wish.id, sizeBytes: null, startedAt: now, completedAt: null,
@@ -132,11 +139,12 @@ async function volumeInTheMaking(tx: Queryable, { contentId }: Snapshot): Promis
 export function copySnapshot(
   db: Db, copy: { readonly source: Snapshot; readonly id: string; readonly projectId: string; readonly userId: string; readonly description: string;
     readonly tags: readonly TagText[]; readonly quota: number }, now: Date,
-): Promise<Snapshot | 'gone' | 'overQuota'> {
-  return db.transaction(async (tx): Promise<Snapshot | 'gone' | 'overQuota'> => {
+): Promise<Snapshot | 'gone' | OverQuota> {
+  return db.transaction(async (tx): Promise<Snapshot | 'gone' | OverQuota> => {
     const { projectId, userId, id, description } = copy;
     await lockProject(tx, projectId);
-    if ((await countSnapshots(tx, projectId)) >= copy.quota) return 'overQuota';
+    const over = await overQuota(tx, copy);
+    if (over !== undefined) return over;
     const [source] = await tx.select().from(snapshots).where(and(eq(snapshots.id, copy.source.id), eq(snapshots.state, 'completed'))).for('share');
     if (source === undefined) return 'gone';
     const row: Snapshot = { ...source, id, projectId, userId, description, isPublic: false, startedAt: now, completedAt: now };

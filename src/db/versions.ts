@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { and, desc, eq, isNull, sql } from 'drizzle-orm';
 import { discardBlobs } from './blobs.ts';
 import type { Db, Queryable, Tx } from './db.ts';
+import { projectQuotas } from './schema/identity.ts';
 import { buckets, objects, objectVersions } from './schema/objects.ts';
 
 export type StoredObject = typeof objects.$inferSelect;
@@ -37,9 +38,20 @@ export const isVersionId = (text: string): boolean => text === nullVersion || /^
 const atKey = (at: KeyAddress) => and(eq(objects.bucket, at.bucket), eq(objects.key, at.key));
 const versionsOf = (at: KeyAddress) => and(eq(objectVersions.bucket, at.bucket), eq(objectVersions.key, at.key));
 
+export interface HeldBucket {
+  readonly versioning: Versioning;
+  readonly projectId: string;
+  /** The project's own limit of bytes, if it was given one. */
+  readonly ownBytesMax: number | null;
+}
+
 /** Until the end of the transaction the bucket is neither deleted nor does its versioning change. Undefined: there is none. Comes before every other lock. */
-export async function holdBucket(tx: Tx, name: string): Promise<{ versioning: Versioning } | undefined> {
-  const [bucket] = await tx.select({ versioning: buckets.versioning }).from(buckets).where(eq(buckets.name, name)).for('key share');
+export async function holdBucket(tx: Tx, name: string): Promise<HeldBucket | undefined> {
+  const own = tx.select({ limit: projectQuotas.limit }).from(projectQuotas)
+    .where(and(eq(projectQuotas.projectId, buckets.projectId), eq(projectQuotas.name, 'bytes')));
+  const ownBytesMax = sql<number | null>`(${own})`.mapWith(Number).as('own_bytes_max');
+  const [bucket] = await tx.select({ versioning: buckets.versioning, projectId: buckets.projectId, ownBytesMax }).from(buckets)
+    .where(eq(buckets.name, name)).for('key share');
   return bucket;
 }
 

@@ -5,6 +5,7 @@ import { attachmentOf, type Attachment } from './attachments.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
 import { insertOperation, type NewOperation } from './operations.ts';
+import { ownLimits, volumesUsed, type Quotas } from './quotas.ts';
 import { volumeAttachments, volumeHosts, volumeModifications, volumes } from './schema/volumes.ts';
 import { holdContent } from './snapshot-work.ts';
 import { insertTags, tagsOf, type TagText } from './tags.ts';
@@ -54,20 +55,21 @@ export async function attachmentsOf(db: Queryable, instanceIds: readonly string[
   return db.select().from(volumeAttachments).where(inArray(volumeAttachments.instanceId, [...instanceIds])).orderBy(asc(volumeAttachments.device));
 }
 
-export interface VolumeQuota {
-  readonly volumes: number;
-  readonly gigabytes: number;
-}
+/** Of projects that were given no limits of their own. */
+export type VolumeQuota = Pick<Quotas, 'volumes' | 'gigabytes'>;
 
 /** What a project may not have: so many of it, or so much. */
-export type OverQuota = 'volumes' | 'gigabytes';
+export interface OverQuota {
+  readonly of: keyof VolumeQuota;
+  readonly limit: number;
+}
 
 /** With the project's row held: would these be too many, or too much? */
 export async function overQuota(tx: Tx, projectId: string, more: { count: number; sizeGiB: number }, quota: VolumeQuota): Promise<OverQuota | undefined> {
-  const [used] = await tx.select({ count: sql<number>`count(*)::int`, sizeGiB: sql<number>`coalesce(sum(${volumes.sizeGiB}), 0)::int` }).from(volumes)
-    .where(and(eq(volumes.projectId, projectId), ne(volumes.state, 'deleted')));
-  if ((used?.count ?? 0) + more.count > quota.volumes) return 'volumes';
-  return (used?.sizeGiB ?? 0) + more.sizeGiB > quota.gigabytes ? 'gigabytes' : undefined;
+  const used = await volumesUsed(tx, projectId);
+  const limits = { ...quota, ...(await ownLimits(tx, projectId)) };
+  if (used.volumes + more.count > limits.volumes) return { of: 'volumes', limit: limits.volumes };
+  return used.gigabytes + more.sizeGiB > limits.gigabytes ? { of: 'gigabytes', limit: limits.gigabytes } : undefined;
 }
 
 export type NewVolume = Omit<typeof volumes.$inferInsert, 'contentId'>;

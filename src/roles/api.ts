@@ -26,6 +26,9 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
       vpcsPerProjectMax: settings.vpcsPerProjectMax, subnetsPerVpcMax: settings.subnetsPerVpcMax,
       volumesPerProjectMax: settings.volumesPerProjectMax, gigabytesPerProjectMax: settings.gigabytesPerProjectMax,
       snapshotsPerProjectMax: settings.snapshotsPerProjectMax,
+      coresPerProjectMax: settings.coresPerProjectMax, memoryMiBPerProjectMax: settings.memoryMiBPerProjectMax,
+      securityGroupsPerProjectMax: settings.securityGroupsPerProjectMax, rulesPerSecurityGroupMax: settings.rulesPerSecurityGroupMax,
+      keyPairsPerProjectMax: settings.keyPairsPerProjectMax, imagesPerProjectMax: settings.imagesPerProjectMax,
     },
   };
   const dispatcher = createDispatcher({ actions: allActions, ...asked });

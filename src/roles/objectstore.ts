@@ -46,7 +46,8 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
   }));
   const server = createS3Server({
     db, store, clock, log, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }),
-    authority: auth, domains: bucketDomains(settings), tls: await openTls(foundation), olderHosts: (release) => olderHosts(directory, 'objectstore', release),
+    authority: auth, quotas: { buckets: settings.bucketsPerProjectMax, bytes: settings.bytesPerProjectMax }, domains: bucketDomains(settings),
+    tls: await openTls(foundation), olderHosts: (release) => olderHosts(directory, 'objectstore', release),
   });
   foundation.drain.add('server', (graceMs) => server.close({ graceMs }));
   await startListener(system, 's3', { server, host: settings.bind, port: settings.s3Port });

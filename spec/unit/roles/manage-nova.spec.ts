@@ -86,7 +86,8 @@ describe('G1: of instances and addresses', () => {
     const { projectId } = cloud;
     const used = await ensureDefaultGroup(database.db, projectId, clock.date());
     await database.db.insert(instanceSecurityGroups).values({ instanceId: 'i-00000000000000001', groupId: used.id });
-    await insertGroup(database.db, { id: newId('sg'), projectId, name: 'one', description: '', vpcId: null, createdAt: clock.date() }, []);
+    await insertGroup(database.db, { id: newId('sg'), projectId, name: 'one', description: '', vpcId: null, createdAt: clock.date() },
+      { tags: [], quota: 10 });
     expect(await ask('project', 'scrub', { project: 'project' })).toMatchObject({
       outcome: 'refused', message: `project: no network and 1 security groups are gone, but the group default (${used.id}) is used`,
     });

@@ -58,7 +58,7 @@ export interface Services {
   readonly dnsDomain: string;
   /** Base of the endpoints as clients reach them: `http://127.0.0.1:8773`. */
   readonly endpoint: string;
-  /** The quotas of a project. */
+  /** What projects may have that were given no limits of their own. */
   readonly instancesPerProjectMax: number;
   /** As above, of floating addresses. */
   readonly addressesPerProjectMax: number;
@@ -69,6 +69,12 @@ export interface Services {
   readonly volumesPerProjectMax: number;
   readonly gigabytesPerProjectMax: number;
   readonly snapshotsPerProjectMax: number;
+  readonly coresPerProjectMax: number;
+  readonly memoryMiBPerProjectMax: number;
+  readonly securityGroupsPerProjectMax: number;
+  readonly rulesPerSecurityGroupMax: number;
+  readonly keyPairsPerProjectMax: number;
+  readonly imagesPerProjectMax: number;
 }
 
 /** One call of one client. */

@@ -80,10 +80,10 @@ export function checkDevice(device: string | undefined, code: 'InvalidParameterV
   return device.startsWith('/dev/') ? device : `/dev/${device}`;
 }
 
-export function failOverQuota(call: Call, of: OverQuota): never {
+export function failOverQuota({ of, limit }: OverQuota): never {
   return of === 'volumes'
-    ? fail('VolumeLimitExceeded', `You have exceeded your maximum volume limit of ${call.volumesPerProjectMax} volumes.`)
-    : fail('VolumeLimitExceeded', `You have exceeded your maximum gigabyte limit of ${call.gigabytesPerProjectMax} GiB.`);
+    ? fail('VolumeLimitExceeded', `You have exceeded your maximum volume limit of ${limit} volumes.`)
+    : fail('VolumeLimitExceeded', `You have exceeded your maximum gigabyte limit of ${limit} GiB.`);
 }
 
 export const quotaOf = (call: Call) => ({ volumes: call.volumesPerProjectMax, gigabytes: call.gigabytesPerProjectMax });

@@ -5,6 +5,7 @@ import type { Authority } from '../../auth/authenticate.ts';
 import type { Principal } from '../../auth/principal.ts';
 import type { Db } from '../../db/db.ts';
 import type { ImageBlob } from '../../db/blobs.ts';
+import type { Quotas } from '../../db/quotas.ts';
 import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
@@ -17,6 +18,8 @@ export interface S3Services {
   readonly clock: Clock;
   readonly log: Log;
   readonly region: string;
+  /** Of projects that were given no limits of their own. */
+  readonly quotas: Pick<Quotas, 'buckets' | 'bytes'>;
   /** The content of an available image, for compute hosts. */
   readonly findImage: (imageId: string) => Promise<ImageBlob | undefined>;
   /** Who knows the keys with which forms are signed; undefined: none are taken. */

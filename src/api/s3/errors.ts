@@ -1,6 +1,6 @@
 // S3's error codes with their HTTP status, and how any failure becomes one.
 // Source: "Error responses" of the Amazon S3 API reference. `InsufficientStorage` is novact's own: a full disk is 507, which no
-// client repeats, so that the user sees it at once.
+// client repeats, so that the user sees it at once. `QuotaExceeded` is Ceph's word; AWS has no such limit.
 import { isDatabaseAway } from '../../db/away.ts';
 import { ApiError, DriverError } from '../../lib/errors.ts';
 
@@ -61,6 +61,7 @@ export const errorStatus = {
   ObjectLockConfigurationNotFoundError: 404,
   OwnershipControlsNotFoundError: 404,
   PreconditionFailed: 412,
+  QuotaExceeded: 403,
   ReplicationConfigurationNotFoundError: 404,
   RequestTimeTooSkewed: 403,
   RequestTimeout: 400,

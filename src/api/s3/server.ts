@@ -27,6 +27,7 @@ export interface S3ServerOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly region: string;
+  readonly quotas: S3Services['quotas'];
   /** Under which `BUCKET.domain` is virtual-host style, besides `localhost` and AWS's own names. */
   readonly domains?: readonly string[];
   /** Absent: plain HTTP. */

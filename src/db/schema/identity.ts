@@ -1,5 +1,5 @@
 // Users, projects, their roles and access keys: the truth of the auth manager's database driver.
-import { boolean, index, integer, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
+import { bigint, boolean, index, integer, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
 
 export const users = pgTable('users', {
@@ -60,6 +60,18 @@ export const accessKeys = pgTable(
     createdAt: instant('created_at').notNull(),
   },
   (table) => [index().on(table.userId)],
+);
+
+/** Limits that a project was given in place of the cloud's defaults. */
+export const projectQuotas = pgTable(
+  'project_quotas',
+  {
+    projectId: text('project_id').notNull().references(() => projects.id, { onDelete: 'cascade' }),
+    /** `instances`, `cores` … */
+    name: text('name').notNull(),
+    limit: bigint('limit', { mode: 'number' }).notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.projectId, table.name] })],
 );
 
 /** Wrong signatures and passwords of late, so that all processes of the api count together. A row that is over means nothing. */

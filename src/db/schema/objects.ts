@@ -126,6 +126,13 @@ export const multipartParts = pgTable(
   (table) => [primaryKey({ columns: [table.uploadId, table.partNumber] }), index().on(table.blobId)],
 );
 
+/** What the buckets of a project hold, in projects whose bytes are limited: never less than it is, and now and then counted anew. */
+export const projectBytes = pgTable('project_bytes', {
+  projectId: text('project_id').primaryKey().references(() => projects.id, { onDelete: 'cascade' }),
+  bytesMost: bigint('bytes_most', { mode: 'number' }).notNull(),
+  countedAt: instant('counted_at').notNull(),
+});
+
 /** Blobs that nothing refers to any more, written in the transaction that let go of them; the sweeper removes them. */
 export const blobGarbage = pgTable('blob_garbage', {
   blobId: text('blob_id').primaryKey(),

@@ -13,6 +13,7 @@ import { instanceCommands } from './instances.ts';
 import { logCommands } from './logs.ts';
 import { networkCommands } from './networks.ts';
 import { projectCommands } from './projects.ts';
+import { quotaCommands } from './quotas.ts';
 import { serviceCommands } from './services.ts';
 import { settingsCommands } from './settings.ts';
 import { userCommands } from './users.ts';
@@ -23,5 +24,5 @@ import { vpnCommands } from './vpns.ts';
 export const manageCommands: readonly ManageCommand<ManageDeps>[] = [
   ...hostCommands, ...serviceCommands, ...instanceCommands, ...volumeCommands, ...networkCommands, ...floatingCommands, ...deadLetterCommands, ...vpnCommands,
   ...userCommands, ...projectCommands, ...roleCommands, ...authorityCommands, ...instanceTypeCommands, ...settingsCommands,
-  ...certificateCommands, ...fixedCommands, ...vmCommands, ...logCommands,
+  ...certificateCommands, ...quotaCommands, ...fixedCommands, ...vmCommands, ...logCommands,
 ];

@@ -1,15 +1,16 @@
 // Facts about the account, that is the project.
-import { action, type Call } from '../action.ts';
+import { ownLimits, type Quotas } from '../../../db/quotas.ts';
+import { action } from '../action.ts';
 import { defaultVpcOf } from '../vpc-access.ts';
 
 /** What this cloud can say of an account. `none` is AWS's word for no default VPC. */
-const attributesOf = (call: Pick<Call, 'addressesPerProjectMax'>, defaultVpcId: string | undefined) => ({
+const attributesOf = ({ instances, addresses }: Pick<Quotas, 'instances' | 'addresses'>, defaultVpcId: string | undefined) => ({
   'supported-platforms': ['VPC'],
   'default-vpc': [defaultVpcId ?? 'none'],
-  'max-instances': ['1000'],
+  'max-instances': [String(instances)],
   'vpc-max-security-groups-per-interface': ['5'],
-  'max-elastic-ips': [String(call.addressesPerProjectMax)],
-  'vpc-max-elastic-ips': [String(call.addressesPerProjectMax)],
+  'max-elastic-ips': [String(addresses)],
+  'vpc-max-elastic-ips': [String(addresses)],
 });
 
 export const accountActions = [
@@ -19,7 +20,9 @@ export const accountActions = [
     roles: 'anyMember',
     errors: ['InvalidParameterValue'],
     async handle(call, input) {
-      const attributes = attributesOf(call, (await defaultVpcOf(call))?.vpc.id);
+      const own = await ownLimits(call.db, call.principal.projectId);
+      const limits = { instances: call.instancesPerProjectMax, addresses: call.addressesPerProjectMax, ...own };
+      const attributes = attributesOf(limits, (await defaultVpcOf(call))?.vpc.id);
       const wanted: readonly string[] = input.AttributeNames ?? [];
       const unknown = wanted.find((name) => !Object.hasOwn(attributes, name));
       if (unknown !== undefined) call.fail('InvalidParameterValue', `Value (${unknown.slice(0, 60)}) for parameter attributeName is invalid.`);

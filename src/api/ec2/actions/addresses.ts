@@ -63,7 +63,7 @@ const allocate = action({
       projectId: call.principal.projectId, quota: call.addressesPerProjectMax, pool, address: address === '' ? undefined : address, domain: domain ?? 'vpc',
       tags: tagsFor(input.TagSpecifications, 'elastic-ip'), now: call.clock.date(),
     });
-    if (result.outcome === 'overQuota') return call.fail('AddressLimitExceeded', 'The maximum number of addresses has been reached.');
+    if (result.outcome === 'overQuota') return call.fail('AddressLimitExceeded', `The maximum number of addresses (${result.limit}) has been reached.`);
     if (result.outcome === 'allocated') {
       const { row } = result;
       return { PublicIp: row.address, AllocationId: row.allocationId ?? undefined, PublicIpv4Pool: shownPool(row.pool), Domain: row.domain };

@@ -64,7 +64,7 @@ const register = action({
   errors: [
     'IncorrectState', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIName.Duplicate', 'InvalidAMIName.Malformed',
     'InvalidBlockDeviceMapping', 'InvalidManifest', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSnapshot.NotFound',
-    'InvalidSnapshotID.Malformed', 'MissingParameter', 'TagLimitExceeded', 'Unavailable', 'UnknownVolumeType', 'UnsupportedOperation',
+    'InvalidSnapshotID.Malformed', 'MissingParameter', 'ResourceLimitExceeded', 'TagLimitExceeded', 'Unavailable', 'UnknownVolumeType', 'UnsupportedOperation',
   ],
   async handle(call, input) {
     const location = input.ImageLocation?.replace(/^\/+/, '') ?? '';
@@ -85,9 +85,10 @@ const register = action({
     const row = { ...emptyRow(call, type), ...properties, devices, location, name: name ?? nameOf(location) };
     const at = manifest ?? (hasContent ? await readableObject(call, location) : undefined);
     const result = at !== undefined ? await registerObject(call, row, { at, tags, mayRename: name === undefined }) : await insertImage(call.db, {
-      row: { ...row, state: 'available', location: `${row.projectId}/${row.name}` }, tags, mayRename: false, operation: null,
+      row: { ...row, state: 'available', location: `${row.projectId}/${row.name}` }, tags, mayRename: false, operation: null, quota: call.imagesPerProjectMax,
     });
     if (result.outcome === 'duplicate') return call.fail('InvalidAMIName.Duplicate', `AMI name ${row.name} is already in use by AMI ${result.usedBy}`);
+    if (result.outcome === 'overQuota') return call.fail('ResourceLimitExceeded', `You have reached the maximum number of images (${result.limit}).`);
     if (result.outcome === 'snapshotGone') return call.fail('InvalidSnapshot.NotFound', 'A snapshot of the request was deleted meanwhile');
     call.relay.kick();
     return { ImageId: row.id };
@@ -104,7 +105,7 @@ async function registerObject(
     input: { ...at }, owner: 'objectstore',
     deadline: new Date(call.clock.now() + registerTimeoutMs),
   };
-  return insertImage(call.db, { row, tags, mayRename, operation });
+  return insertImage(call.db, { row, tags, mayRename, operation, quota: call.imagesPerProjectMax });
 }
 
 const deregister = action({

@@ -21,7 +21,7 @@ const create = action({
   name: 'CreateKeyPair',
   doc: 'Makes a key pair (RSA with 2048 bits, or ed25519), keeps its public half and answers with the private one, once.',
   roles: 'anyMember',
-  errors: ['InvalidKeyPair.Duplicate', 'InvalidParameterValue', 'MissingParameter', 'TagLimitExceeded', 'UnsupportedOperation'],
+  errors: ['InvalidKeyPair.Duplicate', 'InvalidParameterValue', 'MissingParameter', 'ResourceLimitExceeded', 'TagLimitExceeded', 'UnsupportedOperation'],
   async handle(call, input) {
     const name = checkName(input.KeyName);
     const type = checkType(input.KeyType);
@@ -42,7 +42,7 @@ const importOne = action({
   name: 'ImportKeyPair',
   doc: 'Keeps a public key that the client made: an OpenSSH line, RFC 4716, PEM, or base64 of its DER form.',
   roles: 'anyMember',
-  errors: ['InvalidKey.Format', 'InvalidKeyPair.Duplicate', 'InvalidParameterValue', 'MissingParameter', 'TagLimitExceeded'],
+  errors: ['InvalidKey.Format', 'InvalidKeyPair.Duplicate', 'InvalidParameterValue', 'MissingParameter', 'ResourceLimitExceeded', 'TagLimitExceeded'],
   async handle(call, input) {
     const name = checkName(input.KeyName);
     const tags = tagsFor(input.TagSpecifications, 'key-pair');
@@ -116,7 +116,9 @@ async function keep(call: Call, made: { name: string; key: SshPublicKey; tags: r
     publicKey: `${key.line} ${name}`,
     createdAt: call.clock.date(),
   };
-  if (!(await insertKeyPair(call.db, row, made.tags))) failDuplicate(name);
+  const result = await insertKeyPair(call.db, row, { tags: made.tags, quota: call.keyPairsPerProjectMax });
+  if (result.outcome === 'duplicate') failDuplicate(name);
+  if (result.outcome === 'overQuota') fail('ResourceLimitExceeded', `You have reached the maximum number of key pairs (${result.limit}).`);
   return row.id;
 }
 

@@ -34,7 +34,7 @@ export const runInstances = action({
     'InvalidBlockDeviceMapping', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidIPAddress.InUse', 'InvalidKeyPair.NotFound',
     'InvalidNetworkInterfaceID.NotFound', 'InvalidParameter', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidSnapshot.NotFound',
     'InvalidSnapshotID.Malformed', 'InvalidSubnetID.NotFound', 'InvalidSubnetId.Malformed', 'InvalidUserData.Malformed', 'MissingParameter',
-    'TagLimitExceeded', 'UnknownVolumeType', 'UnsupportedOperation', 'VolumeLimitExceeded', 'VpcLimitExceeded',
+    'ResourceLimitExceeded', 'TagLimitExceeded', 'UnknownVolumeType', 'UnsupportedOperation', 'VcpuLimitExceeded', 'VolumeLimitExceeded', 'VpcLimitExceeded',
   ],
   async handle(call, input) {
     const { projectId, userId } = call.principal;
@@ -64,20 +64,26 @@ export const runInstances = action({
       interfaceTags: tags.interface,
       disks: { volumes: disks.volumes, tags: tags.volume, quota: quotaOf(call), deadline: new Date(call.clock.now() + volumeTimeoutMs) },
       ...counts,
-      quota: call.instancesPerProjectMax,
+      quota: { instances: call.instancesPerProjectMax, cores: call.coresPerProjectMax, memoryMiB: call.memoryMiBPerProjectMax },
       newInstanceId: () => newId('i'),
       operation: {
         kind: 'instance.run', projectId, userId, requestId: call.requestId, owner: 'scheduler', deadline: new Date(call.clock.now() + launchTimeoutMs),
         ...(host === undefined ? {} : { input: { host } }),
       },
     });
-    if (result.outcome === 'overQuota') {
-      return call.fail('InstanceLimitExceeded',
-        `You have requested more instances (${counts.countMin}) than your current instance limit of ${call.instancesPerProjectMax} allows.`);
-    }
     return answer(call, result);
   },
 });
+
+function failOverLaunchQuota({ of, limit, asked }: Extract<LaunchResult, { readonly outcome: 'overQuota' }>): never {
+  switch (of) {
+    case 'instances': return fail('InstanceLimitExceeded',
+      `You have requested more instances (${asked}) than your current instance limit of ${limit} allows.`);
+    case 'cores': return fail('VcpuLimitExceeded', `You have requested more vCPU capacity than your current vCPU limit of ${limit} allows.`);
+    // AWS has no such limit, and this word for limits that have none of their own.
+    case 'memoryMiB': return fail('ResourceLimitExceeded', `You have requested more memory than your current limit of ${limit} MiB allows.`);
+  }
+}
 
 async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunInstances'>> {
   if (result.outcome === 'mismatch') return fail('IdempotentParameterMismatch',
@@ -85,8 +91,8 @@ async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunIn
   if (result.outcome === 'networkGone') return fail('InvalidSubnetID.NotFound', 'The subnet of the request was deleted meanwhile');
   if (result.outcome === 'groupGone') return fail('InvalidGroup.NotFound', 'A security group of the request was deleted meanwhile');
   if (result.outcome === 'addressTaken') return fail('InvalidIPAddress.InUse', `Address ${result.address} is in use.`);
-  if (result.outcome === 'overQuota') return fail('InstanceLimitExceeded', 'You have requested more instances than your current instance limit allows.');
-  if (result.outcome === 'overVolumeQuota') return failOverQuota(call, result.of);
+  if (result.outcome === 'overQuota') return failOverLaunchQuota(result);
+  if (result.outcome === 'overVolumeQuota') return failOverQuota(result.of);
   if (result.outcome === 'snapshotGone') return fail('InvalidSnapshot.NotFound', 'A snapshot of the request was deleted meanwhile');
   if (result.outcome === 'launched') call.relay.kick();
   const launched = await loadInstances(call.db, call.principal.projectId, { reservationId: result.reservationId });

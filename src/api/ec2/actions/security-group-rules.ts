@@ -11,7 +11,6 @@ import { checkGroupId, failNoGroup, groupChangers, groupOf, loadGroups } from '.
 import { sendHint } from '../notify.ts';
 import { readDescription, readRules, ruleKey, ruleText, showCidr, shownProtocol, showRule, type GivenGroup } from '../permissions.ts';
 
-const rulesPerGroupMax = 100;
 
 const ruleForm = { pattern: idForm('sgr'), code: 'InvalidSecurityGroupRuleId.Malformed' } as const;
 const namedErrors = ['InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidParameterValue', 'MissingParameter', 'UnsupportedOperation'] as const;
@@ -126,19 +125,19 @@ async function authorize(call: Call, input: Named & { readonly TagSpecifications
   const group = await groupOf(call, input);
   if ((input.TagSpecifications?.length ?? 0) > 0) return fail('UnsupportedOperation', 'Tags on security group rules are not supported.');
   const specs = await readSpecs(call, group, input);
-  const result = await authorizeRules(call.db, { groupId: group.id, direction, rulesMax: rulesPerGroupMax }, specs);
+  const result = await authorizeRules(call.db, { groupId: group.id, direction, rulesMax: call.rulesPerSecurityGroupMax }, specs);
   if (result.outcome !== 'inserted') return refuse(call, result, { group, direction, specs });
   await tellFirewalls(call, group.id);
   return { Return: true, SecurityGroupRules: result.rules.map((rule) => showRule(rule, ownerOf(call))) };
 }
 
 async function refuse(
-  call: Call, { outcome }: Exclude<RuleInsertion, { readonly outcome: 'inserted' }>,
+  call: Call, result: Exclude<RuleInsertion, { readonly outcome: 'inserted' }>,
   { group, direction, specs }: { readonly group: SecurityGroup; readonly direction: Direction; readonly specs: readonly RuleSpec[] },
 ): Promise<never> {
-  if (outcome === 'absent') return failNoGroup(group.id);
-  if (outcome === 'tooMany') {
-    return fail('RulesPerSecurityGroupLimitExceeded', `The maximum number of rules per security group (${rulesPerGroupMax}) has been reached.`);
+  if (result.outcome === 'absent') return failNoGroup(group.id);
+  if (result.outcome === 'tooMany') {
+    return fail('RulesPerSecurityGroupLimitExceeded', `The maximum number of rules per security group (${result.limit}) has been reached.`);
   }
   const present = new Set((await rulesOf(call.db, [group.id])).filter((rule) => rule.direction === direction).map(ruleKey));
   const text = specs.filter((spec) => present.has(ruleKey(spec))).map(ruleText)[0] ?? '';

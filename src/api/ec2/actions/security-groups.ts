@@ -42,7 +42,7 @@ const create = action({
   doc: 'Makes an empty group: nothing is let in, everything is let out.',
   roles: groupChangers,
   errors: ['InvalidGroup.Duplicate', 'InvalidGroup.Reserved', 'InvalidParameterValue', 'InvalidVpcID.NotFound', 'InvalidVpcId.Malformed', 'MissingParameter',
-    'TagLimitExceeded'],
+    'SecurityGroupLimitExceeded', 'TagLimitExceeded'],
   async handle(call, input) {
     const name = checkText(input.GroupName, 'GroupName');
     const description = checkText(input.Description, 'GroupDescription');
@@ -52,7 +52,10 @@ const create = action({
     const vpcId = await vpcIdOf(call, input.VpcId);
     const tags = tagsFor(input.TagSpecifications, 'security-group');
     const row: SecurityGroup = { id: newId('sg'), projectId: call.principal.projectId, name, description, vpcId, createdAt: call.clock.date() };
-    if (!(await insertGroup(call.db, row, tags))) {
+    const result = await insertGroup(call.db, row, { tags, quota: call.securityGroupsPerProjectMax });
+    if (result.outcome === 'overQuota') return call.fail('SecurityGroupLimitExceeded',
+      `The maximum number of security groups (${result.limit}) has been reached.`);
+    if (result.outcome === 'duplicate') {
       return call.fail('InvalidGroup.Duplicate', `The security group '${name}' already exists${vpcId === null ? '' : ` for VPC '${vpcId}'`}`);
     }
     return { GroupId: row.id, Tags: tags, SecurityGroupArn: arnOf(call, row.id) };

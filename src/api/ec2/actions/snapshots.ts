@@ -38,16 +38,16 @@ function checkDescription(description = ''): string {
   return description;
 }
 
-function refuse(call: Call, refusal: SnapshotRefusal, volumeId: string): never {
+function refuse(refusal: SnapshotRefusal, volumeId: string): never {
   switch (refusal.refused) {
     case 'noVolume': return failNoVolume(volumeId);
-    case 'overQuota': return failOverQuota(call);
+    case 'overQuota': return failOverQuota(refusal.limit);
     case 'state': return fail('IncorrectState',
       `The volume '${volumeId}' is in state '${refusal.state}': snapshots are made of available and attached volumes.`);
   }
 }
 
-const failOverQuota = (call: Call): never => fail('SnapshotLimitExceeded', `You have reached your maximum of ${call.snapshotsPerProjectMax} snapshots.`);
+const failOverQuota = (limit: number): never => fail('SnapshotLimitExceeded', `You have reached your maximum of ${limit} snapshots.`);
 
 const create = action({
   name: 'CreateSnapshot',
@@ -61,7 +61,7 @@ const create = action({
     const volumeId = volumeIdOf(input.VolumeId);
     const tags = tagsFor(input.TagSpecifications, 'snapshot');
     const made = await createSnapshot(call.db, wishOf(call, volumeId, { description: input.Description, tags }), call.clock.date());
-    if ('refused' in made) return refuse(call, made, volumeId);
+    if ('refused' in made) return refuse(made, volumeId);
     call.relay.kick();
     return showSnapshot(made, tags);
   },
@@ -89,7 +89,7 @@ const createOfInstance = action({
     if (attached.length === 0) return call.fail('IncorrectState', `The instance '${id}' has no volumes to make snapshots of.`);
     const wishes = attached.map(({ volume }) => wishOf(call, volume.id, { description: input.Description, tags }));
     const made = await createSnapshots(call.db, wishes, call.clock.date());
-    if ('refused' in made) return refuse(call, made, attached[0]?.volume.id ?? '');
+    if ('refused' in made) return refuse(made, attached[0]?.volume.id ?? '');
     call.relay.kick();
     return { Snapshots: made.map(infoOf(tags)) };
   },
@@ -217,7 +217,7 @@ const copy = action({
       source, projectId, userId, id: newId('snap'), description: checkDescription(input.Description), tags, quota: call.snapshotsPerProjectMax,
     }, call.clock.date());
     if (copied === 'gone') return failNoSnapshot(sourceId);
-    return copied === 'overQuota' ? failOverQuota(call) : { SnapshotId: copied.id, Tags: tags };
+    return 'refused' in copied ? failOverQuota(copied.limit) : { SnapshotId: copied.id, Tags: tags };
   },
 });
 

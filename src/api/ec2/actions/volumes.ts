@@ -66,7 +66,7 @@ async function wishedVolume(call: Call, input: InputOf<'CreateVolume'>) {
 async function answer(call: Call, created: VolumeCreated, id: string): Promise<OutputOf<'CreateVolume'>> {
   if (created.outcome === 'mismatch') return fail('IdempotentParameterMismatch',
     'Arguments on this idempotent request are inconsistent with arguments used in previous request(s).');
-  if (created.outcome === 'overQuota') return failOverQuota(call, created.of);
+  if (created.outcome === 'overQuota') return failOverQuota(created.of);
   if (created.outcome === 'snapshotGone') return fail('InvalidSnapshot.NotFound', 'The snapshot of the request was deleted meanwhile');
   if (created.outcome === 'created') call.relay.kick();
   const volume = await findVolume(call.db, call.principal.projectId, created.outcome === 'created' ? id : created.volumeId);
@@ -231,7 +231,7 @@ const modify = action({
       case 'inProgress': return call.fail('IncorrectModificationState', `Volume ${volumeId} is currently being modified.`);
       case 'smaller': return call.fail('InvalidParameterValue', `New size cannot be smaller than existing size (${changed.sizeGiB} GiB)`);
       case 'full': return call.fail('InsufficientVolumeCapacity', 'There is not enough capacity to fulfill your EBS volume request.');
-      case 'overQuota': return failOverQuota(call, changed.of);
+      case 'overQuota': return failOverQuota(changed.of);
     }
   },
 });

@@ -1,5 +1,5 @@
 // The service and its buckets: list, create, look at, delete, say where.
-import { deleteBucket, findBucket, insertBucket, listBuckets } from '../../../db/buckets.ts';
+import { createBucketOf, deleteBucket, findBucket, listBuckets } from '../../../db/buckets.ts';
 import { isAdministrator, requireBucket, requirePrincipal } from '../access.ts';
 import { headerAcl } from '../acl.ts';
 import { isBucketName } from '../address.ts';
@@ -8,7 +8,6 @@ import { fail } from '../errors.ts';
 import { document, element, parseXml } from '../xml.ts';
 
 const configurationBytesMax = 64 * 1024;
-const bucketsPerProjectMax = 1000;
 const bucketsShownMax = 10_000;
 
 /** Those of the caller's project; an administrator sees all. */
@@ -50,11 +49,10 @@ export const createBucket: Operation = async (call) => {
   const acl = (await headerAcl(call, principal.projectId)) ?? 'private';
   const body = await call.content.read(configurationBytesMax);
   if (body.length > 0) await parseXml(body, 'CreateBucketConfiguration');
-  const own = await listBuckets(call.db, { projectId: principal.projectId, prefix: '', after: '', limit: bucketsPerProjectMax });
-  const taken = await findBucket(call.db, call.bucket);
-  if (taken === undefined && own.length >= bucketsPerProjectMax) fail('TooManyBuckets', 'You have attempted to create more buckets than allowed');
-  const created = await insertBucket(call.db, { name: call.bucket, projectId: principal.projectId, acl, createdAt: call.clock.date() });
-  if (created !== undefined) return { headers: { location: `/${call.bucket}` } };
+  const row = { name: call.bucket, projectId: principal.projectId, acl, createdAt: call.clock.date() };
+  const outcome = await createBucketOf(call.db, row, call.quotas.buckets);
+  if (outcome === 'overQuota') fail('TooManyBuckets', 'You have attempted to create more buckets than allowed');
+  if (outcome === 'inserted') return { headers: { location: `/${call.bucket}` } };
   const owner = (await findBucket(call.db, call.bucket))?.projectId;
   if (owner === principal.projectId) fail('BucketAlreadyOwnedByYou', 'Your previous request to create the named bucket succeeded and you already own it.');
   return fail('BucketAlreadyExists', 'The requested bucket name is not available. Please select a different name and try again.');

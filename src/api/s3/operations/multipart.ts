@@ -13,7 +13,7 @@ import { checksumAnswer, checksumKind, checksumsAsked, checksumXml, digestOf, pa
 import { document, element } from '../xml.ts';
 import { partSource, sourceTooLargeMessage } from './copy.ts';
 import { listQuery, markerOf, owner, prefixes } from './list-objects.ts';
-import { noSuchUploadMessage, objectBytesMax } from './objects.ts';
+import { failOverQuota, noSuchUploadMessage, objectBytesMax } from './objects.ts';
 
 const partNumberMax = 10_000;
 const shownMax = 1000;
@@ -69,10 +69,11 @@ async function keepPart(call: S3Call, partNumber: number, written: BlobWritten &
   const modifiedAt = call.clock.date();
   const { blobId, sizeBytes, md5, checksums } = written;
   const uploadId = call.query.get('uploadId') ?? '';
-  const kept = await putPart(call.db, { uploadId, partNumber, blobId, sizeBytes, md5, modifiedAt, checksums: { ...checksums } });
-  if (kept) return modifiedAt;
+  const part = { uploadId, partNumber, blobId, sizeBytes, md5, modifiedAt, checksums: { ...checksums } };
+  const outcome = await putPart(call.db, part, { bucket: call.bucket, bytesMax: call.quotas.bytes });
+  if (outcome === 'stored') return modifiedAt;
   await call.store.remove(blobId);
-  return fail('NoSuchUpload', noSuchUploadMessage);
+  return outcome === 'overQuota' ? failOverQuota() : fail('NoSuchUpload', noSuchUploadMessage);
 }
 
 function partNumberOf(call: S3Call): number {

@@ -34,7 +34,7 @@ export const putObjectOperation: Operation = async (call) => {
 
 /** Writes the row; a blob that did not become an object is removed at once. */
 export function storeObject(call: S3Call, object: NewObject, condition: PutCondition): Promise<Stored> {
-  return keepOrRemove(call, object.blobId, () => putObject(call.db, object, condition));
+  return keepOrRemove(call, object.blobId, () => putObject(call.db, object, { ...condition, bytesMax: call.quotas.bytes }));
 }
 
 export async function keepOrRemove(call: S3Call, blobId: string, commit: () => Promise<PutOutcome | 'noUpload'>): Promise<Stored> {
@@ -49,10 +49,13 @@ export async function keepOrRemove(call: S3Call, blobId: string, commit: () => P
   if (typeof outcome === 'object') return outcome;
   await call.store.remove(blobId);
   if (outcome === 'noBucket') fail('NoSuchBucket', 'The specified bucket does not exist');
+  if (outcome === 'overQuota') failOverQuota();
   if (outcome === 'noObject') noSuchKey();
   if (outcome === 'noUpload') fail('NoSuchUpload', noSuchUploadMessage);
   return preconditionFailed();
 }
+
+export const failOverQuota = (): never => fail('QuotaExceeded', 'The project that owns the bucket may not store so many bytes.');
 
 export const noSuchUploadMessage = 'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.';
 
