@@ -18,6 +18,7 @@ import { certificates as issuedCertificates } from '../../src/db/schema/certific
 import { deleteSigningCertificate, insertSigningCertificate } from '../../src/db/signing-certificates.ts';
 import { createOpensslCertificates } from '../../src/drivers/certificates/openssl.ts';
 import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
+import { createMemoryDisk } from '../../src/drivers/disk/memory.ts';
 import { MemoryStore } from '../../src/drivers/objectstore/memory.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { createRun } from '../../src/lib/exec.ts';
@@ -49,10 +50,8 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 const disk: DiskDriver = {
-  info: { name: 'spec' },
+  ...createMemoryDisk(() => undefined),
   inspect: async () => ({ format: 'raw', sizeBytes: content.length, virtualSizeBytes: content.length }),
-  ensureOverlay: async () => undefined, ensureBase: async () => undefined, chain: async () => [], ensureTree: async () => undefined,
-  ensureDrive: async () => undefined,
 };
 
 class NamedMemoryStore extends MemoryStore {

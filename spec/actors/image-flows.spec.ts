@@ -11,6 +11,7 @@ import { putObject } from '../../src/db/objects.ts';
 import { insertOperation } from '../../src/db/operations.ts';
 import { blobGarbage, operations, projects, users } from '../../src/db/schema/all.ts';
 import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
+import { createMemoryDisk } from '../../src/drivers/disk/memory.ts';
 import { MemoryStore } from '../../src/drivers/objectstore/memory.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { DriverError } from '../../src/lib/errors.ts';
@@ -33,13 +34,11 @@ afterAll(() => database.close());
 
 const content = 'not really a disk';
 const inspecting = (fault?: DriverError): DiskDriver => ({
-  info: { name: 'spec' },
+  ...createMemoryDisk(() => undefined),
   async inspect() {
     if (fault !== undefined) throw fault;
     return { format: 'raw', sizeBytes: content.length, virtualSizeBytes: content.length };
   },
-  ensureOverlay: async () => undefined, ensureBase: async () => undefined, chain: async () => [], ensureTree: async () => undefined,
-  ensureDrive: async () => undefined,
 });
 
 /** The inspecting double needs no file, only a name for one. */
@@ -103,7 +102,7 @@ describe('the objectstore', () => {
     system.spawn(objectstoreActor, 'objectstore', {
       ...context, log, system, owner: { name: 'objectstore', epoch: 1 }, sweepIntervalMs: 60_000,
       sweepReleased: { intervalMs: 60_000, run: async () => undefined }, expireObjects: { intervalMs: 60_000, run: async () => undefined },
-      sweepOrphans: { intervalMs: 60_000, run: async () => undefined },
+      sweepOrphans: { intervalMs: 60_000, run: async () => undefined }, sweepImages: { intervalMs: 60_000, run: async () => undefined },
     });
     await eventually(async () => (await loadImage(context.db, context.image.id))?.state !== 'pending');
     await eventually(async () => {

@@ -168,6 +168,36 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
     expect((await instances()).map((instance) => instance.State.Name)).toEqual(['running', 'running']);
   });
 
+  it('E24: makes images of both, the one restarted for it and the other not, whose instances have what was on their disks', async () => {
+    const [first = '', second = ''] = ids;
+    const [restarted, untouched] = await logins();
+    const boots = [await bootOf(restarted), await bootOf(untouched)];
+    await ssh(cloud, untouched, 'sync');
+    const of = async (id: string, ...more: readonly string[]) =>
+      (await ec2<{ ImageId: string }>('create-image', '--instance-id', id, '--name', `of ${id}`, ...more)).ImageId;
+    const made = [await of(first), await of(second, '--no-reboot')];
+    const states = async () => (await ec2<{ Images: { State: string; StateReason?: { Message: string } }[] }>('describe-images', '--image-ids', ...made)).Images
+      .map(({ State, StateReason }) => StateReason?.Message ?? State);
+    await waitUntil('both images are made', { timeoutMs: 180_000 }, async () => (await states()).every((state) => state !== 'pending'));
+    expect(await states()).toEqual(['available', 'available']);
+    expect(await bootOf(untouched)).toBe(boots[1]);
+    const copies: string[] = [];
+    for (const imageId of made) {
+      const { Instances } = await ec2<{ Instances: Instance[] }>('run-instances', '--image-id', imageId, '--instance-type', 'm1.tiny', '--key-name', 'mine');
+      copies.push(...Instances.map(({ InstanceId }) => InstanceId));
+    }
+    await ec2('wait', 'instance-running', '--instance-ids', ...copies);
+    for (const [index, id] of copies.entries()) {
+      const { Reservations } = await ec2<{ Reservations: { Instances: Instance[] }[] }>('describe-instances', '--instance-ids', id);
+      const address = Reservations[0]?.Instances[0]?.PrivateIpAddress ?? '';
+      expect(await untilSsh(cloud, { address, keyFile }, 'cat /root/file')).toBe(`kept-${index}`);
+    }
+    expect(await untilSsh(cloud, restarted, 'cat /proc/sys/kernel/random/boot_id')).not.toBe(boots[0]);
+    await ec2('terminate-instances', '--instance-ids', ...copies);
+    await ec2('wait', 'instance-terminated', '--instance-ids', ...copies);
+    for (const id of made) await ec2('deregister-image', '--image-id', id);
+  });
+
   it('terminates them, and nothing of them is left', async () => {
     await ec2('terminate-instances', '--instance-ids', ...ids);
     await waitUntil('both are terminated', { timeoutMs: 60_000 }, async () => (await instances()).every((instance) => instance.State.Name === 'terminated'));

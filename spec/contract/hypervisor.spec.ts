@@ -15,7 +15,8 @@ function simSpec(instanceId: string, cloudId: string): DomainSpec {
 
 hypervisorContract('sim', async () => {
   const world = new SimWorld();
-  const open = () => createSimHypervisor({ clock, world, bootDelayMs: 20, shutdownDelayMs: 10 });
+  const copies = new Set<string>();
+  const open = () => createSimHypervisor({ clock, world, bootDelayMs: 20, shutdownDelayMs: 10, copyFile: async (_from, to) => void copies.add(to) });
   const driver = open();
   return {
     driver,
@@ -28,6 +29,7 @@ hypervisorContract('sim', async () => {
       return state === undefined ? undefined : state === 'running' ? 'running' : 'shutoff';
     },
     disk: async (target, serial) => ({ source: { type: 'file', path: `/nowhere/${serial}`, format: 'raw' }, target, serial }),
+    copiedBytes: async (path) => (copies.has(path) ? 2 ** 23 : undefined),
     plugged: async (instanceId) => (world.domains.get(instanceId)?.plugged ?? []).map((disk) => disk.target),
     patienceMs: 5_000,
     close: () => driver.close(),

@@ -41,6 +41,17 @@ describe('qemu-img, debugfs and xorriso', () => {
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
+  it('packs a tree into an image that has all of it again, and names no half of one', async () => {
+    await driver.ensureTree({ path: at('root.ext4'), format: 'raw', directory: at('packed') });
+    await driver.packTree({ directory: at('packed'), image: at('packed.ext4'), sizeBytesMin: 200 * 1024 ** 2 }, new AbortController().signal);
+    expect((await driver.inspect(at('packed.ext4'), { virtualSizeBytesMax: 2 ** 30, timeoutMs: 20_000 })).virtualSizeBytes).toBe(200 * 1024 ** 2);
+    await driver.ensureTree({ path: at('packed.ext4'), format: 'raw', directory: at('unpacked') });
+    const seen = (path: string) => `${lstatSync(path).mode} ${lstatSync(path).uid} ${lstatSync(path).gid}`;
+    for (const name of ['etc/shadow', 'su', 'home/ü name', 'home/link']) expect(seen(at(`unpacked/${name}`))).toBe(seen(at(`packed/${name}`)));
+    expect(readFileSync(at('unpacked/etc/hostname'), 'utf8')).toBe('guest\n');
+    expect(readdirSync(at('.')).filter((name) => name.includes('.new-'))).toEqual([]);
+  });
+
   it('makes overlays that qemu-img itself finds sound, with the format of the base stated', async () => {
     await driver.ensureOverlay({ path: at('overlay'), base: at('root.ext4'), baseFormat: 'raw', sizeBytes: 64 * 1024 * 1024 });
     const info = JSON.parse(tool('qemu-img', 'info', '--output=json', at('overlay'))) as Record<string, unknown>;

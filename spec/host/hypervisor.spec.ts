@@ -92,6 +92,12 @@ for (const kind of ['qemu', 'lxc'] as const) {
         await truncate(path, 2 ** 23).catch(() => writeFile(path, Buffer.alloc(2 ** 23)));
         return { source: { type: 'file', path, format: 'raw' }, target, serial };
       },
+      ...(kind === 'lxc' ? {} : {
+        copiedBytes: async (path: string) => {
+          const { stdout } = await host.run('qemu-img', ['info', '--output=json', '-f', 'qcow2', path]);
+          return (JSON.parse(stdout) as { 'virtual-size': number })['virtual-size'];
+        },
+      }),
       plugged: async (instanceId) => [...(await host.virsh(kind, 'domblklist', instanceId)).matchAll(/vd[a-z]+/g)].map(([target]) => target),
       patienceMs,
       close: async () => {

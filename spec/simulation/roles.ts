@@ -143,7 +143,8 @@ export async function startCompute(ground: Ground, machine: SimMachine): Promise
   const epoch = await takeEpoch(db, { host: name, role: 'compute' }, clock.date());
   // The guests' own clock goes on when the process does not.
   const capacity = { cores, memoryMiB: cores * 2_048 };
-  const hypervisor = process.driver(createSimHypervisor({ clock: time, world, capacity, bootDelayMs: 3_000, shutdownDelayMs: 2_000 }));
+  const copyFile = async (_from: string, to: string) => machine.files.put(to, 1);
+  const hypervisor = process.driver(createSimHypervisor({ clock: time, world, capacity, copyFile, bootDelayMs: 3_000, shutdownDelayMs: 2_000 }));
   const files: FilesDriver = process.driver(machine.files);
   const host: ComputeHost = {
     name, cloudId, db, clock, log: silentLog, system, transport, relay, hypervisor, files,

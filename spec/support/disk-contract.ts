@@ -116,6 +116,26 @@ export function diskContract(name: string, create: () => Promise<DiskFixture>): 
       expect(await others()).toEqual(before);
     });
 
+    it('copies an overlay, makes it stand on nothing, and leaves what is whole', async () => {
+      const { signal } = new AbortController();
+      const base = await raw('base6.raw', mebibyte, 'what the image holds');
+      await fixture.driver.ensureOverlay({ path: at('overlay6'), base, baseFormat: 'raw', sizeBytes: 2 * mebibyte });
+      await writeFile(at('copy6'), 'an earlier try');
+      await fixture.driver.copyOverlay({ path: at('overlay6'), copy: at('copy6') }, signal);
+      expect(await fixture.driver.chain(at('copy6'))).toEqual([at('copy6'), base]);
+      expect(await readFile(at('copy6'))).toEqual(await readFile(at('overlay6')));
+      await fixture.driver.ensureFlat({ path: at('copy6'), flat: at('flat6') }, signal);
+      expect(await fixture.driver.inspect(at('flat6'), limits)).toMatchObject({ format: 'qcow2', virtualSizeBytes: 2 * mebibyte });
+      expect(await fixture.driver.chain(at('flat6'))).toEqual([at('flat6')]);
+      const before = (await stat(at('flat6'))).ino;
+      await fixture.driver.ensureFlat({ path: at('absent'), flat: at('flat6') }, signal);
+      expect((await stat(at('flat6'))).ino).toBe(before);
+      await fixture.driver.ensureFlat({ path: at('flat6'), flat: at('flat7') }, signal);
+      expect(await fixture.driver.inspect(at('flat7'), limits)).toMatchObject({ format: 'qcow2', virtualSizeBytes: 2 * mebibyte });
+      await expect(fixture.driver.copyOverlay({ path: at('absent'), copy: at('copy7') }, signal)).rejects.toMatchObject({ kind: 'notFound' });
+      expect((await readdir(directory)).filter((file) => file.includes('.new'))).toEqual([]);
+    });
+
     it('refuses an overlay smaller than its image, on another image, or on none', async () => {
       const base = await raw('base4.raw', 2 * mebibyte);
       const other = await raw('base5.raw', 2 * mebibyte);

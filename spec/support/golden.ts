@@ -84,7 +84,7 @@ async function playStory(
   for (const query of queries) {
     const real = ids.real(query);
     await aside({ world, owner: who, query, real, ids: ids.all() });
-    if (real.includes('Action=AttachVolume')) await startInstances(world.db, who.projectId);
+    if (/Action=(AttachVolume|CreateImage)\b/.test(real)) await startInstances(world.db, who.projectId);
     const answer = await world.call(real, who);
     await keepVolumes(world.db, who.projectId);
     const own = answer.body.replaceAll(who.projectId, '111122223333').replaceAll(who.userId, 'AIDAEXAMPLE').replaceAll(who.userName, 'ann');
@@ -103,7 +103,7 @@ async function keepVolumes(db: Db, projectId: string): Promise<void> {
   await db.update(volumeAttachments).set({ state: 'attached' }).where(eq(volumeAttachments.state, 'attaching'));
 }
 
-/** What the scheduler and the compute host do, for a story whose volumes are to be attached. */
+/** What the scheduler and the compute host do, for a story whose instances are to run. */
 async function startInstances(db: Db, projectId: string): Promise<void> {
   await db.update(instances).set({ state: 'running', host: 'host1' }).where(and(eq(instances.projectId, projectId), eq(instances.state, 'pending')));
 }

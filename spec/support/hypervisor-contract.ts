@@ -19,6 +19,8 @@ export interface HypervisorFixture {
   witness(instanceId: string): Promise<'running' | 'shutoff' | undefined>;
   /** A disk that its guests can be given, with that target and serial. Undefined: its guests have no disks. */
   readonly disk: ((target: string, serial: string) => Promise<DomainDisk>) | undefined;
+  /** The size of the disk in a copy, by other means than the driver. Absent: its guests' disks are not copied while they run. */
+  readonly copiedBytes?: (path: string) => Promise<number | undefined>;
   /** The targets that the running guest has, by other means than the driver. */
   plugged(instanceId: string): Promise<readonly string[]>;
   /** How long the slowest guest may take for anything. */
@@ -222,6 +224,24 @@ export function hypervisorContract(name: string, create: () => Promise<Hyperviso
       expect(await added()).toEqual([{ target: 'vdc', serial: 'vol2', isPlugged: false, isDefined: true }]);
       await driver.detachDisk(instanceId, 'vol2', { force: true });
       expect(await added()).toEqual([]);
+    });
+
+    it('copies a disk of a guest that goes on, and again, and not of one that does not run', async () => {
+      const { disk, copiedBytes } = fixture;
+      if (copiedBytes === undefined || disk === undefined) return expect(driver.copier).toBeUndefined();
+      const spec = await define();
+      const { instanceId } = spec;
+      const never = new AbortController().signal;
+      const copy = { instanceId, target: 'vdb', path: `${spec.directory}/copy` };
+      await driver.attachDisk(instanceId, await disk('vdb', 'vol1'));
+      await expect(driver.copier?.copyDisk(copy, never)).rejects.toMatchObject({ kind: 'busy' });
+      await driver.ensureRunning(instanceId);
+      await boots(spec);
+      await driver.copier?.copyDisk(copy, never);
+      await driver.copier?.copyDisk(copy, never);
+      expect(await copiedBytes(copy.path)).toBe(2 ** 23);
+      expect((await driver.status(instanceId)).state).toBe('running');
+      await expect(driver.copier?.copyDisk({ ...copy, instanceId: newId('i') }, never)).rejects.toMatchObject({ kind: 'notFound' });
     });
 
     it('says notFound of disks of a domain that is not there, and has nothing to take from it', async () => {

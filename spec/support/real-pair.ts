@@ -159,6 +159,7 @@ async function startHost(world: World, name: string, machine: TestHost, address:
     imageSource: {
       info: { name: 'copy' },
       fetch: async ({ id }, path) => copyFile(Object.values(images).find((image) => image.id === id)?.path ?? '', path),
+      store: async () => undefined,
     },
     limits: {
       shutdownMs: 30_000, rebootMs: 30_000, imageFetchMs: 60_000, imageCacheBytesMax: 2 ** 40, terminatedVisibleMs: 3_600_000, reconcileIntervalMs: 2_000,

@@ -6,6 +6,7 @@ import { payloadOf } from '../../src/auth/payload.ts';
 import type { Principal } from '../../src/auth/principal.ts';
 import type { S3Services } from '../../src/api/s3/call.ts';
 import { createS3Server } from '../../src/api/s3/server.ts';
+import type { Db } from '../../src/db/db.ts';
 import type { ObjectStoreDriver } from '../../src/drivers/objectstore/driver.ts';
 import { MemoryStore } from '../../src/drivers/objectstore/memory.ts';
 import { unlimitedBytes } from '../../src/db/project-bytes.ts';
@@ -46,9 +47,16 @@ export const projectIds: Readonly<Record<string, string>> = { one: '111111111111
 /** More than a spec stores. */
 export const amplyS3 = { buckets: 1_000, bytes: unlimitedBytes };
 
-export async function startS3(
-  options: { store?: ObjectStoreDriver; domain?: string; authority?: Authority; quotas?: S3Services['quotas'] } = {},
-): Promise<S3Fixture> {
+export interface S3Options {
+  readonly store?: ObjectStoreDriver;
+  readonly domain?: string;
+  readonly authority?: Authority;
+  readonly quotas?: S3Services['quotas'];
+  /** What becomes of images that compute hosts bring. */
+  readonly receive?: (db: Db, store: ObjectStoreDriver) => S3Services['receiveImage'];
+}
+
+export async function startS3(options: S3Options = {}): Promise<S3Fixture> {
   const database = await createTestDatabase();
   const now = systemClock.date();
   await database.db.insert(users).values({ id: 'u-1', name: 'specs', createdAt: now });
@@ -58,6 +66,7 @@ export async function startS3(
     db: database.db, store, clock: systemClock, log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }), region: 'nova',
     quotas: options.quotas ?? amplyS3,
     ...(options.domain === undefined ? {} : { domains: [options.domain] }), ...(options.authority === undefined ? {} : { authority: options.authority }),
+    ...(options.receive === undefined ? {} : { receiveImage: options.receive(database.db, store) }),
     async authenticate(signed) {
       const project = signed.headers['x-spec-project'];
       if (project === 'liar' || signed.rawQuery.includes('X-Amz-Signature=')) throw new ApiError('SignatureDoesNotMatch', 'It does not match.', 403);

@@ -14,9 +14,10 @@ import type { Ref } from '../../src/actors/runtime/actor.ts';
 import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { schedulerActor, schedulerHandlers } from '../../src/actors/scheduler/actor.ts';
 import { policies } from '../../src/actors/scheduler/policies/index.ts';
-import type { Queryable, Tx } from '../../src/db/db.ts';
+import type { Db, Queryable, Tx } from '../../src/db/db.ts';
 import { reportHost, takeEpoch } from '../../src/db/hosts.ts';
 import { reportVolumeHost } from '../../src/db/volume-hosts.ts';
+import { keepContent } from '../../src/db/image-work.ts';
 import { instances, images, operations, projects, reservations, users } from '../../src/db/schema/all.ts';
 import { insertOperation } from '../../src/db/operations.ts';
 import { createNetwork } from '../../src/db/networks.ts';
@@ -160,6 +161,11 @@ interface Making {
   readonly made: Map<string, { readonly world: SimWorld; readonly files: MemoryFiles }>;
 }
 
+/** Stands for the objectstore: it says of what it is brought that it is a small disk. */
+async function keepSome(db: Db, imageId: string): Promise<void> {
+  await keepContent(db, imageId, { format: 'qcow2', sizeBytes: 1_000, virtualSizeBytes: 1_000, sha256: '0'.repeat(64), blobId: imageId });
+}
+
 async function createHost(name: string, { database, transport, options, stops, made, board }: Making): Promise<SimHost> {
   const { db } = database;
   const world = new SimWorld();
@@ -167,9 +173,9 @@ async function createHost(name: string, { database, transport, options, stops, m
   made.set(name, { world, files });
   const peers = (uri: string) => made.get(uri.replace(/^sim:/, ''))?.world;
   const network = createFakeNetwork();
-  const imageSource = createFakeImageSource({ clock, put: files.put, delayMs: 1 });
+  const imageSource = createFakeImageSource({ clock, put: files.put, delayMs: 1, keep: (imageId) => keepSome(db, imageId) });
   const hypervisor: HypervisorDriver = createSimHypervisor({
-    clock, world, peers, bootDelayMs: 5, shutdownDelayMs: 5, migrateDelayMs: 5, ...options.sim?.(name),
+    clock, world, peers, copyFile: async (_from, to) => files.put(to, 100), bootDelayMs: 5, shutdownDelayMs: 5, migrateDelayMs: 5, ...options.sim?.(name),
   });
   const system = createActorSystem({ name: `spec-${(systems += 1)}`, clock, log, onFatal: (error) => { throw error; } });
   const relay = options.start === false ? nobodyRelays : startRelay({ db, transport, clock, log, system });

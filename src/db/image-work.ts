@@ -1,5 +1,5 @@
 // What the objectstore does to an image's row while it registers it.
-import { and, eq } from 'drizzle-orm';
+import { and, eq, isNull } from 'drizzle-orm';
 import type { Db, Queryable } from './db.ts';
 import { discardBlobs } from './blobs.ts';
 import { images } from './schema/all.ts';
@@ -25,6 +25,13 @@ export async function publishImage(db: Queryable, id: string, facts: ImageFacts,
     .where(and(eq(images.id, id), eq(images.state, 'pending'))).returning({ id: images.id });
   if (rows.length > 0) return true;
   return (await loadImage(db, id))?.blobId === facts.blobId;
+}
+
+/** Content for an image that waits for it; it stays pending. False: it does not wait, or has some. */
+export async function keepContent(db: Queryable, id: string, facts: ImageFacts): Promise<boolean> {
+  const rows = await db.update(images).set({ ...facts })
+    .where(and(eq(images.id, id), eq(images.state, 'pending'), isNull(images.blobId))).returning({ id: images.id });
+  return rows.length > 0;
 }
 
 /** How far the making of an image has come, while it is pending. */

@@ -57,9 +57,7 @@ export function insertImage(db: Db, image: NewImage): Promise<ImageInsertion> {
   return db.transaction(async (tx): Promise<ImageInsertion> => {
     let row = image.row;
     await lockProject(tx, row.projectId);
-    const [taken] = await tx.select({ id: images.id }).from(images)
-      .where(and(eq(images.projectId, row.projectId), eq(images.name, row.name), eq(images.type, row.type), ne(images.state, 'deregistered'),
-        ne(images.state, 'failed')));
+    const taken = await nameTaken(tx, row);
     if (taken !== undefined && !image.mayRename) return { outcome: 'duplicate', usedBy: taken.id };
     const limit = await limitOf(tx, row.projectId, 'images', image.quota);
     if ((await imagesUsed(tx, row.projectId)) >= limit) return { outcome: 'overQuota', limit };
@@ -70,6 +68,14 @@ export function insertImage(db: Db, image: NewImage): Promise<ImageInsertion> {
     if (image.operation !== null) await insertOperation(tx, image.operation, row.createdAt);
     return { outcome: 'inserted' };
   });
+}
+
+/** The image that has the name already; whoever asks holds the project's row. */
+export async function nameTaken(tx: Tx, row: Pick<ImageRow, 'projectId' | 'name' | 'type'>): Promise<{ readonly id: string } | undefined> {
+  const [taken] = await tx.select({ id: images.id }).from(images)
+    .where(and(eq(images.projectId, row.projectId), eq(images.name, row.name), eq(images.type, row.type), ne(images.state, 'deregistered'),
+      ne(images.state, 'failed')));
+  return taken;
 }
 
 /** Whoever counts or names things of a project holds its row: two requests cannot both take the last place. */

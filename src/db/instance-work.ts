@@ -17,7 +17,7 @@ export type Image = typeof images.$inferSelect;
 
 export const instanceKinds = [
   'instance.run', 'instance.start', 'instance.stop', 'instance.reboot', 'instance.terminate', 'instance.migrate', 'instance.leave',
-  'instance.attachVolume', 'instance.detachVolume',
+  'instance.attachVolume', 'instance.detachVolume', 'instance.createImage',
 ] as const;
 export type InstanceOperationKind = (typeof instanceKinds)[number];
 

@@ -2,7 +2,7 @@
 import { and, asc, eq, inArray, ne, notInArray, or, sql } from 'drizzle-orm';
 import type { Db, Queryable, Tx } from './db.ts';
 import { lockProject } from './images.ts';
-import { insertOperation } from './operations.ts';
+import { insertOperation, type NewOperation } from './operations.ts';
 import { limitOf, snapshotsUsed } from './quotas.ts';
 import { images } from './schema/images.ts';
 import { snapshotPermissions, snapshots, volumes } from './schema/volumes.ts';
@@ -60,7 +60,20 @@ export function createSnapshot(db: Db, wish: SnapshotWish, now: Date): Promise<S
 }
 
 async function createSnapshotIn(tx: Tx, wish: SnapshotWish, now: Date): Promise<Snapshot | SnapshotRefusal> {
-  const { projectId, userId, requestId, deadline, volumeId } = wish;
+  const row = await insertSnapshotIn(tx, wish, now);
+  if (!('refused' in row)) await insertOperation(tx, snapshotOperation(row, wish), now);
+  return row;
+}
+
+/** The work on the volume that makes it. */
+export const snapshotOperation = (row: Snapshot, { requestId, deadline }: Pick<SnapshotWish, 'requestId' | 'deadline'>): NewOperation => ({
+  projectId: row.projectId, userId: row.userId, requestId, deadline, kind: 'volume.snapshot', resourceId: row.volumeId, owner: `volume@${row.host}`,
+  input: { snapshotId: row.id },
+});
+
+/** A pending one, without the work that makes it. Whoever asks holds the project's row. */
+export async function insertSnapshotIn(tx: Tx, wish: SnapshotWish, now: Date): Promise<Snapshot | SnapshotRefusal> {
+  const { projectId, userId, deadline, volumeId } = wish;
   const volume = await lockOwned(tx, { projectId, volumeId });
   if (volume === undefined) return { refused: 'noVolume' };
   if ((volume.state !== 'available' && volume.state !== 'in-use') || volume.host === null) return { refused: 'state', state: volume.state };
@@ -72,9 +85,6 @@ async function createSnapshotIn(tx: Tx, wish: SnapshotWish, now: Date): Promise<
   };
   await tx.insert(snapshots).values(row);
   await insertTags(tx, { projectId, resourceType: 'snapshot', resourceIds: [row.id], tags: wish.tags });
-  await insertOperation(tx, {
-    projectId, userId, requestId, deadline, kind: 'volume.snapshot', resourceId: volumeId, owner: `volume@${volume.host}`, input: { snapshotId: row.id },
-  }, now);
   return row;
 }
 

@@ -1,12 +1,14 @@
 // One request by HTTP or HTTPS whose server may be certified by an authority of ours, beside those that everybody trusts: `fetch` takes none.
 import { request as requestPlain, type IncomingMessage } from 'node:http';
 import { Agent, request as requestSecure } from 'node:https';
+import type { Readable } from 'node:stream';
 import { createSecureContext, rootCertificates } from 'node:tls';
 
 export interface WebRequest {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  /** Of a stream, the headers tell the length. */
+  readonly body?: string | Readable;
   readonly signal: AbortSignal;
   /** Whom to believe; by default those whom everybody believes. */
   readonly trust?: Trust | undefined;
@@ -26,7 +28,9 @@ export function webRequest(url: string | URL, { method = 'GET', headers = {}, bo
     const sent = protocol === 'https:'
       ? requestSecure(url, { ...options, agent: trust }, resolve)
       : requestPlain(url, options, resolve);
-    sent.once('error', reject);
-    sent.end(body);
+    // Not once: a server that has answered may still close before it has read everything.
+    sent.on('error', reject);
+    if (body === undefined || typeof body === 'string') sent.end(body);
+    else body.on('error', (error) => sent.destroy(error)).pipe(sent);
   });
 }

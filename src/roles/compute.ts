@@ -112,9 +112,10 @@ async function imageSource(foundation: Foundation, key: SystemKey): Promise<Imag
     trust: isSecure ? trusting((await rootAuthority(foundation)).certificate) : undefined,
     stallMs: 30_000,
     url: (imageId) => `${endpoint}/_novact/images/${imageId}`,
-    async sign(url) {
+    async sign(url, payload) {
       const signed = signV4({
-        method: 'GET', url: new URL(url), accessKeyId: key.accessKeyId, secretAccessKey: key.secret, region: settings.region, service: 's3', date: clock.date(),
+        method: payload === undefined ? 'GET' : 'PUT', ...(payload === undefined ? {} : { payloadSha256: payload.sha256 }),
+        url: new URL(url), accessKeyId: key.accessKeyId, secretAccessKey: key.secret, region: settings.region, service: 's3', date: clock.date(),
       });
       const { host: _setAnyway, ...headers } = signed;
       return headers;

@@ -1,6 +1,8 @@
 // Starts the objectstore of this process: the S3 server, and the actors that register images.
 import { objectstoreActor } from '../actors/objectstore/actor.ts';
 import { describeBundle } from '../actors/objectstore/describe-bundle.ts';
+import { receiveImage } from '../actors/objectstore/receive-image.ts';
+import { sweepImages } from '../actors/objectstore/sweep-images.ts';
 import { sweepIntervalMs } from '../actors/operations/sweep-work.ts';
 import { expireObjects } from '../actors/objectstore/expire-objects.ts';
 import { sweepBlobs, sweepReleased } from '../actors/objectstore/sweep-blobs.ts';
@@ -31,12 +33,14 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
   if (settings.redisUrl === undefined) await releaseHolds(db, 'objectstore');
   const bundling = await openBundlingKey(foundation);
   const epoch = await enrol(db, 'objectstore', clock.date());
+  const limits = { virtualSizeBytesMax: settings.imageSizeGiBMax * 2 ** 30, bootFileBytesMax, inspectMs };
   const ref = system.spawn(objectstoreActor, 'objectstore', {
     db, clock, log, system, store, disk, sweepIntervalMs: sweepIntervalMs.shared,
     owner: { name: 'objectstore', epoch },
     decrypt: bundling.decrypt,
-    limits: { virtualSizeBytesMax: settings.imageSizeGiBMax * 2 ** 30, bootFileBytesMax, inspectMs },
+    limits,
     sweepReleased: { intervalMs: sweepReleasedIntervalMs, run: async () => void (await sweepReleased({ db, store, clock, log })) },
+    sweepImages: { intervalMs: sweepReleasedIntervalMs, run: () => sweepImages({ db, clock, log }) },
     expireObjects: { intervalMs: expireIntervalMs, run: async () => void (await expireObjects({ db, clock, log })) },
     sweepOrphans: { intervalMs: sweepOrphansIntervalMs, run: async () => void (await sweepBlobs({ db, store, clock, log })) },
   });
@@ -48,6 +52,7 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
     db, store, clock, log, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }),
     authority: auth, quotas: { buckets: settings.bucketsPerProjectMax, bytes: settings.bytesPerProjectMax }, domains: bucketDomains(settings),
     tls: await openTls(foundation), olderHosts: (release) => olderHosts(directory, 'objectstore', release),
+    receiveImage: (imageId, content) => receiveImage({ db, clock, store, disk, limits }, imageId, content),
   });
   foundation.drain.add('server', (graceMs) => server.close({ graceMs }));
   await startListener(system, 's3', { server, host: settings.bind, port: settings.s3Port });

@@ -89,7 +89,9 @@ function computeHost(
   return {
     name, cloudId, db, clock, system, transport, relay, files,
     log: log.child({ role: 'compute', host: name }),
-    hypervisor: createSimHypervisor({ clock, ...(options.bootDelayMs === undefined ? {} : { bootDelayMs: options.bootDelayMs }) }),
+    hypervisor: createSimHypervisor({
+      clock, copyFile: async (_from, to) => files.put(to, 1), ...(options.bootDelayMs === undefined ? {} : { bootDelayMs: options.bootDelayMs }),
+    }),
     disk: createMemoryDisk(files.put),
     imageSource: createFakeImageSource({ clock, put: files.put, delayMs: 0 }),
     volumes: { connector: createVolumeConnector(), access: farm.access },

@@ -4,6 +4,7 @@ import { finishOperation, restartOperation, unfinishedOperations, type Operation
 import type { Flow } from '../../lib/flow.ts';
 import { performOperation, type Ending } from '../operations/perform-operation.ts';
 import { afterFailedAttach, attachVolume } from './flows/attach-volume.ts';
+import { afterFailedImage, createImage } from './flows/create-image.ts';
 import { afterFailedDetach, detachVolume } from './flows/detach-volume.ts';
 import type { InstanceContext } from './flows/instance-context.ts';
 import { leaveHost as leaveHostFlow } from './flows/leave-host.ts';
@@ -25,6 +26,7 @@ export const instanceFlows: Readonly<Record<InstanceOperationKind, Flow<Instance
   'instance.leave': leaveHostFlow,
   'instance.attachVolume': attachVolume,
   'instance.detachVolume': detachVolume,
+  'instance.createImage': createImage,
 };
 
 export interface PerformDeps {
@@ -72,6 +74,9 @@ async function afterFailure(host: ComputeHost, instance: Instance, operation: Op
       return false;
     case 'instance.detachVolume':
       await afterFailedDetach({ host, ...operation }, error);
+      return false;
+    case 'instance.createImage':
+      await afterFailedImage({ host, ...operation }, error);
       return false;
     case 'instance.reboot':
     case 'instance.leave':

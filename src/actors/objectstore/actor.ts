@@ -25,6 +25,8 @@ export interface ObjectstoreArgs extends Omit<ImageContext, 'image' | 'input'> {
   readonly sweepIntervalMs: number;
   /** Removes what was let go of. */
   readonly sweepReleased: Sweep;
+  /** Ends pending images on which nobody works. */
+  readonly sweepImages: Sweep;
   /** Does what the lifecycle rules of buckets say. */
   readonly expireObjects: Sweep;
   /** Looks at every blob for those that nothing names: rarely. */
@@ -45,6 +47,7 @@ export const objectstoreActor: ActorDefinition<State, ObjectstoreMessage, Object
     const wake = (imageId: string) => system.tell(context.self, { type: 'work', imageId });
     context.spawn(defineWorkSweeper({ db, owner, intervalMs: args.sweepIntervalMs, wake }), 'sweeper', undefined);
     context.spawn(blobSweeper, 'released-blobs', args.sweepReleased);
+    context.spawn(blobSweeper, 'abandoned-images', args.sweepImages);
     context.spawn(blobSweeper, 'expired-objects', args.expireObjects);
     context.spawn(blobSweeper, 'orphan-blobs', args.sweepOrphans);
     return { image: image as State['image'], system };

@@ -54,8 +54,10 @@ async function inspect(context: ImageContext): Promise<Inspected & { sourceBlobI
   return { sourceBlobId: object.blobId, ...(await inspectBlob(context, object.blobId)) };
 }
 
+type Inspecting = Pick<ImageContext, 'store' | 'disk' | 'image' | 'limits'>;
+
 /** What an image is, under limits; throws with the reason why it is none. */
-export async function inspectBlob({ store, disk, image, limits }: ImageContext, blobId: string): Promise<Inspected> {
+export async function inspectBlob({ store, disk, image, limits }: Inspecting, blobId: string): Promise<Inspected> {
   const sizeBytes = await store.size(blobId);
   if (sizeBytes === 0) throw new Error(`${image.location} is empty`);
   if (image.type !== 'machine' && sizeBytes > limits.bootFileBytesMax) {

@@ -7,9 +7,9 @@ import { fail, type Call } from './action.ts';
 import { rootGiBMax, type LaunchInput } from './launch-request.ts';
 import { checkDevice, checkSize, checkType, completedSnapshot, failNoSnapshot, refuseEncryption } from './volume-request.ts';
 
-type Mappings = NonNullable<LaunchInput['BlockDeviceMappings']>;
-type Mapping = Mappings[number];
-type Disk = Omit<LaunchVolume, 'target'>;
+export type Mappings = NonNullable<LaunchInput['BlockDeviceMappings']>;
+export type Mapping = Mappings[number];
+export type Disk = Omit<LaunchVolume, 'target'>;
 
 /** What an image offers to a launch. */
 export type ImageDisks = Pick<ImageRow, 'rootDeviceName' | 'devices'>;
@@ -65,7 +65,7 @@ const diskOf = ({ device, snapshotId, sizeGiB, type, deleteOnTermination }: Imag
   ({ device, snapshotId: snapshotId ?? null, sizeGiB, type, iops: null, throughput: null, deleteOnTermination });
 
 /** In the order of the request; a device that is named twice is refused. */
-function byDevice(mappings: Mappings | undefined, rootDeviceName: string): ReadonlyMap<string, Mapping> {
+export function byDevice(mappings: Mappings | undefined, rootDeviceName: string): ReadonlyMap<string, Mapping> {
   const found = new Map<string, Mapping>();
   for (const mapping of mappings ?? []) {
     const { DeviceName: given = '' } = mapping;
@@ -78,7 +78,7 @@ function byDevice(mappings: Mappings | undefined, rootDeviceName: string): Reado
 }
 
 /** Disks of the host that end with the instance: ignored for types that have none, as at AWS. */
-function isIgnored({ VirtualName: name = '' }: Mapping): boolean {
+export function isIgnored({ VirtualName: name = '' }: Mapping): boolean {
   if (name !== '' && !/^ephemeral([0-9]|1[0-9]|2[0-3])$/.test(name)) fail('InvalidBlockDeviceMapping', `Invalid virtual name: ${name.slice(0, 60)}`);
   return name !== '';
 }
@@ -105,7 +105,7 @@ interface Place {
   readonly isRoot: boolean;
 }
 
-async function wishedDisk(call: Call, { Ebs: ebs }: Mapping, { device, own, isRoot }: Place): Promise<Disk> {
+export async function wishedDisk(call: Call, { Ebs: ebs }: Mapping, { device, own, isRoot }: Place): Promise<Disk> {
   if (ebs === undefined) return fail('MissingParameter', `The request must contain the parameter Ebs of the device ${device}`);
   refuseEncryption(ebs);
   if ((ebs.OutpostArn ?? '') !== '') fail('UnsupportedOperation', 'Outposts are not supported.');

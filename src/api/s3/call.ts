@@ -22,6 +22,8 @@ export interface S3Services {
   readonly quotas: Pick<Quotas, 'buckets' | 'bytes'>;
   /** The content of an available image, for compute hosts. */
   readonly findImage: (imageId: string) => Promise<ImageBlob | undefined>;
+  /** Gives a pending image the content that a compute host has brought; `unwanted`: none waits for it, and the blob is the caller's to remove. */
+  readonly receiveImage: (imageId: string, content: ImageBlob) => Promise<'received' | 'unwanted'>;
   /** Who knows the keys with which forms are signed; undefined: none are taken. */
   readonly authority: Authority | undefined;
   /** The hosts that run the objectstore in a release before that one, in words; undefined: none. What came with a release waits for the last of them. */

@@ -8,7 +8,7 @@ import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from '.
 import { createBucket, deleteBucketOperation, getBucketLocation, headBucket, listBucketsOperation } from './operations/buckets.ts';
 import { completeMultipartUpload } from './operations/complete-upload.ts';
 import { copyObject } from './operations/copy.ts';
-import { getImage, internalBucket } from './operations/images.ts';
+import { getImage, internalBucket, putImage } from './operations/images.ts';
 import { deleteObject, deleteObjectsOperation } from './operations/delete-objects.ts';
 import { listObjectsV1, listObjectsV2 } from './operations/list-objects.ts';
 import { listObjectVersions } from './operations/list-versions.ts';
@@ -89,11 +89,18 @@ const objectRoutes: Table = {
   'DELETE uploadId': { name: 'AbortMultipartUpload', operation: abortMultipartUpload },
 };
 
+/** Of compute hosts. */
+const internalRoutes: Table = {
+  GET: { name: 'GetImage', operation: getImage },
+  HEAD: { name: 'GetImage', operation: getImage },
+  PUT: { name: 'PutImage', operation: putImage },
+};
+
 export function routeOf(asked: Asked): Route {
   const { method, bucket, key, query } = asked;
   if (!['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'OPTIONS'].includes(method)) methodNotAllowed();
   if (method === 'OPTIONS') return { name: 'Preflight', operation: preflight };
-  if (bucket === internalBucket) return method === 'GET' || method === 'HEAD' ? { name: 'GetImage', operation: getImage } : methodNotAllowed();
+  if (bucket === internalBucket) return internalRoutes[method] ?? methodNotAllowed();
   if (bucket === '') return method === 'GET' ? { name: 'ListBuckets', operation: listBucketsOperation } : methodNotAllowed();
   const chosen = [...query.keys()].filter((name) => subResources.has(name));
   if (chosen.length > 1) return fail('InvalidArgument', `Conflicting query string parameters: ${chosen.join(', ')}`);

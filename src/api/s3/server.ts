@@ -34,6 +34,8 @@ export interface S3ServerOptions {
   readonly tls?: Tls | undefined;
   /** Where the content of images is found; the database by default. */
   readonly findImage?: (imageId: string) => Promise<ImageBlob | undefined>;
+  /** What becomes of content that compute hosts bring; nothing is wanted by default. */
+  readonly receiveImage?: S3Services['receiveImage'];
   /** For forms, which are signed within. */
   readonly authority?: Authority;
   /** Of the objectstore, as S3Services has it; without it there are none. */
@@ -56,7 +58,10 @@ const connectionsMax = 10_000;
 
 export function createS3Server(options: S3ServerOptions): S3Server {
   const findImage = options.findImage ?? ((imageId: string) => findImageBlob(options.db, imageId));
-  const services: S3Services = { ...options, findImage, authority: options.authority, olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)) };
+  const services: S3Services = {
+    ...options, findImage, receiveImage: options.receiveImage ?? (() => Promise.resolve('unwanted')), authority: options.authority,
+    olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)),
+  };
   const own = (options.domains ?? []).map((domain) => domain.toLowerCase());
   const domains = [...own, 'localhost', 's3.localhost', 's3.amazonaws.com', `s3.${options.region}.amazonaws.com`];
   // Requests whose client waits for `100 Continue` before it sends the body.

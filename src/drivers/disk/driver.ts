@@ -38,6 +38,15 @@ export interface DiskDriver {
   chain(path: string): Promise<readonly string[]>;
   /** After: `directory` is a copy of the tree in a raw ext image, made without mounting it. For containers. */
   ensureTree(image: { path: string; format: 'raw' | 'qcow2'; directory: string }): Promise<void>;
+  /** After: `copy` is the overlay as it is now, on the same base. Nobody writes to it meanwhile. What was at `copy` is replaced. */
+  copyOverlay(overlay: { path: string; copy: string }, signal: AbortSignal): Promise<void>;
+  /**
+   * After: `flat` is a qcow2 that stands on nothing, with all that the one at `path` shows. One that is there is whole, and stays. `path`, which is
+   * this host's own work, may be gone after it.
+   */
+  ensureFlat(image: { path: string; flat: string }, signal: AbortSignal): Promise<void>;
+  /** After: `image` is a raw ext4 with a copy of the tree, of at least that size; what was there is replaced. Nobody writes to the tree meanwhile. */
+  packTree(tree: { directory: string; image: string; sizeBytesMin: number }, signal: AbortSignal): Promise<void>;
   /** After: at the path, in a folder that is there, is a file system of a CD with that label and exactly these files. One that is the same stays. */
   ensureDrive(drive: Drive): Promise<void>;
 }

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { DriverError } from '../../lib/errors.ts';
 import type { DiskDriver, DiskInspection, Drive } from './driver.ts';
 import { checkStart, headerOf, kindOf, mustExist, readStart } from './image-file.ts';
+import { emptyQcow2 } from './qcow2.ts';
 
 const overlayMark = 'novact fake overlay';
 
@@ -15,7 +16,7 @@ interface FakeOverlay {
 }
 
 export function createFakeDisk(): DiskDriver {
-  return { info: { name: 'fake' }, inspect, ensureOverlay, ensureBase, chain, ensureTree, ensureDrive };
+  return { info: { name: 'fake' }, inspect, ensureOverlay, ensureBase, chain, ensureTree, copyOverlay, ensureFlat, packTree, ensureDrive };
 }
 
 async function inspect(path: string, limits: { virtualSizeBytesMax: number }): Promise<DiskInspection> {
@@ -53,6 +54,26 @@ async function ensureTree(image: { path: string; format: 'raw' | 'qcow2'; direct
   if ((await kindOf(image.directory)) !== undefined) return;
   await mkdir(image.directory, { recursive: true });
   await copyFile(image.path, join(image.directory, 'image'));
+}
+
+async function copyOverlay({ path, copy }: { path: string; copy: string }): Promise<void> {
+  await mustExist(path);
+  await copyFile(path, `${copy}.new`);
+  await rename(`${copy}.new`, copy);
+}
+
+/** Here it is the header of an image of that size: its guests write nothing. */
+async function ensureFlat({ path, flat }: { path: string; flat: string }): Promise<void> {
+  if ((await kindOf(flat)) !== undefined) return;
+  const overlay = await readOverlay(path);
+  if (overlay === undefined) return rename(path, flat);
+  await writeFile(`${flat}.new`, emptyQcow2(overlay.sizeBytes));
+  await rename(`${flat}.new`, flat);
+}
+
+/** Here a tree is one file. */
+async function packTree({ directory, image }: { directory: string; image: string }): Promise<void> {
+  await copyFile(join(directory, 'image'), image);
 }
 
 /** Here a drive is a note of what is in it. */

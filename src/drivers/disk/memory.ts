@@ -13,6 +13,9 @@ export function createMemoryDisk(put: (path: string, bytes: number) => void): Di
     ensureBase: async ({ path }) => put(path, writtenBytes),
     chain: async (path) => [path],
     ensureTree: async ({ directory }) => put(directory, writtenBytes),
+    copyOverlay: async ({ copy }) => put(copy, writtenBytes),
+    ensureFlat: async ({ flat }) => put(flat, sizeBytes),
+    packTree: async ({ image }) => put(image, sizeBytes),
     ensureDrive: async ({ path }) => put(path, writtenBytes),
   };
 }

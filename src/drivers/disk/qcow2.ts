@@ -50,3 +50,13 @@ function findExtension(bytes: Buffer, start: number, wanted: number): Buffer | u
   }
   return undefined;
 }
+
+/** The header of an image of version 2 in which nothing was ever written, for drivers without tools. */
+export function emptyQcow2(virtualSizeBytes: number): Buffer {
+  const header = Buffer.alloc(512);
+  header.write('QFI\xfb', 0, 'latin1');
+  header.writeUInt32BE(2, 4);
+  header.writeUInt32BE(16, 20);
+  header.writeBigUInt64BE(BigInt(virtualSizeBytes), 24);
+  return header;
+}

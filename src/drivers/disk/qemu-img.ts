@@ -12,6 +12,7 @@ import { makeDrive } from './drive.ts';
 import type { DiskDriver, DiskInspection, Drive } from './driver.ts';
 import { checkHeader, checkSize, checkStart, headerOf, kindOf, mustExist, readStart, refusal } from './image-file.ts';
 import type { Qcow2Header } from './qcow2.ts';
+import { packTree } from './pack-tree.ts';
 import { extractTree } from './tree.ts';
 
 export interface QemuImgOptions {
@@ -24,6 +25,7 @@ export interface QemuImgOptions {
 const memoryBytesMax = 2 * 2 ** 30;
 const infoSecondsMax = 20;
 const convertSecondsMax = 1_800;
+const copySecondsMax = 3_600;
 const chainLengthMax = 32;
 
 /** What is used of the tool's answer. */
@@ -123,8 +125,44 @@ class QemuImg implements DiskDriver {
     }
   }
 
+  /** Where the file system can, both share what they have in common, and it takes no time. */
+  async copyOverlay({ path, copy }: { path: string; copy: string }, signal: AbortSignal): Promise<void> {
+    await mustExist(path);
+    const form = ['--reflink=auto', '--sparse=always', '--', path];
+    await this.#asOne(copy, (fresh) => this.#run('cp', [...form, fresh], { timeoutMs: copySecondsMax * 1_000, signal }));
+  }
+
+  async ensureFlat({ path, flat }: { path: string; flat: string }, signal: AbortSignal): Promise<void> {
+    if ((await kindOf(flat)) !== undefined) return;
+    const header = headerOf((await readStart(path)).bytes);
+    if (header === undefined) throw new DriverError('failed', `${path} is not qcow2`);
+    if (header.backingFile === undefined) {
+      await syncPath(path);
+      await rename(path, flat);
+      return syncPath(dirname(flat));
+    }
+    await this.#asOne(flat, (fresh) => this.#qemuImg(['convert', '-f', 'qcow2', '-O', 'qcow2', path, fresh], convertSecondsMax, { signal }));
+  }
+
+  async packTree(tree: { directory: string; image: string; sizeBytesMin: number }, signal: AbortSignal): Promise<void> {
+    await this.#asOne(tree.image, (fresh) => packTree(this.#run, { ...tree, image: fresh }, signal));
+  }
+
   ensureDrive(drive: Drive): Promise<void> {
     return makeDrive(this.#run, drive);
+  }
+
+  /** The name appears with the whole of it, or not at all. */
+  async #asOne(path: string, make: (fresh: string) => Promise<unknown>): Promise<void> {
+    const fresh = `${path}.new-${randomBytes(6).toString('hex')}`;
+    try {
+      await make(fresh);
+      await syncPath(fresh);
+      await rename(fresh, path);
+      await syncPath(dirname(path));
+    } finally {
+      await rm(fresh, { force: true });
+    }
   }
 
   async #isOverlayOn(path: string, base: string): Promise<boolean> {
@@ -136,16 +174,16 @@ class QemuImg implements DiskDriver {
 
   async #virtualSize(path: string, format: 'raw' | 'qcow2', timeoutMs: number): Promise<number> {
     await mustExist(path);
-    const { stdout } = await this.#qemuImg(['info', '--output=json', '-U', '-f', format, path], infoSecondsMax, timeoutMs);
+    const { stdout } = await this.#qemuImg(['info', '--output=json', '-U', '-f', format, path], infoSecondsMax, { timeoutMs });
     const answer = infoSchema.parse(JSON.parse(stdout));
     if (answer.format !== format) throw refusal(`it is ${answer.format}, not ${format}`);
     return answer['virtual-size'];
   }
 
-  async #qemuImg(args: readonly string[], cpuSecondsMax: number, timeoutMs = cpuSecondsMax * 2_000): Promise<RunResult> {
+  async #qemuImg(args: readonly string[], cpuSecondsMax: number, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<RunResult> {
     const limits = [`--as=${memoryBytesMax}`, `--cpu=${cpuSecondsMax}`, '--core=0'];
     try {
-      return await this.#run('prlimit', [...limits, 'qemu-img', ...args], { timeoutMs, env: { LC_ALL: 'C' } });
+      return await this.#run('prlimit', [...limits, 'qemu-img', ...args], { timeoutMs: cpuSecondsMax * 2_000, ...options, env: { LC_ALL: 'C' } });
     } catch (error) {
       if (error instanceof DriverError && error.kind === 'failed') throw new DriverError('failed', toolFailure(args[0] ?? '', error), { cause: error });
       throw error;

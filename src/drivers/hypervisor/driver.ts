@@ -123,11 +123,22 @@ export interface LiveMigrator {
   cancel(instanceId: string): Promise<void>;
 }
 
+/** A rare ability: what a disk of a running guest holds at one moment, while the guest goes on. */
+export interface DiskCopier {
+  /**
+   * After: `path` is a qcow2 with what that disk held at one moment; it may stand on what the disk stands on. What was there is replaced. A copy that
+   * was under way is ended first. An aborted signal ends it and throws. Errors: `notFound`, `busy` (not running), `unsupported`, `timeout`, `failed`.
+   */
+  copyDisk(copy: { readonly instanceId: string; readonly target: string; readonly path: string }, signal: AbortSignal): Promise<void>;
+}
+
 /** Errors: DriverError `notFound` (no such domain), `busy`, `unsupported`, `timeout`, `failed`. Every method has a deadline of its own. */
 export interface HypervisorDriver {
   readonly info: HypervisorInfo;
   /** Undefined when `info.liveMigration` is false. */
   readonly migrator: LiveMigrator | undefined;
+  /** Undefined: disks are copied only while nobody writes to them. */
+  readonly copier: DiskCopier | undefined;
   capacity(): Promise<HostCapacity>;
   /** All domains of this cloud, running or not. */
   list(cloudId: string): Promise<readonly DomainStatus[]>;

@@ -1,10 +1,11 @@
 // A hypervisor in memory: domains with a boot delay, console text, events, and failures on demand. For specs, for trials without
 // a hypervisor, and for simulating thousands of hosts. Its world lives apart from the driver, as real guests outlive novact.
+import { copyFile } from 'node:fs/promises';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
 import {
-  consoleBytesMax, type DiskStatus, type DomainDisk, type DomainSpec, type DomainState, type DomainStatus, type HostCapacity, type HypervisorDriver,
-  type HypervisorEvent, type HypervisorInfo, type LiveMigrator, type LiveMove,
+  consoleBytesMax, type DiskCopier, type DiskStatus, type DomainDisk, type DomainSpec, type DomainState, type DomainStatus, type HostCapacity,
+  type HypervisorDriver, type HypervisorEvent, type HypervisorInfo, type LiveMigrator, type LiveMove,
 } from './driver.ts';
 
 export interface SimOptions {
@@ -26,6 +27,8 @@ export interface SimOptions {
   readonly deaf?: (instanceId: string) => boolean;
   /** The machines that guests can be moved to while they run, by URI. */
   readonly peers?: (uri: string) => SimWorld | undefined;
+  /** Copies a file of a disk. Default: as the host's file system does. */
+  readonly copyFile?: (from: string, to: string) => Promise<void>;
   /** How long such a move takes. */
   readonly migrateDelayMs?: number;
 }
@@ -123,6 +126,7 @@ class SimHypervisor implements HypervisorDriver {
       await under?.over.catch(() => undefined); // whoever asked for it is told
     },
   };
+  readonly copier: DiskCopier = { copyDisk: (copy) => this.#copyDisk(copy) };
   readonly #options: SimOptions;
   readonly #world: SimWorld;
   readonly #own = new Set<(event: HypervisorEvent) => void>();
@@ -304,6 +308,15 @@ class SimHypervisor implements HypervisorDriver {
     peer.domains.set(instanceId, domain);
     this.#world.emit({ type: 'domain', instanceId });
     peer.emit({ type: 'domain', instanceId });
+  }
+
+  /** Its guests write nothing: a copy of the file is one of any moment. */
+  async #copyDisk({ instanceId, target, path }: Parameters<DiskCopier['copyDisk']>[0]): Promise<void> {
+    const domain = this.#domain(instanceId, `copy ${target} of`);
+    if (domain.state !== 'running') throw new DriverError('busy', `copy ${target} of ${instanceId}: it is not running`);
+    const source = domain.plugged.find((disk) => disk.target === target)?.source;
+    if (source?.type !== 'file') throw new DriverError('notFound', `copy ${target} of ${instanceId}: it has no file of that name`);
+    await (this.#options.copyFile ?? copyFile)(source.path, path);
   }
 
   #boot(domain: SimDomain): void {

@@ -1,4 +1,4 @@
-// Where a compute host gets images from: the objectstore, over HTTP, signed.
+// Where a compute host gets images from, and brings those that it makes: the objectstore, over HTTP, signed.
 
 export interface ImageToFetch {
   readonly id: string;
@@ -12,4 +12,9 @@ export interface ImageSource {
   readonly info: { readonly name: string };
   /** After: `path` holds the image, complete and verified. A broken transfer is resumed; nothing half stays under that name. */
   fetch(image: ImageToFetch, path: string, signal: AbortSignal): Promise<void>;
+  /**
+   * After: the pending image has the content of the file, verified and durable, and its row says what it is. Repeating it is safe. Error `notFound`:
+   * no image of that id waits for content.
+   */
+  store(imageId: string, path: string, signal: AbortSignal): Promise<void>;
 }

@@ -9,7 +9,15 @@ export interface FakeImageSource extends ImageSource {
   failOn(imageId: string): void;
 }
 
-export function createFakeImageSource(options: { clock: Clock; put: (path: string, sizeBytes: number) => void; delayMs: number }): FakeImageSource {
+export interface FakeImageSourceOptions {
+  readonly clock: Clock;
+  readonly put: (path: string, sizeBytes: number) => void;
+  readonly delayMs: number;
+  /** What the objectstore does with content that it is brought. Default: nothing. */
+  readonly keep?: (imageId: string) => Promise<void>;
+}
+
+export function createFakeImageSource(options: FakeImageSourceOptions): FakeImageSource {
   const fetches = new Map<string, number>();
   const failing = new Set<string>();
   return {
@@ -21,6 +29,11 @@ export function createFakeImageSource(options: { clock: Clock; put: (path: strin
       await options.clock.sleep(options.delayMs, signal);
       if (failing.has(image.id)) throw new DriverError('failed', `image ${image.id}: the fake was told to fail`);
       options.put(path, image.sizeBytes);
+    },
+    async store(imageId, _path, signal) {
+      await options.clock.sleep(options.delayMs, signal);
+      if (failing.has(imageId)) throw new DriverError('failed', `image ${imageId}: the fake was told to fail`);
+      await options.keep?.(imageId);
     },
   };
 }

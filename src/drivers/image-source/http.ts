@@ -1,30 +1,24 @@
-// Fetches images from the objectstore over HTTP. A broken transfer goes on where it ended; the name appears only when the checksum holds.
+// Fetches images from the objectstore over HTTP. A broken transfer goes on where it ended; the name appears only when the checksum holds. What is
+// brought there is signed with its checksum.
 import { createHash, randomBytes, type Hash } from 'node:crypto';
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Clock } from '../../lib/clock.ts';
 import { DriverError, messageOf } from '../../lib/errors.ts';
 import { retry } from '../../lib/retry.ts';
 import { syncFolder } from '../../lib/sync-folder.ts';
-import { webRequest, type Trust } from '../../lib/web-request.ts';
+import { webRequest } from '../../lib/web-request.ts';
 import type { ImageSource, ImageToFetch } from './driver.ts';
-
-export interface HttpImageSourceOptions {
-  readonly clock: Clock;
-  /** Where an image is: `http://127.0.0.1:3333/_novact/images/ami-…`. */
-  readonly url: (imageId: string) => string;
-  /** Headers that sign a GET of this URL. */
-  readonly sign: (url: string) => Promise<Record<string, string>>;
-  /** Whom to believe that it is the objectstore; by default those whom everybody believes. */
-  readonly trust?: Trust | undefined;
-  /** A transfer without a byte for so long is broken. */
-  readonly stallMs: number;
-}
+import type { HttpImageSourceOptions } from './http-options.ts';
+import { storeImage } from './store-image.ts';
 
 const triesMax = 5;
 
 export function createHttpImageSource(options: HttpImageSourceOptions): ImageSource {
-  return { info: { name: 'http' }, fetch: (image, path, signal) => fetchImage(options, image, path, signal) };
+  return {
+    info: { name: 'http' },
+    fetch: (image, path, signal) => fetchImage(options, image, path, signal),
+    store: (imageId, path, signal) => storeImage(options, { imageId, path }, signal),
+  };
 }
 
 async function fetchImage(options: HttpImageSourceOptions, image: ImageToFetch, path: string, signal: AbortSignal): Promise<void> {

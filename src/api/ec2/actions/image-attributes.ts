@@ -2,6 +2,7 @@
 import { changeImage, existingProjects, launchPermissionsOf, type ImageChange } from '../../../db/images.ts';
 import { action, fail, type Call } from '../action.ts';
 import { ownedImage } from '../image-access.ts';
+import { checkDescription } from '../image-request.ts';
 import { showImage } from '../show-image.ts';
 
 const changers = ['projectmanager', 'sysadmin'] as const;
@@ -51,9 +52,7 @@ const modifyAttribute = action({
     const description = input.Description?.Value ?? (input.Attribute === 'description' ? input.Value : undefined);
     const permission = permissionChange(input);
     if (permission === undefined && description === undefined) return call.fail('MissingParameter', 'No attributes specified.');
-    if (description !== undefined && description.length > 255) {
-      return call.fail('InvalidParameterValue', 'Value for parameter description is invalid. Length exceeds maximum of 255.');
-    }
+    if (description !== undefined) checkDescription(description);
     if (permission !== undefined && image.type === 'machine' && image.state === 'failed') {
       return call.fail('InvalidParameterValue', `The image ${image.id} failed to register and cannot be shared`);
     }

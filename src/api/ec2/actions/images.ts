@@ -5,16 +5,17 @@ import {
 } from '../../../db/images.ts';
 import { tagsOf, type TagText } from '../../../db/tags.ts';
 import { groupBy } from '../../../lib/group-by.ts';
-import { newId } from '../../../lib/ids.ts';
 import { mayReadObject } from '../../s3/access.ts';
 import { action, fail, type Call, type Filters } from '../action.ts';
 import { imageDevices } from '../block-devices.ts';
 import { bundleAt, isManifest, type ObjectPlace } from '../bundles.ts';
 import { checkForm, describe } from '../describe.ts';
 import { imageForm, imageNotFound, ownedImage } from '../image-access.ts';
+import { checkDescription, checkName, emptyRow } from '../image-request.ts';
 import { admitWork } from '../notify.ts';
 import { tagsFor } from '../tag-specifications.ts';
 import { deviceMappings, showImage } from '../show-image.ts';
+import { createImageAction } from './create-image.ts';
 import { imageAttributeActions } from './image-attributes.ts';
 
 const changers = ['projectmanager', 'sysadmin'] as const;
@@ -157,7 +158,7 @@ const describeImages = action({
   },
 });
 
-export const imageActions = [register, deregister, describeImages, ...imageAttributeActions] as const;
+export const imageActions = [register, createImageAction, deregister, describeImages, ...imageAttributeActions] as const;
 
 async function loadImages(call: Call, ids: readonly string[] | undefined): Promise<FullImage[]> {
   const { projectId, isSuperuser } = call.principal;
@@ -188,28 +189,6 @@ function executableTest(call: Call, users: readonly string[] | undefined): (imag
   });
 }
 
-function emptyRow(call: Call, type: ImageRow['type']): Omit<ImageRow,
-  'name' | 'location' | 'description' | 'architecture' | 'rootDeviceName' | 'virtualizationType' | 'kernelId' | 'ramdiskId'> {
-  const now = call.clock.date();
-  return {
-    id: newId(type === 'machine' ? 'ami' : type === 'kernel' ? 'aki' : 'ari'),
-    projectId: call.principal.projectId,
-    type,
-    state: 'pending',
-    stateReasonCode: null,
-    stateReason: null,
-    isPublic: false,
-    format: null,
-    sizeBytes: null,
-    virtualSizeBytes: null,
-    sha256: null,
-    blobId: null,
-    devices: [],
-    createdAt: now,
-    stateChangedAt: now,
-  };
-}
-
 interface GivenProperties {
   readonly Description?: string | undefined;
   readonly Architecture?: string | undefined;
@@ -221,7 +200,6 @@ interface GivenProperties {
 
 async function propertiesOf(call: Call, input: GivenProperties, type: ImageRow['type']) {
   const { Description = '', Architecture = 'x86_64', VirtualizationType = 'hvm', RootDeviceName = rootDeviceNameDefault } = input;
-  if (Description.length > 255) fail('InvalidParameterValue', 'Value for parameter description is invalid. Length exceeds maximum of 255.');
   if (!architectures.has(Architecture)) fail('InvalidParameterValue', `Value (${Architecture.slice(0, 60)}) for parameter architecture is invalid.`);
   if (VirtualizationType !== 'hvm' && VirtualizationType !== 'paravirtual') {
     fail('InvalidParameterValue', `Value (${VirtualizationType.slice(0, 60)}) for parameter virtualizationType is invalid. Valid values: hvm, paravirtual.`);
@@ -230,7 +208,7 @@ async function propertiesOf(call: Call, input: GivenProperties, type: ImageRow['
     `Value (${RootDeviceName.slice(0, 60)}) for parameter rootDeviceName is invalid.`);
   const isMachine = type === 'machine';
   return {
-    description: Description,
+    description: checkDescription(Description),
     architecture: Architecture,
     virtualizationType: VirtualizationType,
     rootDeviceName: RootDeviceName,
@@ -258,14 +236,6 @@ async function readableObject(call: Call, location: string): Promise<ObjectPlace
     fail('InvalidManifest', `HTTP 404 (Not Found) response for '${location.slice(0, 255)}': check that the object exists and that your project may read it.`);
   }
   return at;
-}
-
-function checkName(name: string): string {
-  if (name.length < 3 || name.length > 128 || !/^[\w ()[\]./'@-]+$/.test(name)) {
-    fail('InvalidAMIName.Malformed',
-      "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, spaces, '(', ')', '[', ']', '.', '-', '/', ''', '@' and '_'");
-  }
-  return name;
 }
 
 /** A name of the location, for clients that give none. */

@@ -6,11 +6,12 @@ import type { Clock } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Log } from '../../../lib/log.ts';
 import type {
-  DiskStatus, DomainDisk, DomainSpec, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo, LiveMigrator,
+  DiskCopier, DiskStatus, DomainDisk, DomainSpec, DomainStatus, HostCapacity, HypervisorDriver, HypervisorEvent, HypervisorInfo, LiveMigrator,
 } from '../driver.ts';
 import { AskedOnce } from './asked-once.ts';
 import { ConsoleRecorder, parseMetadata } from './console-recorder.ts';
 import { readConsole, trimConsole } from './console.ts';
+import { createCopier } from './copy-disk.ts';
 import { DomainDisks } from './domain-disks.ts';
 import { isUp, toStatus } from './domain-status.ts';
 import { createMigrator } from './migrate.ts';
@@ -96,6 +97,7 @@ class LibvirtHypervisor implements HypervisorDriver {
   /** By uuid. A domain's cloud changes only by a new definition, which is an event. */
   readonly #clouds = new Map<string, string>();
   readonly migrator: LiveMigrator | undefined;
+  readonly copier: DiskCopier | undefined;
   #info: HypervisorInfo;
 
   constructor(options: LibvirtOptions, uri: LibvirtUri) {
@@ -118,6 +120,7 @@ class LibvirtHypervisor implements HypervisorDriver {
     this.#disks = new DomainDisks({ kind: uri.kind, session: this.#session, clock: options.clock, log: options.log });
     const tools = { uri, session: this.#session, clock: options.clock, log: options.log, disks: this.#disks };
     this.migrator = liveMigration ? createMigrator(tools) : undefined;
+    this.copier = uri.kind === 'qemu' ? createCopier(tools) : undefined;
   }
 
   get info(): HypervisorInfo {

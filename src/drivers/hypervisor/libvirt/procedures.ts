@@ -153,6 +153,21 @@ export const getJobInfo = (handle: DomainHandle) =>
     return { type, bytesTotal, bytesLeft: Number(reader.ulong()) };
   });
 
+/** VIR_DOMAIN_JOB_STATS_*: of the last one that ended, which stays to be asked for. */
+const ofEndedJob = 1 | 2;
+
+/** How the last job ended; `success` is undefined when nothing is known of one. */
+export const getEndedJob = (handle: DomainHandle) =>
+  procedure('read the end of the job', 298, withDomain(handle).uint(ofEndedJob), (reader) => {
+    reader.int();
+    const parameters = reader.parameters();
+    return { success: parameters.get('success') as boolean | undefined, error: parameters.get('errmsg') as string | undefined };
+  });
+
+/** Answers when it has begun; what then is under way is a job. No checkpoint. */
+export const backupBegin = (handle: DomainHandle, xml: string) =>
+  procedure('begin a copy', 421, withDomain(handle).text(xml).optionalText(undefined).uint(0), nothing);
+
 export const abortJob = (handle: DomainHandle) => procedure('abort the job', 164, withDomain(handle), nothing);
 
 /** VIR_MIGRATE_*. */

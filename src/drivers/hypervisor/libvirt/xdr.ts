@@ -105,6 +105,24 @@ export class XdrReader {
     return Array.from({ length: this.#length() }, () => item(this));
   }
 
+  /** virTypedParameter: a name, a type, and a value of it. */
+  parameters(): ReadonlyMap<string, number | bigint | boolean | string> {
+    return new Map(this.list((reader) => [reader.text(), reader.#value(reader.int())] as const));
+  }
+
+  #value(type: number): number | bigint | boolean | string {
+    switch (type) {
+      case 1: return this.int();
+      case 2: return this.uint();
+      case 3: return BigInt.asIntN(64, this.ulong());
+      case 4: return this.ulong();
+      case 5: return this.fixed(8).readDoubleBE(0);
+      case 6: return this.int() !== 0;
+      case 7: return this.text();
+      default: throw malformed(`a value of type ${type}`);
+    }
+  }
+
   /** What has not been read yet. */
   rest(): Buffer {
     return this.#bytes.subarray(this.#offset);
