@@ -40,7 +40,9 @@ const everyRow = Object.values(schema).filter((table) => is(table, PgTable)).map
 
 /** Each row of the database, as text. */
 async function rowsOf({ db }: Ec2World): Promise<Set<string>> {
-  const { rows } = (await db.execute(sql.raw(everyRow))) as unknown as { rows: { at: string; row: string }[] };
+  const answer = (await db.execute(sql.raw(everyRow))) as unknown;
+  // Of PostgreSQL, and of PGlite.
+  const rows = (Array.isArray(answer) ? answer : (answer as { rows: unknown[] }).rows) as { at: string; row: string }[];
   return new Set(rows.map(({ at, row }) => `${at} ${row}`));
 }
 
