@@ -69,7 +69,12 @@ describe('S11: an image that a compute host fetches', () => {
   it('goes on where the line broke, and is there only when it is whole', async () => {
     cuts = [100_000, 50_000];
     await fetchAs('system');
-    expect(ranges).toEqual([undefined, 'bytes=100000-', 'bytes=150000-']);
+    // What had come and was not read when the line broke comes again.
+    const [first = 0, second = 0, third = 0, ...more] = ranges.map((range) => Number(/^bytes=(\d+)-$/.exec(range ?? 'bytes=0-')?.[1]));
+    expect([first, more]).toEqual([0, []]);
+    expect(second).toBeLessThanOrEqual(100_000);
+    expect(third).toBeGreaterThan(second);
+    expect(third).toBeLessThanOrEqual(second + 50_000);
     expect((await readFile(join(folder, 'image'))).equals(content)).toBe(true);
     expect(await readdir(folder)).toEqual(['image']);
   });
