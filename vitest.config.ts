@@ -5,10 +5,10 @@ import { defineConfig } from 'vitest/config';
 const kinds = {
   // In one process for each core, not for each file: reading all of novact anew takes as long as its specs. They leave nothing behind them.
   fast: {
-    folders: ['unit', 'contract', 'actors', 'api', 'tidy'], testTimeout: 20_000, hookTimeout: 60_000, fileParallelism: true, isolate: false,
+    folders: ['unit', 'contract', 'actors', 'api', 'tidy'], testTimeout: 60_000, hookTimeout: 120_000, fileParallelism: true, isolate: false,
     globalSetup: 'spec/support/pglite.ts',
   },
-  services: { folders: ['services', 'simulation'], testTimeout: 60_000, hookTimeout: 240_000, fileParallelism: true },
+  services: { folders: ['services', 'simulation'], testTimeout: 180_000, hookTimeout: 240_000, fileParallelism: true },
   host: { folders: ['host'], testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false },
   clients: { folders: ['clients'], testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false },
   lab: { folders: ['lab'], testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false },
