@@ -107,6 +107,8 @@ class Cluster implements PostgresCluster {
       this.#options.log.warn({ error: messageOf(error) }, 'database does not stop fast: immediately then; it recovers at its next start');
       await stopBy('immediate');
     }
+    // The server's pid file, for which pg_ctl waits, is gone a moment before the server.
+    await this.#waitForEnd();
   }
 
   leave(): void {
@@ -186,13 +188,17 @@ class Cluster implements PostgresCluster {
 
   /** Backends of a postmaster that was killed hold on for a moment; and a pid file whose number now belongs to a stranger would stop the server. */
   async #waitForLeftovers(): Promise<void> {
+    await this.#waitForEnd();
+    await rm(join(this.#data, 'postmaster.pid'), { force: true });
+  }
+
+  async #waitForEnd(): Promise<void> {
     const { clock } = this.#options;
     const deadline = clock.now() + 15_000;
     for (let left = await processesIn(this.#data); left.length > 0; left = await processesIn(this.#data)) {
       if (clock.now() > deadline) throw new DriverError('busy', `processes ${left.join(', ')} of an earlier database do not end`);
       await clock.sleep(50);
     }
-    await rm(join(this.#data, 'postmaster.pid'), { force: true });
   }
 
   async #waitUntilReady(account: Account): Promise<void> {
