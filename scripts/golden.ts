@@ -24,3 +24,5 @@ for (const each of names) {
   if (names.length === 1) console.log(text);
 }
 await world.close();
+// Databases of specs are kept for the next one, and would keep this process.
+process.exit();
