@@ -213,8 +213,8 @@ class LabHost implements SeedHost {
   /** What the init system of an ordinary host does. */
   async #boot(): Promise<void> {
     this.#isOn = true;
-    // libvirt shows containers a /proc of their own by FUSE, and gives virtual machines taps; nothing else has loaded these.
-    await this.#shell(`date -s @${Date.now() / 1000} > /dev/null && modprobe -a fuse tun && ip link set ${trunk} up`);
+    // libvirt shows containers a /proc of their own by FUSE, and nothing else has loaded it.
+    await this.#shell(`date -s @${Date.now() / 1000} > /dev/null && modprobe fuse && ip link set ${trunk} up`);
     await this.machine.startLibvirtd();
   }
 
