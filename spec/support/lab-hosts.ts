@@ -1,7 +1,6 @@
 // A cloud whose hosts are nested guests (lab.ts), each a machine with a kernel of its own: for what this machine's kernel lacks. Their roles `network`
-// and `compute` run in them, as an operator starts them, with containers for guests; or `volume` as well, with virtual machines. What needs no kernel of
-// theirs runs here, on the same network, where Node is ten times faster: PostgreSQL, Redis, the balancer, and for each host a machine `c1`, `c2` with API
-// and scheduler. Root only.
+// and `compute` run in them, as an operator starts them, with containers for guests. What needs no kernel of theirs runs here, on the same network,
+// where Node is ten times faster: PostgreSQL, Redis, the balancer, and for each host a machine `c1`, `c2` with API and scheduler. Root only.
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,8 +23,6 @@ type Settings = Readonly<Record<string, string>>;
 export interface LabHostsOptions {
   /** Of every role. */
   readonly settings: Settings;
-  /** Default `containers`. Virtual machines are emulated by what is emulated itself; with them, hosts keep volumes, too. */
-  readonly guests?: 'containers' | 'machines';
 }
 
 const numbers = [1, 2] as const;
@@ -71,10 +68,6 @@ class LabHosts implements SeedCloud {
     return join(this.folder, 'c1');
   }
 
-  get #hasMachines(): boolean {
-    return this.#options.guests === 'machines';
-  }
-
   readonly run: Run = (command, args, options = {}) =>
     this.outside(command, args, { cwd: this.folder, ...options, env: { ...this.environment, ...options.env } });
 
@@ -93,7 +86,7 @@ class LabHosts implements SeedCloud {
     this.#shared = await startSharedServers({
       namespace, folder: this.folder, address: sharedAddress, network: `${management}.0/24`, apis: numbers.map((number) => `${controlAddressOf(number)}:8773`),
     });
-    const of = { name: this.#name, fabric: namespace, folder: this.folder, settings: this.#settings(this.#shared), nestedRoles: rolesOf(this.#hasMachines) };
+    const of = { name: this.#name, fabric: namespace, folder: this.folder, settings: this.#settings(this.#shared) };
     this.hosts = await Promise.all(numbers.map((number) => LabHost.prepare({ ...of, number })));
     // The objectstore alone, because it makes the cloud and its image; meanwhile the hosts boot.
     await Promise.all([this.named('h1').roles.get('objectstore')?.start(), ...this.hosts.map((host) => host.startMachine())]);
@@ -105,8 +98,7 @@ class LabHosts implements SeedCloud {
     return {
       NOVACT_DATABASE_URL: databaseUrl, NOVACT_REDIS_URL: redisUrl, NOVACT_MASTER_KEY: join(this.folder, 'master.key'), NOVACT_API_PORT: '8773',
       NOVACT_EC2_URL: `http://${sharedAddress}:8773`, NOVACT_S3_PORT: '3333', NOVACT_S3_URL: `http://${controlAddressOf(1)}:3333`,
-      NOVACT_METADATA_PORT: '8775', NOVACT_LIBVIRT_URI: this.#hasMachines ? 'qemu:///system' : 'lxc:///system',
-      NOVACT_MEMORY_RESERVED_MIB: '0', NOVACT_DISK_RESERVED_GIB: '0',
+      NOVACT_METADATA_PORT: '8775', NOVACT_LIBVIRT_URI: 'lxc:///system', NOVACT_MEMORY_RESERVED_MIB: '0', NOVACT_DISK_RESERVED_GIB: '0',
       NOVACT_LOG_LEVEL: 'info', ...this.#options.settings,
     };
   }
@@ -135,8 +127,6 @@ class LabHosts implements SeedCloud {
   }
 }
 
-const rolesOf = (hasMachines: boolean): readonly RoleName[] => ['network', ...hasMachines ? ['volume' as const] : [], 'compute'];
-
 interface Prepared {
   readonly name: string;
   readonly number: number;
@@ -144,7 +134,6 @@ interface Prepared {
   /** Here and in the nested guest. */
   readonly folder: string;
   readonly settings: Settings;
-  readonly nestedRoles: readonly RoleName[];
 }
 
 class LabHost implements SeedHost {
@@ -207,7 +196,7 @@ class LabHost implements SeedHost {
     const place = { fabric, number, address: addressOf(number), gateway: sharedAddress, shared: folder };
     this.#lab = await startLab(`${name}-${this.name}`, { memoryMiB, place });
     await this.#boot();
-    for (const role of this.#of.nestedRoles) this.roles.set(role, await this.#prepareNested(role));
+    for (const role of ['network', 'compute'] as const) this.roles.set(role, await this.#prepareNested(role));
   }
 
   /** What the init system of an ordinary host does. */

@@ -1,12 +1,12 @@
 // The issue's acceptance of volumes, served over the network: written, snapshotted, grown, moved to a guest of another host, restored; then whatever
-// serves it or runs the guest is killed while the guest writes. Who calls this brings two hosts that keep volumes (three-hosts.ts,
-// lab-hosts.ts), with QEMU guests.
+// serves it or runs the guest is killed while the guest writes. Who calls this brings two hosts that keep volumes (three-hosts.ts), with QEMU guests.
 import { describe, expect, it } from 'vitest';
 import type { RoleName } from '../../src/config/options.ts';
 import { waitFor, waitUntil } from './patience.ts';
 import { inside, Tenant, untilInside, type SeedGuest } from './seed-tenants.ts';
-import { slowMs, tell, worldOf, type SeedCloud, type SeedHost, type SeedOptions } from './seed-world.ts';
+import { slowMs, tell, worldOf, type SeedOptions } from './seed-world.ts';
 import { VolumeDesk } from './volume-desk.ts';
+import type { Host, Hosts } from './three-hosts.ts';
 
 const mount = (disk: string, at = '/mnt'): string => `mkdir -p ${at} && mount -t ext4 /dev/${disk} ${at}`;
 /** A line with the next number, on the disk when the number is in `progress`: ten times a second until it is told to end. */
@@ -14,7 +14,7 @@ const writing = 'rm -f /run/enough; n=0; while [ ! -e /run/enough ]; do n=$((n +
   + 'echo $n >> /mnt/log && sync /mnt/log && echo $n > /run/progress || exit 1; sleep 0.1; done';
 
 class World {
-  readonly cloud: SeedCloud;
+  readonly cloud: Hosts;
   readonly tenant: Tenant;
   readonly desk: VolumeDesk<SeedGuest>;
   readonly first: SeedGuest;
@@ -25,25 +25,21 @@ class World {
   restored = '';
   sum = '';
 
-  private constructor(cloud: SeedCloud, tenant: Tenant, guests: readonly SeedGuest[]) {
+  private constructor(cloud: Hosts, tenant: Tenant, guests: readonly SeedGuest[]) {
     const [first, second] = guests;
     if (first === undefined || second === undefined) throw new Error('two guests were wished');
     this.cloud = cloud;
     this.tenant = tenant;
-    this.desk = new VolumeDesk({ ec2: (method, parameters) => tenant.ec2(method, parameters), inside, slowness: tenant.slowness });
+    this.desk = new VolumeDesk({ ec2: (method, parameters) => tenant.ec2(method, parameters), inside });
     this.first = first;
     this.second = second;
   }
 
-  static async enter(cloud: SeedCloud, slowness: number): Promise<World> {
-    const tenant = Tenant.founder(cloud, slowness);
+  static async enter(cloud: Hosts): Promise<World> {
+    const tenant = Tenant.founder(cloud);
     const guests = await tenant.launch(2, { userData: 'true' });
     await Promise.all(guests.map((guest) => untilInside(guest, 'true')));
     return new World(cloud, tenant, guests);
-  }
-
-  slowly(milliseconds: number): number {
-    return milliseconds * this.tenant.slowness;
   }
 
   close(): Promise<void> {
@@ -51,45 +47,39 @@ class World {
   }
 }
 
-export interface SeedVolumesOptions extends SeedOptions<SeedCloud> {
-  /** How many times the usual everything may take: 1 on this machine's own processors. */
-  readonly slowness?: number;
+export function seedVolumes({ manager, start }: SeedOptions<Hosts>): void {
+  const world = worldOf(start, (cloud) => World.enter(cloud));
+  describe(`a volume and guests of two hosts, by ${manager}`, () => story(world));
+  describe(`a guest that writes, by ${manager}`, () => kills(world));
 }
 
-export function seedVolumes({ manager, start, slowness = 1 }: SeedVolumesOptions): void {
-  const world = worldOf(start, (cloud) => World.enter(cloud, slowness), slowMs * slowness);
-  const how = slowness === 1 ? `by ${manager}` : `by ${manager} on emulated hosts, with limits ${slowness} times as long`;
-  describe(`a volume and guests of two hosts, ${how}`, () => story(world, slowMs * slowness));
-  describe(`a guest that writes, ${how}`, () => kills(world, slowMs * slowness));
-}
-
-function story(world: () => World, limitMs: number): void {
+function story(world: () => World): void {
   it('V3: it is made, attached to a running guest, and written', async () => {
     const { first, second } = world();
     expect([first.host.name, second.host.name]).toEqual(['h1', 'h2']);
     world().volume = await world().desk.create({ Size: 1 });
     const disk = await world().desk.attach(world().volume, first);
-    await inside(first, `mke2fs -F /dev/${disk} > /dev/null 2>&1 && ${mount(disk)}`, world().slowly(60_000));
+    await inside(first, `mke2fs -F /dev/${disk} > /dev/null 2>&1 && ${mount(disk)}`, 60_000);
     const fill = 'dd if=/dev/urandom of=/mnt/kept bs=64k count=64 2> /dev/null; echo here > /mnt/proof; sync; sha256sum < /mnt/kept';
-    world().sum = await inside(first, fill, world().slowly(60_000));
+    world().sum = await inside(first, fill, 60_000);
     const servers = await Promise.all(world().cloud.hosts.map(async (host) => ({ host, ids: await host.servers('tgtd') })));
     tell(`the guest is on ${first.host.name}, its volume on ${servers.filter(({ ids }) => ids.length > 0).map(({ host }) => host.name).join()}`);
-  }, limitMs);
+  }, slowMs);
 
   it('E21: it is snapshotted while it is mounted, and written anew', async () => {
     world().snapshot = await world().desk.snapshot(world().volume);
     expect(await inside(world().first, 'echo later > /mnt/proof && sync && cat /mnt/proof')).toBe('later');
-  }, limitMs);
+  }, slowMs);
 
   it('E20: it grows under the guest, and the file system with it', async () => {
     const { first } = world();
     await world().desk.grow(world().volume, 2);
     const disk = await world().desk.diskIn(first, world().volume);
     expect(await world().desk.gibibytesOf(first, disk)).toBe(2);
-    await inside(first, `resize2fs /dev/${disk} > /run/resize 2>&1`, world().slowly(60_000));
+    await inside(first, `resize2fs /dev/${disk} > /run/resize 2>&1`, 60_000);
     const kibibytes = Number(await inside(first, "df -k /mnt | awk 'NR == 2 { print $2 }'"));
     expect(kibibytes).toBeGreaterThan(1.8 * 2 ** 20);
-  }, limitMs);
+  }, slowMs);
 
   it('V4: it is moved to a guest of the other host, and reads the same there', async () => {
     const { first, second } = world();
@@ -97,12 +87,12 @@ function story(world: () => World, limitMs: number): void {
     await world().desk.detach(world().volume);
     const disk = await world().desk.attach(world().volume, second);
     expect(await inside(second, `${mount(disk)} && cat /mnt/proof && sha256sum < /mnt/kept`)).toBe(`later\n${world().sum}`);
-  }, limitMs);
+  }, slowMs);
 
   it('V10: it is restored from the snapshot, beside itself, as it was at that moment', async () => {
     world().restored = await world().desk.create({ SnapshotId: world().snapshot });
     await showsRestored(world());
-  }, limitMs);
+  }, slowMs);
 }
 
 /** Attached to the second guest, read, and taken off it: what only a whole cloud can do. */
@@ -115,8 +105,8 @@ async function showsRestored({ desk, second, restored, sum }: World): Promise<vo
 
 const progress = async (guest: SeedGuest): Promise<number> => Number(await inside(guest, 'cat /run/progress'));
 
-function kills(world: () => World, limitMs: number): void {
-  const everywhere = (kill: (host: SeedHost) => Promise<void>) => Promise.all(world().cloud.hosts.map(kill));
+function kills(world: () => World): void {
+  const everywhere = (kill: (host: Host) => Promise<void>) => Promise.all(world().cloud.hosts.map(kill));
   const restart = async (name: RoleName, between: () => Promise<unknown> = async () => undefined): Promise<void> => {
     await everywhere(async ({ roles }) => roles.get(name)?.kill9());
     await between();
@@ -128,9 +118,8 @@ function kills(world: () => World, limitMs: number): void {
     const startedAt = performance.now();
     await kill();
     const backMs = Math.round(performance.now() - startedAt);
-    const before = await waitFor(`the guest answers after the kill of ${what}`, { timeoutMs: world().slowly(60_000) }, () => progress(second));
-    const patience = { timeoutMs: world().slowly(60_000) - backMs };
-    await waitUntil(`it writes on after the kill of ${what}`, patience, async () => (await progress(second)) >= before + 20);
+    const before = await waitFor(`the guest answers after the kill of ${what}`, { timeoutMs: 60_000 }, () => progress(second));
+    await waitUntil(`it writes on after the kill of ${what}`, { timeoutMs: 60_000 - backMs }, async () => (await progress(second)) >= before + 20);
     expect(await world().desk.stateOf(world().volume)).toBe('in-use attached');
     tell(`kill of ${what}: back after ${backMs} ms, twenty writes more ${Math.round(performance.now() - startedAt)} ms after the kill`);
   };
@@ -138,33 +127,32 @@ function kills(world: () => World, limitMs: number): void {
   it('begins', async () => {
     const { second } = world();
     await inside(second, `echo '${writing}' > /run/writer; setsid sh /run/writer > /run/said 2>&1 < /dev/null &`);
-    await waitUntil('it writes', { timeoutMs: world().slowly(20_000) }, async () => (await progress(second)) > 5);
-  }, limitMs);
+    await waitUntil('it writes', { timeoutMs: 20_000 }, async () => (await progress(second)) > 5);
+  }, slowMs);
 
   it.each<RoleName>(['volume', 'compute'])('V5: goes on when every %s is killed, and volumes come and go as before', async (name) => {
     await writesOn(name, () => restart(name));
     await showsRestored(world());
-  }, limitMs);
+  }, slowMs);
 
-  it('V5: goes on when every tgtd is killed', () => writesOn('tgtd', () => everywhere((host) => host.killServers('tgtd'))), limitMs);
+  it('V5: goes on when every tgtd is killed', () => writesOn('tgtd', () => everywhere((host) => host.killServers('tgtd'))), slowMs);
 
   it('V5: goes on when every tgtd is killed while no volume role is there to see it', () =>
-    writesOn('volume and tgtd', () => restart('volume', () => everywhere((host) => host.killServers('tgtd')))), limitMs);
+    writesOn('volume and tgtd', () => restart('volume', () => everywhere((host) => host.killServers('tgtd')))), slowMs);
 
   it.each<RoleName>(['objectstore', 'scheduler', 'api', 'network'])('goes on when every %s is killed', (name) =>
-    writesOn(name, () => restart(name)), limitMs);
+    writesOn(name, () => restart(name)), slowMs);
 
   it('goes on when every dnsmasq and every libvirtd is killed', () => writesOn('dnsmasq and libvirtd', async () => {
     await everywhere((host) => host.killServers('dnsmasq'));
     await everywhere(({ machine }) => machine.killLibvirtd());
     await everywhere(({ machine }) => machine.startLibvirtd());
-  }), limitMs);
+  }), slowMs);
 
   it('V5: has lost nothing of what was on the disk, and never heard of it; another guest reads it so', async () => {
     const { first, second } = world();
     await inside(second, 'touch /run/enough');
-    const writers = () => inside(second, "ps | grep -c '[s]h /run/writer' || true");
-    await waitUntil('it has ended', { timeoutMs: world().slowly(20_000) }, async () => (await writers()) === '0');
+    await waitUntil('it has ended', { timeoutMs: 20_000 }, async () => (await inside(second, "ps | grep -c '[s]h /run/writer' || true")) === '0');
     const count = await progress(second);
     expect(await inside(second, 'cat /run/said; dmesg | grep -iE "I/O error|EXT4-fs (error|warning)" || true')).toBe('');
     await inside(second, 'umount /mnt');
@@ -174,7 +162,7 @@ function kills(world: () => World, limitMs: number): void {
     expect(await inside(first, read)).toBe(world().sum);
     await inside(first, 'umount /mnt');
     tell(`${count} writes, each on the disk before the next`);
-  }, limitMs);
+  }, slowMs);
 
   it('V4: ends, and its volumes are free; with them nothing is served any more', async () => {
     await world().tenant.terminate([world().first, world().second]);
@@ -182,5 +170,5 @@ function kills(world: () => World, limitMs: number): void {
     for (const id of [world().volume, world().restored]) await world().desk.remove(id);
     await world().tenant.ec2('delete_snapshot', { SnapshotId: world().snapshot });
     for (const host of world().cloud.hosts) expect(await host.servers('tgtd')).toEqual([]);
-  }, limitMs);
+  }, slowMs);
 }

@@ -1,13 +1,11 @@
 // What users do with volumes by the EC2 API, each step until it is done, and what their guests see of it.
-import { waitFor, type Patience } from './patience.ts';
+import { waitFor } from './patience.ts';
 
 export interface VolumeUser<Guest> {
   /** A call of boto3's client. */
   ec2<T = Record<string, unknown>>(method: string, parameters?: Record<string, unknown>): Promise<T>;
   /** What a command printed in a guest, trimmed. */
   inside(guest: Guest, command: string): Promise<string>;
-  /** How many times the usual hosts and guests may take for anything. Default 1. */
-  readonly slowness?: number;
 }
 
 interface ShownVolume {
@@ -15,18 +13,14 @@ interface ShownVolume {
   readonly Attachments: readonly { readonly State: string; readonly InstanceId: string }[];
 }
 
+const patience = { timeoutMs: 120_000 };
+const quick = { WaiterConfig: { Delay: 1, MaxAttempts: 120 } };
 
 export class VolumeDesk<Guest extends { readonly id: string }> {
   readonly #user: VolumeUser<Guest>;
-  readonly #patience: Patience;
-  /** Of boto3's waiters, which look every 15 s. */
-  readonly #quick: Record<string, unknown>;
 
   constructor(user: VolumeUser<Guest>) {
-    const { slowness = 1 } = user;
     this.#user = user;
-    this.#patience = { timeoutMs: 120_000 * slowness };
-    this.#quick = { WaiterConfig: { Delay: 1, MaxAttempts: 120 * slowness } };
   }
 
   /** `available`, or `in-use` and the state of what has it. */
@@ -36,7 +30,7 @@ export class VolumeDesk<Guest extends { readonly id: string }> {
   }
 
   untilState(id: string, state: string): Promise<true> {
-    return waitFor(`${id} is ${state}`, this.#patience, async () => {
+    return waitFor(`${id} is ${state}`, patience, async () => {
       const now = await this.stateOf(id);
       if (now === state) return true as const;
       throw new Error(`it is ${now}`);
@@ -44,27 +38,27 @@ export class VolumeDesk<Guest extends { readonly id: string }> {
   }
 
   untilGone(id: string): Promise<true> {
-    return waitFor(`${id} is gone`, this.#patience, () => this.stateOf(id).then(() => undefined, (error: { code?: string }) =>
+    return waitFor(`${id} is gone`, patience, () => this.stateOf(id).then(() => undefined, (error: { code?: string }) =>
       (error.code === 'InvalidVolume.NotFound' ? true as const : undefined)));
   }
 
   /** `{ Size: 1 }` or `{ SnapshotId }`. */
   async create(parameters: Record<string, unknown>): Promise<string> {
     const { VolumeId } = await this.#user.ec2<{ VolumeId: string }>('create_volume', { AvailabilityZone: 'nova', ...parameters });
-    await this.#user.ec2('wait:volume_available', { VolumeIds: [VolumeId], ...this.#quick });
+    await this.#user.ec2('wait:volume_available', { VolumeIds: [VolumeId], ...quick });
     return VolumeId;
   }
 
   async snapshot(VolumeId: string): Promise<string> {
     const { SnapshotId } = await this.#user.ec2<{ SnapshotId: string }>('create_snapshot', { VolumeId });
-    await this.#user.ec2('wait:snapshot_completed', { SnapshotIds: [SnapshotId], ...this.#quick });
+    await this.#user.ec2('wait:snapshot_completed', { SnapshotIds: [SnapshotId], ...quick });
     return SnapshotId;
   }
 
   async grow(VolumeId: string, Size: number): Promise<void> {
     type Shown = { VolumesModifications: { ModificationState: string }[] };
     await this.#user.ec2('modify_volume', { VolumeId, Size });
-    await waitFor(`${VolumeId} has grown`, this.#patience, async () => {
+    await waitFor(`${VolumeId} has grown`, patience, async () => {
       const { VolumesModifications: [change] } = await this.#user.ec2<Shown>('describe_volumes_modifications', { VolumeIds: [VolumeId] });
       return change?.ModificationState === 'completed' ? true : undefined;
     });
@@ -93,7 +87,7 @@ export class VolumeDesk<Guest extends { readonly id: string }> {
   }
 
   untilSeen(guest: Guest, id: string): Promise<string> {
-    return waitFor(`${guest.id} sees ${id}`, this.#patience, async () => (await this.diskIn(guest, id)) || undefined);
+    return waitFor(`${guest.id} sees ${id}`, patience, async () => (await this.diskIn(guest, id)) || undefined);
   }
 
   async gibibytesOf(guest: Guest, disk: string): Promise<number> {
