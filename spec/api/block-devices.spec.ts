@@ -12,8 +12,6 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await lab.clear();
-  await lab.db.delete(volumes);
-  await lab.db.delete(snapshots);
   image = await lab.addImage();
 });
 afterAll(() => lab.close());

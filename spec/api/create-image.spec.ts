@@ -13,8 +13,6 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await lab.clear();
-  await lab.db.delete(volumes);
-  await lab.db.delete(snapshots);
   instance = await launch();
 });
 afterAll(() => lab.close());

@@ -9,6 +9,7 @@ import { allActions } from '../../src/api/ec2/actions/index.ts';
 import { findOperation } from '../../src/api/ec2/model.ts';
 import { grantableRoles } from '../../src/auth/roles.ts';
 import type { Principal } from '../../src/auth/principal.ts';
+import { rowsOf as rowsIn } from '../../src/db/db.ts';
 import * as schema from '../../src/db/schema/all.ts';
 import { createGoldenWorld, queriesOf, type Coming, type GoldenWorld } from '../support/golden.ts';
 import type { Answer } from '../../src/api/ec2/dispatch.ts';
@@ -40,10 +41,8 @@ const everyRow = Object.values(schema).filter((table) => is(table, PgTable)).map
 
 /** Each row of the database, as text. */
 async function rowsOf({ db }: Ec2World): Promise<Set<string>> {
-  const answer = (await db.execute(sql.raw(everyRow))) as unknown;
-  // Of PostgreSQL, and of PGlite.
-  const rows = (Array.isArray(answer) ? answer : (answer as { rows: unknown[] }).rows) as { at: string; row: string }[];
-  return new Set(rows.map(({ at, row }) => `${at} ${row}`));
+  const rows = rowsIn(await db.execute(sql.raw(everyRow)));
+  return new Set(rows.map(({ at, row }) => `${at as string} ${row as string}`));
 }
 
 const others = ({ owner, ids }: Coming): string[] => [...ids, owner.projectId, owner.userId];

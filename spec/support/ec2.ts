@@ -120,8 +120,8 @@ export async function createEc2Lab(options: Ec2LabOptions = {}): Promise<Ec2Lab>
     codeOf: (action, params, as) => ask(action, params, as).then(() => 'ok', (error: Error) => error.message.replace(/: .*$/s, '')),
     told,
     async clear() {
-      await world.db.execute(sql`truncate reservations, instances, images, networks, fixed_addresses, security_groups, tags, operations, key_pairs, vpcs,
-        dhcp_options, internet_gateways cascade`);
+      await world.db.execute(sql`truncate reservations, instances, images, networks, fixed_addresses, security_groups, tags, operations, key_pairs,
+        volumes, snapshots, vpcs, dhcp_options, internet_gateways cascade`);
       if (options.projectNetworks === undefined) await makeSharedNetwork(world.db, new Date());
       await told();
     },

@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sql, type SQL } from 'drizzle-orm';
 import type { OpenDatabase } from '../../src/db/connect.ts';
+import { rowsOf } from '../../src/db/db.ts';
 import type { CloudProcess } from './cloud-process.ts';
 import type { TestHost } from './host.ts';
 import type { Hosts } from './three-hosts.ts';
@@ -96,9 +97,7 @@ async function guestProcesses(cloud: LookedAt): Promise<string[]> {
 
 export async function rowLeftovers(database: OpenDatabase): Promise<RowLeftovers> {
   const texts = async (query: SQL): Promise<string[]> => {
-    const answer = await database.db.execute(query);
-    const rows = (Array.isArray(answer) ? answer : (answer as { rows: unknown[] }).rows) as Record<string, unknown>[];
-    return rows.map((row) => Object.values(row).join(' '));
+    return rowsOf(await database.db.execute(query)).map((row) => Object.values(row).join(' '));
   };
   return {
     addresses: await texts(sql`select address, instance_id from fixed_addresses where instance_id is not null and instance_id not like 'host %'`),

@@ -17,3 +17,9 @@ export function inTransaction<T>(db: Queryable, work: (tx: Tx) => Promise<T>): P
 }
 
 const isTransaction = (db: Queryable): db is Tx => 'rollback' in db;
+
+/** The rows of an `execute`: postgres.js answers with the rows, PGlite with an object that has them. */
+export function rowsOf(result: unknown): readonly Record<string, unknown>[] {
+  const rows = Array.isArray(result) ? result : (result as { rows: unknown[] }).rows;
+  return rows as Record<string, unknown>[];
+}

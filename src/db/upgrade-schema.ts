@@ -9,7 +9,7 @@ import type postgres from 'postgres';
 import { systemClock } from '../lib/clock.ts';
 import { SetupError } from '../lib/errors.ts';
 import { retry } from '../lib/retry.ts';
-import type { Db } from './db.ts';
+import { rowsOf, type Db } from './db.ts';
 
 export const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url));
 
@@ -84,10 +84,4 @@ export async function refuseNewerSchema(db: Db): Promise<number | undefined> {
     `the database has the schema of a newer release (of ${day(Number(latest))}; this release knows it up to ${day(known)})`,
     'Start that release or a later one; or restore the backup from before the upgrade.',
   );
-}
-
-/** postgres.js answers with the rows, PGlite with an object that has them. */
-function rowsOf(result: unknown): readonly Record<string, unknown>[] {
-  const rows = Array.isArray(result) ? result : (result as { rows: unknown[] }).rows;
-  return rows as Record<string, unknown>[];
 }

@@ -131,7 +131,7 @@ async function deliver(context: InstanceContext): Promise<void> {
 
 async function removeFiles(context: InstanceContext): Promise<void> {
   const { host } = context;
-  for (const path of Object.values(filesOf(context))) await host.files.removeTree(path as string);
+  for (const path of Object.values(filesOf(context))) await host.files.removeTree(path);
 }
 
 async function report({ host, input }: InstanceContext): Promise<void> {
