@@ -86,7 +86,7 @@ export async function lockProject(tx: Tx, projectId: string): Promise<void> {
 /** The id of the operation that frees the content; undefined when somebody else has deregistered it before. */
 export function deregisterImage(db: Db, id: string, operation: NewOperation, now: Date): Promise<string | undefined> {
   return db.transaction(async (tx) => {
-    const rows = await tx.update(images).set({ state: 'deregistered', stateChangedAt: now }).where(and(eq(images.id, id), registered))
+    const rows = await tx.update(images).set({ state: 'deregistered', stateChangedAt: now, clientToken: null }).where(and(eq(images.id, id), registered))
       .returning({ id: images.id });
     if (rows.length === 0) return undefined;
     await deleteTagsOf(tx, id);

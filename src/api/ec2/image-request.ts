@@ -23,6 +23,9 @@ export function emptyRow(call: Call, type: ImageRow['type']): EmptyRow {
     sha256: null,
     blobId: null,
     devices: [],
+    sourceImageId: null,
+    clientToken: null,
+    requestDigest: '',
     createdAt: now,
     stateChangedAt: now,
   };

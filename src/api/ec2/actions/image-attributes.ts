@@ -3,7 +3,7 @@ import { changeImage, existingProjects, launchPermissionsOf, type ImageChange } 
 import { action, fail, type Call } from '../action.ts';
 import { ownedImage } from '../image-access.ts';
 import { checkDescription } from '../image-request.ts';
-import { showImage } from '../show-image.ts';
+import { deviceMappings } from '../show-image.ts';
 
 const changers = ['projectmanager', 'sysadmin'] as const;
 const permissionsMax = 500;
@@ -26,7 +26,7 @@ const describeAttribute = action({
       case 'description': return { ImageId, Description: { Value: image.description } };
       case 'kernel': return { ImageId, KernelId: { Value: image.kernelId ?? undefined } };
       case 'ramdisk': return { ImageId, RamdiskId: { Value: image.ramdiskId ?? undefined } };
-      case 'blockDeviceMapping': return { ImageId, BlockDeviceMappings: showImage(image, []).BlockDeviceMappings };
+      case 'blockDeviceMapping': return { ImageId, BlockDeviceMappings: deviceMappings(image) };
       case 'productCodes': return { ImageId, ProductCodes: [] };
       case 'sriovNetSupport': return { ImageId };
       case 'bootMode': return { ImageId };
