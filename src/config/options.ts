@@ -130,7 +130,9 @@ export const options = {
   ),
   ipv6Range: option('IPv6 network of the guests beside fixed_range, with the manager flat-dhcp on hosts not joined: a /64. Unset: no IPv6.', network64),
   nameServers: option('Name servers that guests are told with the manager flat, with commas between; novact serves no names there. Unset: none.', nameServers),
-  vlanInterface: option('Interface that carries the projects\' VLANs; the switch must let their tags pass.', interfaceName),
+  vlanInterface: option(
+    'Interface that carries the projects\' VLANs, or a bridge of Open vSwitch with it as a port; what is behind it must let the tags pass.', interfaceName,
+  ),
   vlanRange: option('Numbers of the VLANs that projects may get.', numbers(1, 4094), { default: () => '100-4094' }),
   vxlanRange: option('Numbers of the VXLANs that projects may get.', numbers(4096, 65_535), { default: () => '4096-65535' }),
   vxlanPort: option('UDP port on which hosts send each other the frames of VXLANs.', port, { default: () => 4789 }),
