@@ -62,6 +62,7 @@ export async function prepareOpenVswitch({ run, namespace, folder, cable }: {
   return {
     environment,
     async start() {
+      await run('ip', ['link', 'set', 'dev', cable, 'up']);
       begin('ovsdb-server', [database, `--remote=punix:${socket}`, `--unixctl=${join(folder, 'database.ctl')}`]);
       await waitFor('the database of the switch answers', { timeoutMs: 60_000 }, () => vsctl('--no-wait', 'init').then(() => true as const));
       begin('ovs-vswitchd', [`unix:${socket}`, `--unixctl=${join(folder, 'switch.ctl')}`]);

@@ -129,7 +129,6 @@ export async function projectLab(name: string, options: ProjectLabOptions): Prom
       switches.push(ownSwitch);
       await root('ip', ['-n', wire, 'link', 'add', `g${number}`, 'type', 'veth', 'peer', 'name', 'guests0', 'netns', namespace]);
       await outside('ip', ['link', 'set', `g${number}`, 'master', 'wire1', 'up']);
-      await run('ip', ['link', 'set', 'guests0', 'up']);
       await ownSwitch.start();
     }
     const peers = Array.from({ length: options.hosts }, (_, index) => index + 1).filter((other) => other !== number).map(addressOf);
