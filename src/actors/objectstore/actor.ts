@@ -9,6 +9,7 @@ import { performOperation, type Ending, type Owner } from '../operations/perform
 import { defineWorkSweeper } from '../operations/sweep-work.ts';
 import type { ActorDefinition, ActorSystem } from '../runtime/actor.ts';
 import { afterFailedCopy, copyImage } from './copy-image.ts';
+import { afterFailedImport, importImage } from './import-image.ts';
 import { afterFailedImage, deregisterImage, registerImage, type ImageContext } from './register-image.ts';
 import { unbundleImage } from './unbundle-image.ts';
 
@@ -19,7 +20,7 @@ export interface Sweep {
   readonly run: () => Promise<void>;
 }
 
-export interface ObjectstoreArgs extends Omit<ImageContext, 'image' | 'input'> {
+export interface ObjectstoreArgs extends Omit<ImageContext, 'image' | 'input' | 'signal' | 'log'> {
   readonly log: Log;
   readonly system: ActorSystem;
   readonly owner: Owner;
@@ -72,6 +73,7 @@ const work: Readonly<Record<string, Work>> = {
   'image.register': { flow: registerImage, onFailed: failImage },
   'image.unbundle': { flow: unbundleImage, onFailed: failImage },
   'image.copy': { flow: copyImage, onFailed: afterFailedCopy },
+  'image.import': { flow: importImage, onFailed: afterFailedImport },
   'image.deregister': { flow: deregisterImage, onFailed: failImage },
 };
 
@@ -83,7 +85,7 @@ async function performImageOperation(args: ObjectstoreArgs, operation: Operation
     await finishOperation(db, operation.id, { state: 'failed', error: `there is no image ${operation.resourceId} or no flow ${operation.kind}` }, clock.date());
     return 'failed';
   }
-  const context: ImageContext = { ...args, image, input: operation.input };
+  const context: ImageContext = { ...args, image, input: operation.input, signal };
   return performOperation({
     db, clock, log, owner, operation, flow: known.flow, signal, context,
     async onFailed(error) {

@@ -4,6 +4,7 @@ export * from './certificates.ts';
 export * from './hosts.ts';
 export * from './identity.ts';
 export * from './images.ts';
+export * from './imports.ts';
 export * from './instances.ts';
 export * from './networks.ts';
 export * from './objects.ts';

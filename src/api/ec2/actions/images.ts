@@ -18,6 +18,7 @@ import { deviceMappings, showImage } from '../show-image.ts';
 import { copyImageAction } from './copy-image.ts';
 import { createImageAction } from './create-image.ts';
 import { imageAttributeActions } from './image-attributes.ts';
+import { importActions } from './import-image.ts';
 
 const changers = ['projectmanager', 'sysadmin'] as const;
 const registerTimeoutMs = 30 * 60_000;
@@ -160,7 +161,7 @@ const describeImages = action({
   },
 });
 
-export const imageActions = [register, copyImageAction, createImageAction, deregister, describeImages, ...imageAttributeActions] as const;
+export const imageActions = [register, copyImageAction, createImageAction, deregister, describeImages, ...imageAttributeActions, ...importActions] as const;
 
 async function loadImages(call: Call, ids: readonly string[] | undefined): Promise<FullImage[]> {
   const { projectId, isSuperuser } = call.principal;
