@@ -24,6 +24,11 @@ export function imagesById(db: Queryable, ids: readonly string[]): Promise<Image
   return db.select().from(images).where(and(registered, inArray(images.id, [...ids])));
 }
 
+/** For operators: of all projects, or of one. */
+export function registeredImages(db: Queryable, projectId?: string): Promise<ImageRow[]> {
+  return db.select().from(images).where(and(registered, projectId === undefined ? undefined : eq(images.projectId, projectId))).orderBy(asc(images.id));
+}
+
 /** The image, if this project may launch it. */
 export async function findVisibleImage(db: Queryable, projectId: string, id: string): Promise<ImageRow | undefined> {
   const [image] = await imagesById(db, [id]);

@@ -8,6 +8,7 @@ import { fixedCommands } from './fixed.ts';
 import { floatingCommands } from './floating.ts';
 import { roleCommands } from './grants.ts';
 import { hostCommands } from './hosts.ts';
+import { imageCommands } from './images.ts';
 import { instanceTypeCommands } from './instance-types.ts';
 import { instanceCommands } from './instances.ts';
 import { logCommands } from './logs.ts';
@@ -24,5 +25,5 @@ import { vpnCommands } from './vpns.ts';
 export const manageCommands: readonly ManageCommand<ManageDeps>[] = [
   ...hostCommands, ...serviceCommands, ...instanceCommands, ...volumeCommands, ...networkCommands, ...floatingCommands, ...deadLetterCommands, ...vpnCommands,
   ...userCommands, ...projectCommands, ...roleCommands, ...authorityCommands, ...instanceTypeCommands, ...settingsCommands,
-  ...certificateCommands, ...quotaCommands, ...fixedCommands, ...vmCommands, ...logCommands,
+  ...certificateCommands, ...quotaCommands, ...fixedCommands, ...vmCommands, ...imageCommands, ...logCommands,
 ];
