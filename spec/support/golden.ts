@@ -35,8 +35,8 @@ const projectNetworks: ProjectNetworkPolicy = { manager: 'vxlan', cidr: '172.31.
 /** Such networks are made and changed by these. */
 const changesVpcs = /Action=(Create|Delete|Attach|Detach|Replace|Associate|Disassociate)(Vpc|Subnet|InternetGateway|Route(Table(Association)?)?)(&|$)/;
 
-export async function createGoldenWorld(): Promise<GoldenWorld> {
-  const [shared, routed] = [await furnishedWorld({}), await furnishedWorld({ projectNetworks })];
+export async function createGoldenWorld(options: Pick<Ec2WorldOptions, 'audit'> = {}): Promise<GoldenWorld> {
+  const [shared, routed] = [await furnishedWorld(options), await furnishedWorld({ ...options, projectNetworks })];
   let stories = 0;
   return {
     async play(queries, aside = () => Promise.resolve()) {

@@ -1,5 +1,6 @@
 // Every table, for the database handle's type.
 export * from './addresses.ts';
+export * from './audit.ts';
 export * from './certificates.ts';
 export * from './hosts.ts';
 export * from './identity.ts';
