@@ -12,7 +12,10 @@ const isRun = (value: unknown): value is () => Promise<readonly BenchRow[]> => t
 const moduleType = z.object({ run: z.custom<() => Promise<readonly BenchRow[]>>(isRun, 'a benchmark exports run()') });
 const output = createOutput(process.stdout, process.stderr, process.env);
 
-const names = readdirSync(folder).map((file) => basename(file, '.ts')).filter((name) => name !== 'row').toSorted();
+/** A file, or a folder with an `index.ts`. */
+const files = new Map(readdirSync(folder, { withFileTypes: true }).filter(({ name }) => name !== 'row.ts')
+  .map((entry) => [basename(entry.name, '.ts'), entry.isDirectory() ? join(entry.name, 'index.ts') : entry.name] as const));
+const names = [...files.keys()].toSorted();
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
@@ -32,7 +35,7 @@ let failures = 0;
 for (const name of wanted.length === 0 ? names : wanted) {
   const load = loadavg().map((value) => value.toFixed(1)).join(' ');
   try {
-    const { run } = moduleType.parse(await import(join(folder, `${name}.ts`)));
+    const { run } = moduleType.parse(await import(join(folder, files.get(name) ?? '')));
     const rows = await run();
     output.line(`${output.tint('bold', name)} (load average ${load})`);
     output.table(['figure', '   value', 'unit', 'beside', 'ratio', 'target'], rows.map(cells));

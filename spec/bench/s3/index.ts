@@ -1,0 +1,55 @@
+// How fast S3 is and what it takes: GET and PUT by size beside a bare server that streams the same file, listings of many keys, and the memory that a
+// large object costs. `npm run bench -- s3`; NOVACT_BENCH_ROUNDS (default 5), NOVACT_BENCH_S3_MIB (of the large object; default 5120 where the disk has
+// room for it), NOVACT_BENCH_S3 (`role`, `up`, `pglite`; default all).
+import { statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { apply } from './load.ts';
+import { measureListings } from './listing.ts';
+import { measureMemory } from './memory.ts';
+import { checkBuilt, startBare, startObjectstoreRole, startUp, type S3Server, type Server } from './servers.ts';
+import { large, measureRates, medium, small } from './throughput.ts';
+import type { BenchRow } from '../row.ts';
+
+const wanted = (process.env['NOVACT_BENCH_S3'] ?? 'role,up,pglite').split(',');
+
+async function largeMiB(): Promise<number> {
+  const set = process.env['NOVACT_BENCH_S3_MIB'];
+  if (set !== undefined) return Number(set);
+  const { bavail, bsize } = await statfs(tmpdir());
+  return bavail * bsize > 30 * 1024 ** 3 ? 5120 : 1024;
+}
+
+export async function run(): Promise<readonly BenchRow[]> {
+  checkBuilt();
+  const bare = await startBare();
+  try {
+    return [
+      ...(wanted.includes('role') ? await withServer(startObjectstoreRole(), (server) => measureRole(bare, server)) : []),
+      ...(wanted.includes('up') ? await withServer(startUp('PostgreSQL'), (server) => measureUp(bare, server)) : []),
+      ...(wanted.includes('pglite') ? await withServer(startUp('PGlite'), (server) => measureUp(bare, server)) : []),
+    ];
+  } finally {
+    await bare.close();
+  }
+}
+
+async function withServer(starting: Promise<S3Server>, measure: (server: S3Server) => Promise<BenchRow[]>): Promise<BenchRow[]> {
+  const server = await starting;
+  try {
+    await apply({ port: server.port, connections: 1, requests: 1, request: () => server.request('PUT', '/bench') });
+    return await measure(server);
+  } finally {
+    await server.close();
+  }
+}
+
+/** Memory first: afterwards the process is as large as the load has made it. */
+async function measureRole(bare: Server, server: S3Server): Promise<BenchRow[]> {
+  const memory = await measureMemory(server, await largeMiB());
+  const listings = server.db === undefined ? [] : await measureListings(server, server.db);
+  return [...(await measureRates(bare, server, [small, medium, large])), ...listings, ...memory];
+}
+
+async function measureUp(bare: Server, server: S3Server): Promise<BenchRow[]> {
+  return [...(await measureRates(bare, server, [small, medium])), ...(await measureMemory(server, 1024))];
+}
