@@ -127,6 +127,34 @@ export function authSuite(store: string, create: () => Promise<AuthDriver> | Aut
       expect(await driver.roles(bob.id, project.id)).toEqual([]);
     });
 
+    test('what is told of a key in one look, where a store has that, is what the single questions tell', async () => {
+      const { keyHolder } = driver;
+      if (keyHolder === undefined) return;
+      for (const role of ['sysadmin', 'developer']) await driver.addRole(bob.id, role);
+      await driver.createAccessKey({ ...key('AK-with', project.id), userId: bob.id });
+      await driver.createAccessKey({ ...key('AK-without'), userId: bob.id });
+      const compare = async (id: string) => {
+        const accessKey = await driver.accessKey(id);
+        const held = accessKey?.projectId === undefined ? undefined : await driver.project(accessKey.projectId);
+        const inProject = held && {
+          ...held, isMember: (await driver.members(held.id)).includes(bob.id), roles: await driver.roles(bob.id, held.id),
+        };
+        expect(await keyHolder(id)).toEqual({
+          key: accessKey, user: await driver.user(bob.id), globalRoles: await driver.roles(bob.id), project: inProject, lockedUntil: undefined,
+        });
+        return inProject;
+      };
+      expect(await compare(`AK-with-${suffix}`)).toMatchObject({ isMember: true, roles: [] });
+      await driver.addRole(bob.id, 'netadmin', project.id);
+      expect(await compare(`AK-with-${suffix}`)).toMatchObject({ isMember: true, roles: ['netadmin'] });
+      expect(await compare(`AK-without-${suffix}`)).toBeUndefined();
+      await driver.removeMember(project.id, bob.id);
+      await driver.modifyUser(bob.id, { enabled: false });
+      await driver.modifyAccessKey(`AK-with-${suffix}`, { enabled: false });
+      expect(await compare(`AK-with-${suffix}`)).toMatchObject({ isMember: false, roles: [] });
+      for (const id of ['none', '', `AK-with-${suffix}\0`]) expect(await keyHolder(id)).toBeUndefined();
+    });
+
     test('a manager is busy, and is still there after being refused', async () => {
       await expect(driver.deleteUser(ann.id)).rejects.toMatchObject({ kind: 'busy' });
       expect(await driver.user(ann.id)).toMatchObject(ann);

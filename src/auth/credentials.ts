@@ -1,6 +1,7 @@
 // Access keys: made, sealed, found again. The secret leaves here twice: once to whoever made the key, and to the verification of
 // a signature. Keys are read from the driver at every request, so that a disabled key is refused at once, on every host.
-import type { AccessKeyRecord, AuthDriver, UserRecord } from '../drivers/auth/driver.ts';
+import { LRUCache } from 'lru-cache';
+import type { AccessKeyRecord, AuthDriver, KeyHolder, UserRecord } from '../drivers/auth/driver.ts';
 import { ApiError } from '../lib/errors.ts';
 import { newAccessKeyId, newSecretKey } from '../lib/ids.ts';
 import type { Sealer } from '../lib/sealed.ts';
@@ -17,6 +18,8 @@ export interface Credential {
   readonly keyProjectId: string | undefined;
   /** Of a session: good in the key's project alone. */
   readonly isTemporary?: true;
+  /** What the store told of the key in the same look, where it can. */
+  readonly holder?: KeyHolder;
 }
 
 /** Shown once. */
@@ -37,10 +40,13 @@ export interface AccessKeyRequest {
 }
 
 const accessKeyIdMax = 128;
+/** Secrets that are kept open. */
+const openedMax = 1_000;
 
 export class AccessKeys {
   readonly #driver: AuthDriver;
   readonly #sealer: Sealer;
+  readonly #opened = new LRUCache<string, string>({ max: openedMax });
 
   constructor(settings: { driver: AuthDriver; sealer: Sealer }) {
     this.#driver = settings.driver;
@@ -78,17 +84,31 @@ export class AccessKeys {
     return created;
   }
 
-  /** Undefined: no such key, or the key or its user is disabled. */
+  /** Undefined: no such key, or the key or its user is disabled. The store is asked each time. */
   async find(accessKeyIdWithProject: string): Promise<Credential | undefined> {
     const named = splitAccessKeyId(accessKeyIdWithProject);
     if (named === undefined) return undefined;
     const { accessKeyId, project } = named;
+    const holder = await this.#driver.keyHolder?.(accessKeyId);
+    const found = this.#driver.keyHolder === undefined ? await this.#keyAndUser(accessKeyId) : holder;
+    if (found === undefined || !found.key.enabled || !found.user.enabled) return undefined;
+    const { key, user } = found;
+    const known = { accessKeyId: key.id, secret: this.#secretOf(key), user, requestedProject: project, keyProjectId: key.projectId };
+    return holder === undefined ? known : { ...known, holder };
+  }
+
+  async #keyAndUser(accessKeyId: string): Promise<Pick<KeyHolder, 'key' | 'user'> | undefined> {
     const key = await this.#driver.accessKey(accessKeyId);
-    if (key === undefined || !key.enabled) return undefined;
-    const user = await this.#driver.user(key.userId);
-    if (user === undefined || !user.enabled) return undefined;
-    const secret = this.#sealer.open(key.sealedSecret, contextOf(key.id));
-    return { accessKeyId: key.id, secret, user, requestedProject: project, keyProjectId: key.projectId };
+    const user = key === undefined ? undefined : await this.#driver.user(key.userId);
+    return key === undefined || user === undefined ? undefined : { key, user };
+  }
+
+  /** What a sealed text says never changes: it is opened once, while it is in use. */
+  #secretOf({ id, sealedSecret }: AccessKeyRecord): string {
+    const name = `${id} ${sealedSecret}`;
+    const secret = this.#opened.get(name) ?? this.#sealer.open(sealedSecret, contextOf(id));
+    this.#opened.set(name, secret);
+    return secret;
   }
 }
 

@@ -1,6 +1,6 @@
 // Locks out who is wrong too often: an access key after wrong signatures, a user after wrong passwords. Counted in the database, so that asking
 // another process of the api gains nothing. Only what exists is counted: strangers make no rows.
-import { deleteLockout, deleteOverLockouts, insertFailure, isLockedOut, selectLockouts } from '../db/lockouts.ts';
+import { deleteLockout, deleteOverLockouts, insertFailure, isLockedOut, lockoutSubject, selectLockouts, type LockoutKind } from '../db/lockouts.ts';
 import type { Db } from '../db/db.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
@@ -17,7 +17,7 @@ export interface LockoutSettings {
   readonly exemptNames: readonly string[];
 }
 
-export type LockoutKind = 'key' | 'password';
+export type { LockoutKind } from '../db/lockouts.ts';
 
 export interface LockedOut {
   readonly kind: LockoutKind;
@@ -35,7 +35,12 @@ export class Lockout {
 
   async isLocked(kind: LockoutKind, id: string, userName: string): Promise<boolean> {
     if (!this.#counts(userName)) return false;
-    return isLockedOut(this.#settings.db, subjectOf(kind, id), this.#settings.clock.date());
+    return isLockedOut(this.#settings.db, lockoutSubject(kind, id), this.#settings.clock.date());
+  }
+
+  /** The same for whom it is known until when. */
+  isLockedUntil(until: Date | undefined, userName: string): boolean {
+    return until !== undefined && this.#counts(userName) && until.getTime() > this.#settings.clock.now();
   }
 
   /** Counts one more that was wrong. */
@@ -45,13 +50,13 @@ export class Lockout {
     const now = clock.date();
     const lockedUntil = new Date(now.getTime() + lockMs);
     await deleteOverLockouts(db, now, this.#countedSince());
-    const locks = await insertFailure(db, { subject: subjectOf(kind, id), now, countedSince: this.#countedSince(), failuresMax, lockedUntil });
+    const locks = await insertFailure(db, { subject: lockoutSubject(kind, id), now, countedSince: this.#countedSince(), failuresMax, lockedUntil });
     if (locks) log.warn({ kind, id, user: userName, until: lockedUntil }, 'locked out after too many that were wrong');
   }
 
   /** Lets in again at once. False: nothing was counted. */
   clear(kind: LockoutKind, id: string): Promise<boolean> {
-    return deleteLockout(this.#settings.db, subjectOf(kind, id));
+    return deleteLockout(this.#settings.db, lockoutSubject(kind, id));
   }
 
   async list(): Promise<LockedOut[]> {
@@ -71,5 +76,3 @@ export class Lockout {
     return new Date(this.#settings.clock.now() - this.#settings.windowMs);
   }
 }
-
-const subjectOf = (kind: LockoutKind, id: string): string => `${kind}:${id}`;

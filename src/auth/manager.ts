@@ -1,7 +1,7 @@
 // The auth manager: a class that most components use and no process of its own. It owns Nova's rules about users, projects, members,
 // roles and access keys; where they are kept is the driver's business. Everything takes ids or names. Failures are ApiErrors in
 // IAM's words: NoSuchEntity, EntityAlreadyExists, DeleteConflict, ValidationError.
-import type { AccessKeyRecord, AuthDriver, ProjectRecord, UserRecord } from '../drivers/auth/driver.ts';
+import type { AccessKeyRecord, AuthDriver, HeldProject, ProjectRecord, UserRecord } from '../drivers/auth/driver.ts';
 import { ApiError, DriverError } from '../lib/errors.ts';
 import { newAccessKeyId, newProjectId } from '../lib/ids.ts';
 import type { Sealer } from '../lib/sealed.ts';
@@ -210,7 +210,9 @@ export class AuthManager {
   }
 
   /** Too many wrong signatures of late: what is signed with the key is refused unseen. */
-  async isLocked({ accessKeyId, user }: Credential): Promise<boolean> {
+  async isLocked({ accessKeyId, user, holder }: Credential): Promise<boolean> {
+    // A session has a key of its own.
+    if (holder?.key.id === accessKeyId) return this.#lockout?.isLockedUntil(holder.lockedUntil, user.name) ?? false;
     return (await this.#lockout?.isLocked('key', accessKeyId, user.name)) ?? false;
   }
 
@@ -242,9 +244,10 @@ export class AuthManager {
 
   /** Whom a verified credential acts as: in the project it names, else the key's, else the one named like the user, else the user's only one. */
   async principalOf(credential: Credential): Promise<Principal | undefined> {
-    const project = await this.#projectOf(credential);
+    const held = heldProject(credential);
+    const project = held ?? (await this.#projectOf(credential));
     if (project === undefined || (credential.isTemporary && project.id !== credential.keyProjectId)) return undefined;
-    const principal = await this.#principal(credential.user, project, credential.accessKeyId);
+    const principal = await this.#principal(credential.user, project, credential.accessKeyId, held && permissionOf(credential, held));
     return principal && (credential.isTemporary ? { ...principal, isTemporary: true } : principal);
   }
 
@@ -268,8 +271,8 @@ export class AuthManager {
     return project;
   }
 
-  async #principal(user: UserRecord, project: ProjectRecord, accessKeyId: string): Promise<Principal | undefined> {
-    const { mayAct, isSuperuser, isAdmin, roles } = await this.#permission(user, project);
+  async #principal(user: UserRecord, project: ProjectRecord, accessKeyId: string, known?: EffectivePermission): Promise<Principal | undefined> {
+    const { mayAct, isSuperuser, isAdmin, roles } = known ?? (await this.#permission(user, project));
     if (!mayAct) return undefined;
     return { userId: user.id, userName: user.name, accessKeyId, projectId: project.id, projectName: project.name, isSuperuser, isAdmin, roles };
   }
@@ -298,6 +301,18 @@ export class AuthManager {
     return projects.length === 1 ? projects[0] : undefined;
   }
 }
+
+/** The key's own project, where the store told of it with the key and no other is named. */
+function heldProject({ holder, requestedProject, keyProjectId }: Credential): HeldProject | undefined {
+  const held = holder?.project;
+  const named = requestedProject ?? keyProjectId;
+  return held !== undefined && (named === held.id || named === held.name) ? held : undefined;
+}
+
+const permissionOf = ({ user, holder }: Credential, project: HeldProject): EffectivePermission => effectivePermission({
+  hasAdminFlag: user.isAdmin, globalRoles: holder?.globalRoles ?? [], projectRoles: project.roles, isMember: project.isMember,
+  isProjectManager: project.managerId === user.id,
+});
 
 /** Names are IAM's. What looks like an id is none, so that an id or name is never two people's. */
 function checkName(name: string, kind: 'user' | 'project'): void {

@@ -52,7 +52,8 @@ export async function findSession(
   const { secret, key, project, expires } = openToken(from.sealer, token, named.accessKeyId);
   if (expires <= now) throw new Refusal('expiredToken');
   const parent = await from.find(key);
-  return parent && { accessKeyId: named.accessKeyId, secret, user: parent.user, requestedProject: named.project, keyProjectId: project, isTemporary: true };
+  if (parent === undefined) return undefined;
+  return { ...parent, accessKeyId: named.accessKeyId, secret, requestedProject: named.project, keyProjectId: project, isTemporary: true };
 }
 
 function openToken(sealer: Sealer, token: string, accessKeyId: string): z.infer<typeof contents> {

@@ -1,5 +1,6 @@
 // The queries of buckets: who owns which, and when one may go.
 import { and, asc, eq, gt, gte, lt, sql } from 'drizzle-orm';
+import { builtOnce } from './built-once.ts';
 import type { Db, Queryable } from './db.ts';
 import { discardBlobs } from './blobs.ts';
 import { lockProject } from './images.ts';
@@ -10,9 +11,11 @@ import type { Versioning } from './versions.ts';
 export type Bucket = typeof buckets.$inferSelect;
 
 export async function findBucket(db: Queryable, name: string): Promise<Bucket | undefined> {
-  const [row] = await db.select().from(buckets).where(eq(buckets.name, name));
+  const [row] = await bucketNamed(db).execute({ name });
   return row;
 }
+
+const bucketNamed = builtOnce((db) => db.select().from(buckets).where(eq(buckets.name, sql.placeholder('name'))).prepare('bucket'));
 
 /** Undefined: the name is taken. */
 export async function insertBucket(db: Queryable, bucket: typeof buckets.$inferInsert): Promise<Bucket | undefined> {

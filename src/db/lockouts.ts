@@ -3,6 +3,11 @@ import { and, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
 import { lockouts } from './schema/identity.ts';
 
+/** Who is counted: an access key, or the password of a user. */
+export type LockoutKind = 'key' | 'password';
+
+export const lockoutSubject = (kind: LockoutKind, id: string): string => `${kind}:${id}`;
+
 export type LockoutRow = typeof lockouts.$inferSelect;
 
 export interface Failure {

@@ -2,7 +2,8 @@
 import { and, asc, eq, inArray } from 'drizzle-orm';
 import { discardBlobs } from './blobs.ts';
 import type { Db, Queryable, Tx } from './db.ts';
-import { takeBytes } from './project-bytes.ts';
+import { takeBytes, unlimitedBytes } from './project-bytes.ts';
+import { putInOne } from './put-in-one.ts';
 import { objects } from './schema/objects.ts';
 import { holdBucket, holdKey, makeRoom, nextVersionId, nullVersion, type StoredObject } from './versions.ts';
 
@@ -34,7 +35,10 @@ export type PutOutcome = Stored | 'noBucket' | 'conditionFailed' | 'noObject' | 
 export type NewObject = Omit<StoredObject, 'versionId' | 'tags' | 'parts'> & Partial<Pick<StoredObject, 'tags' | 'parts'>>;
 
 /** Makes the blob the content of the key, atomically. Unless the outcome is that it is stored, nothing has changed and the blob is the caller's to remove. */
-export function putObject(db: Db, object: NewObject, condition: PutCondition = {}): Promise<PutOutcome> {
+export async function putObject(db: Db, object: NewObject, condition: PutCondition = {}): Promise<PutOutcome> {
+  const { mustBeAbsent, mustMatch, bytesMax = unlimitedBytes } = condition;
+  const isPlain = mustBeAbsent !== true && mustMatch === undefined && bytesMax >= unlimitedBytes && (object.parts ?? null) === null;
+  if (isPlain && (await putInOne(db, { tags: {}, ...object }))) return { versionId: undefined };
   return db.transaction((tx) => putObjectIn(tx, object, condition));
 }
 

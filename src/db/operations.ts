@@ -3,6 +3,7 @@ import { and, asc, eq, getTableColumns, inArray, lte, Param, sql, type Placehold
 import type { PgColumn } from 'drizzle-orm/pg-core';
 import { newId } from '../lib/ids.ts';
 import { announceEnd, announceWork } from '../messages/announcements.ts';
+import { builtOnce } from './built-once.ts';
 import { inTransaction, type Queryable, type Tx } from './db.ts';
 import { insertOutbox } from './outbox.ts';
 import { instances } from './schema/instances.ts';
@@ -150,16 +151,8 @@ export async function recordProgress(db: Queryable, held: HeldOperation, { state
   return isEnd(state) && held.replyTo !== null ? inTransaction(db, record) : record(db);
 }
 
-/** The statement that every step of every flow runs, built once for each handle: building it takes longer than sending it. */
-const recording = new WeakMap<Queryable, ReturnType<typeof buildRecording>>();
-
-function recordingIn(db: Queryable): ReturnType<typeof buildRecording> {
-  const built = recording.get(db) ?? buildRecording(db);
-  recording.set(db, built);
-  return built;
-}
-
-function buildRecording(db: Queryable) {
+/** The statement that every step of every flow runs. */
+const recordingIn = builtOnce((db) => {
   const given = (name: string, column: PgColumn) => sql`${new Param(sql.placeholder(name), column)}`;
   return db.update(operations)
     .set({
@@ -169,7 +162,7 @@ function buildRecording(db: Queryable) {
     .where(isHeld({ id: sql.placeholder('id'), owner: sql.placeholder('owner'), epoch: sql.placeholder('epoch') }))
     .returning({ ...endingColumns, isEnding: resourceEnds(db) })
     .prepare('recording');
-}
+});
 
 const endingColumns = { id: operations.id, state: operations.state, requestId: operations.requestId, replyTo: operations.replyTo };
 

@@ -2,7 +2,7 @@
 // `object_versions` in the order in which they stopped being current. Everything here holds the bucket and the key, so that a bucket's
 // versioning cannot change meanwhile and one change of a key sees what the other left.
 import { randomBytes } from 'node:crypto';
-import { and, desc, eq, isNull, sql } from 'drizzle-orm';
+import { and, desc, eq, isNull, sql, type SQL } from 'drizzle-orm';
 import { discardBlobs } from './blobs.ts';
 import type { Db, Queryable, Tx } from './db.ts';
 import { projectQuotas } from './schema/identity.ts';
@@ -55,9 +55,12 @@ export async function holdBucket(tx: Tx, name: string): Promise<HeldBucket | und
   return bucket;
 }
 
+/** Of `bucket/key`; held until the end of the transaction. */
+export const keyLock = (address: SQL): SQL => sql`pg_advisory_xact_lock(hashtextextended(${address}, 0))`;
+
 /** One change of a key at a time. */
 export async function holdKey(tx: Tx, at: KeyAddress): Promise<void> {
-  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`${at.bucket}/${at.key}`}, 0))`);
+  await tx.execute(sql`select ${keyLock(sql`${`${at.bucket}/${at.key}`}`)}`);
 }
 
 /** That version of the key; the current one when none is named. Undefined: there is none. */

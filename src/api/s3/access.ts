@@ -3,8 +3,9 @@
 // project that put one may read it too.
 import type { Principal } from '../../auth/principal.ts';
 import { findBucket, type Bucket } from '../../db/buckets.ts';
+import { findInBucket } from '../../db/find-in-bucket.ts';
 import type { Tags } from '../../db/schema/objects.ts';
-import { findVersion, isMarker, isVersionId, type DeleteMarker, type StoredObject } from '../../db/versions.ts';
+import { isMarker, isVersionId, type DeleteMarker, type StoredObject } from '../../db/versions.ts';
 import { aclAllows, type Permission } from './acl.ts';
 import { header, type Requester, type S3Call } from './call.ts';
 import { fail, S3Failure } from './errors.ts';
@@ -56,11 +57,15 @@ export async function requireExistingBucket(call: S3Call): Promise<Bucket> {
   return existing(call, call.bucket);
 }
 
+async function existing(call: S3Call, name: string): Promise<Bucket> {
+  return expected(call, await findBucket(call.db, name));
+}
+
 /** It belongs to whom the client takes for its owner, if the client says so: a name may have come into other hands. */
-async function existing(call: S3Call, name: string, ownerHeader = 'x-amz-expected-bucket-owner'): Promise<Bucket> {
-  const bucket = (await findBucket(call.db, name)) ?? noSuchBucket();
-  const expected = header(call, ownerHeader);
-  return expected === undefined || expected === bucket.projectId ? bucket : accessDenied();
+function expected(call: S3Call, bucket: Bucket | undefined, ownerHeader = 'x-amz-expected-bucket-owner'): Bucket {
+  if (bucket === undefined) return noSuchBucket();
+  const owner = header(call, ownerHeader);
+  return owner === undefined || owner === bucket.projectId ? bucket : accessDenied();
 }
 
 export function mayUseBucket(call: Requester, bucket: Bucket, action: BucketAction | KeyAction, key: string): boolean {
@@ -93,8 +98,9 @@ export interface Found {
 /** The object, or the source of a copy. Whoever may not list the bucket does not learn whether the key exists. */
 export async function requireObject(call: S3Call, action: ObjectAction, source?: ObjectAddress, requestTags?: Tags): Promise<Found> {
   const at = source ?? addressed(call);
-  const bucket = await existing(call, at.bucket, source === undefined ? undefined : 'x-amz-source-expected-bucket-owner');
-  const found = await findVersion(call.db, at, at.versionId);
+  const inBucket = await findInBucket(call.db, at, at.versionId);
+  const bucket = expected(call, inBucket?.bucket, source === undefined ? undefined : 'x-amz-source-expected-bucket-owner');
+  const found = inBucket?.object;
   if (found === undefined || isMarker(found)) {
     const mayKnow = mayUseBucket(call, bucket, 's3:ListBucket', '');
     return mayKnow ? absent(at, found) : accessDenied();
@@ -111,8 +117,7 @@ function mayUseObject(call: Requester, { bucket, object }: Found, action: Object
 
 /** For those who read an object otherwise than by S3, as an image is made of one. False also when there is no such object. */
 export async function mayReadObject(asker: Pick<S3Call, 'db' | 'clock' | 'principal'>, at: ObjectAddress): Promise<boolean> {
-  const bucket = await findBucket(asker.db, at.bucket);
-  const object = bucket === undefined ? undefined : await findVersion(asker.db, at, at.versionId);
+  const { bucket, object } = (await findInBucket(asker.db, at, at.versionId)) ?? {};
   if (bucket === undefined || object === undefined || isMarker(object)) return false;
   // Of its own request S3 knows nothing: what a policy asks of an address or a header, it does not have.
   const requester: Requester = { principal: asker.principal, clock: asker.clock, headers: {}, query: new Map(), remoteAddress: '', isSecure: false };

@@ -46,8 +46,6 @@ export interface S3Call extends S3Services {
   /** Over TLS. */
   readonly isSecure: boolean;
   readonly content: Content;
-  /** Told who asks, and for what, where only the body says so: for the audit log. */
-  readonly foundOut: (more: { readonly principal?: Principal | undefined; readonly key: string }) => void;
 }
 
 /** What of a request decides over whether it may. */
@@ -58,7 +56,7 @@ export interface S3Result {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
   /** An XML document, or the bytes of an object; neither: no body. */
-  readonly body?: string | Readable;
+  readonly body?: string | Buffer | Readable;
   /** Of a stream, or of what HEAD does not send. */
   readonly lengthBytes?: number;
 }

@@ -1,9 +1,10 @@
 // Users, projects, roles and access keys in novact's own database.
 import type { Db } from '../../db/db.ts';
 import * as identity from '../../db/identity.ts';
+import { selectKeyHolder, type KeyHolderRow } from '../../db/key-holder.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
-import type { AccessKeyRecord, AuthDriver, ProjectRecord, UserRecord } from './driver.ts';
+import type { AccessKeyRecord, AuthDriver, KeyHolder, ProjectRecord, UserRecord } from './driver.ts';
 
 export interface DbAuthSettings {
   readonly db: Db;
@@ -33,6 +34,7 @@ export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
     addRole: (userId, role, projectId) => attempt(`give ${role} to ${userId}`, () => identity.insertRole(db, userId, role, projectId)),
     removeRole: (userId, role, projectId) => attempt(`take ${role} from ${userId}`, () => identity.deleteRole(db, userId, role, projectId)),
     accessKey: (id) => lookUp('access key', id, async () => accessKeyOf(await identity.selectAccessKey(db, id))),
+    keyHolder: (id) => lookUp('access key', id, async () => holderOf(await selectKeyHolder(db, id))),
     accessKeys: (userId) => attempt(`list the access keys of ${userId}`, async () => (await identity.selectAccessKeys(db, userId)).map(toAccessKey)),
     createAccessKey: (key) => attempt(`create the access key ${key.id}`, () =>
       identity.insertAccessKey(db, { ...key, projectId: key.projectId ?? null, createdAt: clock.date() })),
@@ -52,6 +54,11 @@ const toAccessKey = ({ projectId, ...row }: identity.AccessKeyRow): AccessKeyRec
 const userOf = (row: identity.UserRow | undefined) => row && toUser(row);
 const projectOf = (row: identity.ProjectRow | undefined) => row && toProject(row);
 const accessKeyOf = (row: identity.AccessKeyRow | undefined) => row && toAccessKey(row);
+
+const holderOf = (row: KeyHolderRow | undefined): KeyHolder | undefined => row && {
+  key: toAccessKey(row.key), user: toUser(row.user), globalRoles: row.globalRoles, lockedUntil: row.lockedUntil ?? undefined,
+  project: row.project === null ? undefined : { ...toProject(row.project), isMember: row.isMember, roles: row.projectRoles },
+};
 
 /** What a violated foreign key means: something still refers to what is to be deleted, or what is written refers to nothing. */
 type ReferenceMeaning = 'busy' | 'notFound';

@@ -26,6 +26,22 @@ export interface AccessKeyRecord {
   readonly createdAt?: Date;
 }
 
+/** An access key with all that a request signed with it asks for, of one moment. */
+export interface KeyHolder {
+  readonly key: AccessKeyRecord;
+  readonly user: UserRecord;
+  readonly globalRoles: readonly string[];
+  /** The project that the key stands for, and what the user is in it. */
+  readonly project: HeldProject | undefined;
+  /** Wrong signatures with the key have locked it until then; in the past, or undefined: they have not. */
+  readonly lockedUntil: Date | undefined;
+}
+
+export interface HeldProject extends ProjectRecord {
+  readonly isMember: boolean;
+  readonly roles: readonly string[];
+}
+
 /**
  * Errors: DriverError `notFound`, `busy` (a name or id is taken; what is to be deleted is in use), `unsupported` (read-only), `failed`, `timeout`.
  * Names are matched exactly. Adding what is there, and removing a member or role that is not, changes nothing. Lists are sorted: by name, or by id.
@@ -56,6 +72,8 @@ export interface AuthDriver {
   addRole(userId: string, role: string, projectId?: string): Promise<void>;
   removeRole(userId: string, role: string, projectId?: string): Promise<void>;
   accessKey(id: string): Promise<AccessKeyRecord | undefined>;
+  /** The same as the single questions tell, in one look. A store that has no such look leaves it out. */
+  keyHolder?(accessKeyId: string): Promise<KeyHolder | undefined>;
   accessKeys(userId: string): Promise<readonly AccessKeyRecord[]>;
   createAccessKey(key: AccessKeyRecord): Promise<void>;
   modifyAccessKey(id: string, changes: Partial<Pick<AccessKeyRecord, 'enabled'>>): Promise<void>;

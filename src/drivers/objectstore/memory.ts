@@ -1,8 +1,5 @@
 // Blobs in this process, for fast specs and trials: the same contract, nothing kept.
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
@@ -39,22 +36,16 @@ export class MemoryStore implements ObjectStoreDriver {
     return this.#keep(Buffer.concat(blobIds.map((blobId) => this.#blob(blobId).content)));
   }
 
-  async build(_name: string, fill: (path: string) => Promise<void>): Promise<Pick<BlobWritten, 'blobId' | 'sizeBytes'>> {
-    const folder = await mkdtemp(join(tmpdir(), 'novact-built-'));
-    try {
-      await fill(join(folder, 'blob'));
-      return this.#keep(await readFile(join(folder, 'blob')));
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  }
-
-  async abandon(): Promise<void> {}
-
   async read(blobId: string, range?: { first: number; last: number }): Promise<Readable> {
     const { content } = this.#blob(blobId);
     const part = range === undefined ? content : content.subarray(range.first, range.last + 1);
     return Readable.from(part.length === 0 ? [] : [part], { objectMode: false });
+  }
+
+  async bytes(blobId: string, range: { first: number; last: number }): Promise<Buffer> {
+    const { content } = this.#blob(blobId);
+    if (content.length <= range.last) throw new DriverError('failed', `blob ${blobId} ends before byte ${range.last}`);
+    return content.subarray(range.first, range.last + 1);
   }
 
   async size(blobId: string): Promise<number> {

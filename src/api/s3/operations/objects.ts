@@ -90,8 +90,15 @@ const readable = (call: S3Call): Promise<Found> => requireObject(call, call.quer
 
 async function open(call: S3Call, found: Found, overrides: Record<string, string>): Promise<S3Result> {
   const described = describe(call, found, overrides);
-  return { ...described, body: await call.store.read(found.object.blobId, wantedRange(call, found.object)) };
+  const { blobId, sizeBytes } = found.object;
+  const range = wantedRange(call, found.object);
+  const { first, last } = range ?? { first: 0, last: sizeBytes - 1 };
+  const isSmall = last - first < smallBytesMax && last >= first;
+  return { ...described, body: isSmall ? await call.store.bytes(blobId, { first, last }) : await call.store.read(blobId, range) };
 }
+
+/** Up to here it is no more memory than a stream would take. */
+const smallBytesMax = 64 * 1024;
 
 function describe(call: S3Call, { bucket, object }: Found, overrides: Record<string, string>): S3Result {
   const range = wantedRange(call, object);
