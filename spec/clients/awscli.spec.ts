@@ -3,6 +3,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createRun } from '../../src/lib/exec.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import { aws, s3cmd, ssh, untilSsh, writeKey, type Login } from '../support/clients.ts';
 import { onFailureShow, startCloudProcess, type CloudProcess } from '../support/cloud-process.ts';
 import { expectNoLeftovers, hostLeftovers } from '../support/leftovers.ts';
@@ -24,6 +26,14 @@ interface Instance {
   readonly StateReason?: { readonly Code: string; readonly Message: string };
   readonly Placement: { readonly AvailabilityZone: string };
   readonly SecurityGroups: readonly { readonly GroupName: string }[];
+}
+
+interface Task {
+  readonly ImportTaskId: string;
+  readonly ImageId: string;
+  readonly Status: string;
+  readonly StatusMessage?: string;
+  readonly SnapshotDetails: readonly { readonly Format?: string }[];
 }
 
 let cloud: CloudProcess;
@@ -196,6 +206,58 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
     await ec2('terminate-instances', '--instance-ids', ...copies);
     await ec2('wait', 'instance-terminated', '--instance-ids', ...copies);
     for (const id of made) await ec2('deregister-image', '--image-id', id);
+  });
+
+  it('E23: imports disks of other kinds, copies an image, and runs both; given up, they leave their instances alone', async () => {
+    const forms = { qcow2: ['-O', 'qcow2'], vmdk: ['-O', 'vmdk', '-o', 'subformat=streamOptimized'] } as const;
+    await s3cmd(cloud, 'mb', 's3://disks');
+    const run = createRun({ log: silentLog });
+    const begin = async (format: keyof typeof forms): Promise<string> => {
+      const file = join(cloud.folder, `small.${format}`);
+      await run('qemu-img', ['convert', '-f', 'raw', ...forms[format], join(build, 'root.ext4'), file]);
+      await s3cmd(cloud, 'put', file, `s3://disks/small.${format}`);
+      const disk = `Format=${format},UserBucket={S3Bucket=disks,S3Key=small.${format}}`;
+      return (await ec2<{ ImportTaskId: string }>('import-image', '--description', format, '--disk-containers', disk)).ImportTaskId;
+    };
+    const tasks = [await begin('qcow2'), await begin('vmdk')];
+    const states = async () => (await ec2<{ ImportImageTasks: Task[] }>('describe-import-image-tasks', '--import-task-ids', ...tasks)).ImportImageTasks
+      .toSorted((a, b) => tasks.indexOf(a.ImportTaskId) - tasks.indexOf(b.ImportTaskId));
+    await waitUntil('both imports have ended', { timeoutMs: 120_000 }, async () => (await states()).every(({ Status }) => Status !== 'active'));
+    expect((await states()).map(({ Status, StatusMessage, SnapshotDetails }) => [Status, StatusMessage, SnapshotDetails[0]?.Format])).toEqual([
+      ['completed', undefined, 'QCOW2'], ['completed', undefined, 'VMDK'],
+    ]);
+    await s3cmd(cloud, 'del', '--recursive', '--force', 's3://disks');
+    await s3cmd(cloud, 'rb', 's3://disks');
+    const [imported = '', source = ''] = (await states()).map(({ ImageId }) => ImageId);
+    const { ImageId: copy } = await ec2<{ ImageId: string }>('copy-image', '--source-image-id', source, '--source-region', 'nova', '--name', 'a copy');
+    await ec2('wait', 'image-available', '--image-ids', imported, copy);
+    await ec2('deregister-image', '--image-id', source);
+    const made: string[] = [];
+    for (const imageId of [imported, copy]) {
+      const { Instances } = await ec2<{ Instances: Instance[] }>(
+        'run-instances', '--image-id', imageId, '--kernel-id', images.kernel, '--ramdisk-id', images.ramdisk, '--instance-type', 'm1.tiny',
+        '--key-name', 'mine',
+      );
+      made.push(...Instances.map(({ InstanceId }) => InstanceId));
+    }
+    await ec2('wait', 'instance-running', '--instance-ids', ...made);
+    const loginOf = async (id = ''): Promise<Login> => {
+      const { Reservations } = await ec2<{ Reservations: { Instances: Instance[] }[] }>('describe-instances', '--instance-ids', id);
+      return { address: Reservations[0]?.Instances[0]?.PrivateIpAddress ?? '', keyFile };
+    };
+    for (const id of made) expect(await untilSsh(cloud, await loginOf(id), 'echo kept > /root/file && sync && uname -s')).toBe('Linux');
+    for (const id of [imported, copy]) await ec2('deregister-image', '--image-id', id);
+    const [stopped = '', rebooted = ''] = made;
+    const before = await bootOf(await loginOf(rebooted));
+    await ec2('reboot-instances', '--instance-ids', rebooted);
+    await ec2('stop-instances', '--instance-ids', stopped);
+    await ec2('wait', 'instance-stopped', '--instance-ids', stopped);
+    await ec2('start-instances', '--instance-ids', stopped);
+    await ec2('wait', 'instance-running', '--instance-ids', stopped);
+    await waitFor('another boot', { timeoutMs: 90_000 }, async () => ((await bootOf(await loginOf(rebooted))) !== before ? true : undefined));
+    for (const id of made) expect(await untilSsh(cloud, await loginOf(id), 'cat /root/file')).toBe('kept');
+    await ec2('terminate-instances', '--instance-ids', ...made);
+    await ec2('wait', 'instance-terminated', '--instance-ids', ...made);
   });
 
   it('terminates them, and nothing of them is left', async () => {
