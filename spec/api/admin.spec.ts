@@ -42,7 +42,7 @@ const answer = async (query: string, as?: Principal) => {
   return status === 200 ? 'ok' : `${status} ${record.code}`;
 };
 
-describe('A2: the Admin API', () => {
+describe('E29: the Admin API', () => {
   it('has Nova\'s actions and no others, and refuses each to everybody who is no superuser', async () => {
     expect(adminActionNames).toHaveLength(20);
     expect(adminActions.map(({ name }) => name).toSorted()).toEqual(adminActionNames.toSorted());

@@ -167,12 +167,41 @@ describe('an image', () => {
       [{ 'LaunchPermission.Add.1.Group': 'some' }, 'InvalidAMIAttributeItemValue'],
       [{ Attribute: 'launchPermission', 'UserGroup.1': 'all' }, 'InvalidParameterCombination'],
       [{}, 'MissingParameter'],
+      [{ Attribute: 'kernel', Value: 'aki-12345678' }, 'InvalidParameterValue'],
+      [{ 'Description.Value': 'x', 'LaunchPermission.Add.1.Group': 'all' }, 'InvalidParameterCombination'],
+      [{ 'ProductCode.1': 'x' }, 'UnsupportedOperation'],
       [{ 'Description.Value': 'x'.repeat(256) }, 'InvalidParameterValue'],
     ];
     for (const [params, code] of refused) expect(await lab.codeOf('ModifyImageAttribute', { ImageId: id, ...params }), JSON.stringify(params)).toBe(code);
     await lab.ask('ModifyImageAttribute', { ImageId: id, 'Description.Value': 'new words' });
     expect(at(await lab.ask('DescribeImageAttribute', { ImageId: id, Attribute: 'description' }), 'description', 'value')).toBe('new words');
+    await lab.ask('ModifyImageAttribute', { ImageId: id, Attribute: 'description', Value: 'in the old form' });
+    expect(at(await lab.ask('DescribeImageAttribute', { ImageId: id, Attribute: 'description' }), 'description', 'value')).toBe('in the old form');
     expect(await lab.codeOf('DescribeImageAttribute', { ImageId: id, Attribute: 'height' })).toBe('InvalidParameterValue');
+    for (const action of ['DescribeImageAttribute', 'ResetImageAttribute']) expect(await lab.codeOf(action, { ImageId: id })).toBe('MissingParameter');
+    expect(await lab.codeOf('ResetImageAttribute', { ImageId: id, Attribute: 'description' })).toBe('InvalidParameterValue');
+  });
+
+  it('E23: tells every attribute that it has, and that it has no others', async () => {
+    const [kernelId, ramdiskId] = [await lab.addImage({ id: newId('aki'), type: 'kernel' }), await lab.addImage({ id: newId('ari'), type: 'ramdisk' })];
+    const id = await lab.addImage({ kernelId, ramdiskId });
+    const tell = (Attribute: string) => lab.ask('DescribeImageAttribute', { ImageId: id, Attribute });
+    expect([at(await tell('kernel'), 'kernel', 'value'), at(await tell('ramdisk'), 'ramdisk', 'value')]).toEqual([kernelId, ramdiskId]);
+    expect(items(await tell('blockDeviceMapping'), 'blockDeviceMapping')).toMatchObject([{ deviceName: '/dev/vda', ebs: { volumeSize: '3' } }]);
+    expect(at(await tell('deregistrationProtection'), 'deregistrationProtection', 'value')).toBe('disabled');
+    for (const none of ['productCodes', 'sriovNetSupport', 'bootMode', 'tpmSupport', 'uefiData', 'imdsSupport']) {
+      const { requestId: _request, productCodes = '', ...rest } = await tell(none);
+      expect([none, productCodes, rest]).toEqual([none, '', { imageId: id }]);
+    }
+  });
+
+  it('changes nothing of itself before it is available, nor after it failed', async () => {
+    for (const state of ['pending', 'failed'] as const) {
+      const id = await lab.addImage({ state });
+      expect(await lab.codeOf('ModifyImageAttribute', { ImageId: id, 'LaunchPermission.Add.1.Group': 'all' })).toBe('InvalidAMIID.Unavailable');
+      expect(await lab.codeOf('ModifyImageAttribute', { ImageId: id, 'Description.Value': 'x' })).toBe('InvalidAMIID.Unavailable');
+      expect(await lab.codeOf('ResetImageAttribute', { ImageId: id, Attribute: 'launchPermission' })).toBe('InvalidAMIID.Unavailable');
+    }
   });
 
   it('is found by id, owner, filter and page', async () => {

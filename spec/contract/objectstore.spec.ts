@@ -114,7 +114,42 @@ describe.each(Object.entries(objectStoreDrivers))('object store %s', (name, crea
     await expect(store.read('../../etc/passwd')).rejects.toMatchObject({ kind: 'notFound' });
   });
 
+  it('builds a blob of what a tool leaves in a file, and leaves nothing of one that fails', async () => {
+    const built = await store.build('ami-1', (path) => writeFile(path, 'made by a tool'));
+    expect(built.sizeBytes).toBe(14);
+    expect(await text(await store.read(built.blobId))).toBe('made by a tool');
+    await expect(store.build('ami-2', async (path) => {
+      await writeFile(path, 'half');
+      throw new Error('the tool failed');
+    })).rejects.toThrow('the tool failed');
+    expect(await all(store.list({ changedBefore: tomorrow() }))).toEqual([built.blobId]);
+  });
+
   if (name === 'filesystem') {
+    it('builds beside a try that was given up on and still writes, and that one comes to nothing', async () => {
+      let oldPath = '';
+      let goOn = (): void => undefined;
+      const old = store.build('ami-1', async (path) => {
+        oldPath = path;
+        await writeFile(path, 'old');
+        await new Promise<void>((resolve) => { goOn = resolve; });
+      });
+      const failure = expect(old).rejects.toMatchObject({ kind: 'notFound' });
+      await expect.poll(() => oldPath).not.toBe('');
+      const { blobId } = await store.build('ami-1', (path) => writeFile(path, 'new'));
+      goOn();
+      await failure;
+      expect(await text(await store.read(blobId))).toBe('new');
+      expect(await all(store.list({ changedBefore: tomorrow() }))).toEqual([blobId]);
+    });
+
+    it('abandons what killed tries have left, under that name alone, and takes no name for a path', async () => {
+      for (const file of ['ami-1.aa', 'ami-1.bb', 'ami-12.cc']) await writeFile(join(folder, 'tmp', file), 'x');
+      await store.abandon('ami-1');
+      expect(await readdir(join(folder, 'tmp'))).toEqual(['ami-12.cc']);
+      await expect(store.abandon('../x')).rejects.toMatchObject({ kind: 'notFound' });
+    });
+
     it('sweeps old temporary files and no others', async () => {
       await writeFile(join(folder, 'tmp', 'old'), 'x');
       await utimes(join(folder, 'tmp', 'old'), 1, 1);

@@ -9,6 +9,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { createRun } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { diskContract } from '../support/disk-contract.ts';
+import { vmdkHeader } from '../support/foreign-images.ts';
 import { qcow2Header } from '../support/qcow2-image.ts';
 
 const driver = createQemuImg({ run: createRun({ log: silentLog }), log: silentLog, clock: systemClock });
@@ -50,6 +51,34 @@ describe('qemu-img, debugfs and xorriso', () => {
     for (const name of ['etc/shadow', 'su', 'home/ü name', 'home/link']) expect(seen(at(`unpacked/${name}`))).toBe(seen(at(`packed/${name}`)));
     expect(readFileSync(at('unpacked/etc/hostname'), 'utf8')).toBe('guest\n');
     expect(readdirSync(at('.')).filter((name) => name.includes('.new-'))).toEqual([]);
+  });
+
+  it.each([
+    ['vmdk', ['-O', 'vmdk']], ['vmdk', ['-O', 'vmdk', '-o', 'subformat=streamOptimized']], ['vdi', ['-O', 'vdi']], ['vdi', ['-O', 'vdi', '-o', 'static=on']],
+    ['vhd', ['-O', 'vpc', '-o', 'force_size=on']], ['vhd', ['-O', 'vpc', '-o', 'subformat=fixed,force_size=on']],
+  ] as const)('converts %s, made by %j, to the qcow2 with the same content, and says how far it has come', async (format, form) => {
+    tool('qemu-img', 'convert', '-f', 'raw', ...form, at('root.ext4'), at('foreign'));
+    const found = await driver.identify(at('foreign'), { format, virtualSizeBytesMax: 2 ** 30 });
+    expect(found).toMatchObject({ format, virtualSizeBytes: 16 * 1024 ** 2 });
+    const seen: number[] = [];
+    const watch = { signal: new AbortController().signal, onProgress: (fraction: number) => void seen.push(fraction) };
+    await driver.convert({ path: at('foreign'), format, to: at('converted.qcow2'), virtualSizeBytesMax: 2 ** 30 }, watch);
+    expect(await driver.inspect(at('converted.qcow2'), { virtualSizeBytesMax: 2 ** 30, timeoutMs: 20_000 })).toMatchObject({
+      format: 'qcow2', virtualSizeBytes: 16 * 1024 ** 2,
+    });
+    expect(tool('qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', at('root.ext4'), at('converted.qcow2'))).toContain('identical');
+    expect(seen.at(-1)).toBe(1);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  });
+
+  it('ends a conversion that nobody wants any more, and fails one whose disk is a lie', async () => {
+    tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vmdk', at('root.ext4'), at('foreign'));
+    const watch = { signal: AbortSignal.abort(new Error('cancelled')), onProgress: () => undefined };
+    const conversion = { path: at('foreign'), format: 'vmdk' as const, to: at('unwanted.qcow2'), virtualSizeBytesMax: 2 ** 30 };
+    await expect(driver.convert(conversion, watch)).rejects.toThrow();
+    writeFileSync(at('foreign'), vmdkHeader({ sizeBytes: 2 ** 29 }));
+    const failure = driver.convert(conversion, { ...watch, signal: new AbortController().signal });
+    await expect(failure).rejects.toMatchObject({ kind: 'failed', message: expect.not.stringContaining(directory) });
   });
 
   it('makes overlays that qemu-img itself finds sound, with the format of the base stated', async () => {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
+import { vdiHeader, vhdImage, vmdkHeader } from './foreign-images.ts';
 import { qcow2Header } from './qcow2-image.ts';
 
 export interface DiskFixture {
@@ -77,6 +78,55 @@ export function diskContract(name: string, create: () => Promise<DiskFixture>): 
       await refused('large').toMatchObject({ kind: 'failed', message: expect.stringContaining('more than the') });
       await expect(fixture.driver.inspect(directory, limits)).rejects.toMatchObject({ kind: 'failed' });
       await refused('absent').toMatchObject({ kind: 'notFound' });
+    });
+
+    it.each([
+      ['VMDK', vmdkHeader(), 'vmdk'], ['VMDK for streams', vmdkHeader({ createType: 'streamOptimized' }), 'vmdk'], ['VDI', vdiHeader(), 'vdi'],
+      ['VHD', vhdImage(), 'vhd'], ['qcow2', qcow2Header(), 'qcow2'], ['raw', Buffer.alloc(mebibyte), 'raw'],
+    ] as const)('knows %s by its header, and what is said to be another kind', async (_, bytes, format) => {
+      await writeFile(at('foreign'), bytes);
+      const found = { format, virtualSizeBytes: mebibyte, sizeBytes: bytes.length };
+      expect(await fixture.driver.identify(at('foreign'), { virtualSizeBytesMax: mebibyte })).toEqual(found);
+      expect(await fixture.driver.identify(at('foreign'), { format, virtualSizeBytesMax: mebibyte })).toEqual(found);
+      const said = format === 'vmdk' ? 'raw' : 'vmdk';
+      await expect(fixture.driver.identify(at('foreign'), { format: said, virtualSizeBytesMax: mebibyte })).rejects.toThrow(`it is ${format}, and not ${said}`);
+      await expect(fixture.driver.identify(at('foreign'), { virtualSizeBytesMax: mebibyte - 1 })).rejects.toThrow('more than the');
+    });
+
+    it('takes a VHD of fixed size for one when it is said to be, and for a raw disk otherwise', async () => {
+      const bytes = vhdImage({ type: 2 });
+      await writeFile(at('fixed.vhd'), bytes);
+      expect(await fixture.driver.identify(at('fixed.vhd'), { format: 'vhd', virtualSizeBytesMax: 2 * mebibyte })).toMatchObject({
+        format: 'vhd', virtualSizeBytes: mebibyte,
+      });
+      expect(await fixture.driver.identify(at('fixed.vhd'), { virtualSizeBytesMax: 2 * mebibyte })).toMatchObject({ format: 'raw', virtualSizeBytes: bytes.length });
+    });
+
+    it.each([
+      ['VMDK whose data is in other files', vmdkHeader({ hasSize: false, lines: ['RW 2048 FLAT "/etc/shadow" 0'] }), /data is in other files/],
+      ['VMDK of extents', vmdkHeader({ createType: 'monolithicFlat' }), /of the type monolithicFlat/],
+      ['VMDK with a parent', vmdkHeader({ lines: ['parentFileNameHint="/etc/shadow"'] }), /stands on another file/],
+      ['VMDK with the mark of a parent', vmdkHeader({ parentCid: '0badcafe' }), /stands on another file/],
+      ['VMDK with a descriptor elsewhere', vmdkHeader({ descriptorSector: 4_000 }), /not where it belongs/],
+      ['a VMDK descriptor', Buffer.from('# Disk DescriptorFile\nRW 2048 FLAT "/etc/shadow" 0\n'), /VMDK descriptor/],
+      ['VDI of a difference', vdiHeader({ type: 4 }), /stands on another file/],
+      ['VDI with a parent', vdiHeader({ parent: true }), /stands on another file/],
+      ['VHD of a difference', vhdImage({ type: 4 }), /stands on another file/],
+      ['VHDX', Buffer.from('vhdxfile'), /VHDX/],
+      ['qcow2 with a backing file', qcow2Header({ backingFile: '/etc/shadow' }), /backing file/],
+      ['qcow2 with an external file', qcow2Header({ externalData: true }), /external file/],
+      ['a disk beyond all sizes', vdiHeader({ sizeBytes: 2 ** 52 }), /more than the/],
+      ['a disk of no size', vdiHeader({ sizeBytes: 0 }), /no size/],
+      ['nothing', Buffer.alloc(0), /empty/],
+      ['a cut-off header', Buffer.from('KDMV'), /cut off/],
+    ])('refuses, before any tool sees it: %s', async (_, bytes, message) => {
+      await writeFile(at('foreign-hostile'), bytes);
+      const failure = { kind: 'failed', message: expect.stringMatching(message) };
+      await expect(fixture.driver.identify(at('foreign-hostile'), limits)).rejects.toMatchObject(failure);
+      const watch = { signal: new AbortController().signal, onProgress: () => undefined };
+      await expect(fixture.driver.convert({ path: at('foreign-hostile'), format: 'vmdk', to: at('converted'), virtualSizeBytesMax: mebibyte }, watch))
+        .rejects.toMatchObject({ kind: 'failed' });
+      expect((await readdir(directory)).filter((file) => file.startsWith('converted'))).toEqual([]);
     });
 
     it('makes an overlay once and never again, as it has the data of a guest', async () => {

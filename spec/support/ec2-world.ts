@@ -10,6 +10,7 @@ import { createEc2Server } from '../../src/api/http/server.ts';
 import { authenticateEc2 } from '../../src/auth/authenticate.ts';
 import { AuthManager } from '../../src/auth/manager.ts';
 import type { Principal } from '../../src/auth/principal.ts';
+import type { AuditTrail } from '../../src/db/audit.ts';
 import type { Db } from '../../src/db/db.ts';
 import { reportHost } from '../../src/db/hosts.ts';
 import { reportVolumeHost } from '../../src/db/volume-hosts.ts';
@@ -18,7 +19,7 @@ import { createNetwork, sharedNetworkName } from '../../src/db/networks.ts';
 import type { ProjectNetworkPolicy } from '../../src/db/project-networks.ts';
 import { authDrivers } from '../../src/drivers/auth/index.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
-import { silentLog } from '../../src/lib/log.ts';
+import { silentLog, type Log } from '../../src/lib/log.ts';
 import { createSealer } from '../../src/lib/sealed.ts';
 import { createLocalDirectory } from '../../src/transport/local-directory.ts';
 import { createLocalTransport } from '../../src/transport/local.ts';
@@ -41,6 +42,8 @@ export interface Ec2World {
   readonly ann: Principal & Credentials;
   readonly bob: Principal & Credentials;
   readonly dispatcher: Dispatcher;
+  /** Which believes signatures alone. */
+  readonly signed: Dispatcher;
   /** One request as ann, or as another, without a signature: `Action=…&…`. */
   call(query: string, as?: Principal): Promise<Answer>;
   /** The same over HTTP, with signatures. Closed with the world. */
@@ -78,6 +81,9 @@ export interface Ec2WorldOptions {
   readonly clock?: Clock;
   readonly actions?: readonly AnyAction[];
   readonly operator?: OperatorWork;
+  /** Who is told what is changed; default: nobody. */
+  readonly audit?: (db: Db) => AuditTrail;
+  readonly log?: Log;
   /** Each project has networks of its own; default: all share one. */
   readonly projectNetworks?: ProjectNetworkPolicy;
 }
@@ -97,28 +103,31 @@ export async function createEc2World(options: Ec2WorldOptions = {}): Promise<Ec2
   await reportVolumeHost(db, { name: 'host1', zone: 'nova', driver: 'fake', isRemote: true, movesLive: true, sizeGiB: 10_000 }, clock.date());
   const directory = createLocalDirectory({ clock });
   let current: Principal = ann;
+  const [trail, log] = [options.audit?.(db), options.log ?? silentLog];
+  const audit = (service: 'admin' | undefined) => (trail === undefined ? {} : { audit: { trail, service } });
   const optionsFor = (authenticate: Authenticate): Omit<DispatcherOptions, 'actions'> => ({
     services: {
       db, auth, operator: options.operator ?? idleOperator, transport,
-      relay: { kick: () => undefined, accepts: () => true }, directory, clock, log: silentLog, region: 'nova', zone: 'nova',
+      relay: { kick: () => undefined, accepts: () => true }, directory, clock, log, region: 'nova', zone: 'nova',
       dnsDomain: 'novact.internal', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10, ...projectQuotas,
       projectNetworks: options.projectNetworks,
     },
     authenticate,
   });
   const actions = options.actions ?? allActions;
-  const dispatcher = createDispatcher({ actions, ...optionsFor(async () => current) });
+  const dispatcher = createDispatcher({ actions, ...audit(undefined), ...optionsFor(async () => current) });
+  const believing = optionsFor((request, dialect) => authenticateEc2(request, { auth, clock }, dialect));
+  const signed = createDispatcher({ actions, ...audit(undefined), ...believing });
   const closers: (() => Promise<void>)[] = [];
   return {
-    db, auth, transport, directory, ann, bob, dispatcher,
+    db, auth, transport, directory, ann, bob, dispatcher, signed,
     call(query, as = ann) {
       current = as;
       return dispatcher.dispatch(requestOf({ method: 'POST', target: '/', body: query }), 'request-1');
     },
     async listen() {
-      const signed = optionsFor((request, dialect) => authenticateEc2(request, { auth, clock }, dialect));
-      const admin = createDispatcher({ actions: adminActions, find: findAdminOperation, ...signed });
-      const server = createEc2Server({ dispatcher: createDispatcher({ actions, ...signed }), adminDispatcher: admin, log: silentLog, clock });
+      const admin = createDispatcher({ actions: adminActions, find: findAdminOperation, ...audit('admin'), ...believing });
+      const server = createEc2Server({ dispatcher: signed, adminDispatcher: admin, log, clock });
       const { port } = await server.listen('127.0.0.1', 0);
       closers.push(() => server.close(1000));
       return `http://127.0.0.1:${port}`;

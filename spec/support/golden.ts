@@ -2,7 +2,7 @@
 // are new every time, are written in a form that is always the same; a request may name an id in that form.
 import { and, eq } from 'drizzle-orm';
 import type { Db } from '../../src/db/db.ts';
-import { fixedAddresses, images, instances, snapshots, volumeAttachments, volumes } from '../../src/db/schema/all.ts';
+import { buckets, fixedAddresses, images, instances, objects, snapshots, volumeAttachments, volumes } from '../../src/db/schema/all.ts';
 import { createFloating } from '../../src/db/address-pools.ts';
 import type { ProjectNetworkPolicy } from '../../src/db/project-networks.ts';
 import type { Principal } from '../../src/auth/principal.ts';
@@ -35,8 +35,8 @@ const projectNetworks: ProjectNetworkPolicy = { manager: 'vxlan', cidr: '172.31.
 /** Such networks are made and changed by these. */
 const changesVpcs = /Action=(Create|Delete|Attach|Detach|Replace|Associate|Disassociate)(Vpc|Subnet|InternetGateway|Route(Table(Association)?)?)(&|$)/;
 
-export async function createGoldenWorld(): Promise<GoldenWorld> {
-  const [shared, routed] = [await furnishedWorld({}), await furnishedWorld({ projectNetworks })];
+export async function createGoldenWorld(options: Pick<Ec2WorldOptions, 'audit'> = {}): Promise<GoldenWorld> {
+  const [shared, routed] = [await furnishedWorld(options), await furnishedWorld({ ...options, projectNetworks })];
   let stories = 0;
   return {
     async play(queries, aside = () => Promise.resolve()) {
@@ -63,6 +63,11 @@ async function furnishedWorld(options: Ec2WorldOptions): Promise<Ec2World> {
     state: 'available', isPublic: true,
     rootDeviceName: '/dev/vda', virtualizationType: 'hvm', format: 'qcow2', sizeBytes: 1_000_000, virtualSizeBytes: 4_000_000,
     createdAt: now, stateChangedAt: now,
+  });
+  await world.db.insert(buckets).values({ name: 'disks', projectId: world.bob.projectId, createdAt: now });
+  await world.db.insert(objects).values({
+    bucket: 'disks', key: 'web.vmdk', acl: 'public-read', projectId: world.bob.projectId, blobId: 'web', sizeBytes: 1_000_000, etag: 'e', headers: {},
+    metadata: {}, checksums: {}, modifiedAt: now,
   });
   await createFloating(world.db, { range: '203.0.113.0/26', pool: 'default' });
   await createFloating(world.db, { range: '203.0.113.64/26', pool: 'dmz' });

@@ -10,6 +10,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { createRun, type Run } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { leaseScript } from './network-lab.ts';
+import { prepareOpenVswitch, trunkBridge, type OpenVswitch } from './open-vswitch.ts';
 
 export interface ProjectNetwork {
   readonly projectId: string;
@@ -49,6 +50,10 @@ export interface ProjectGuest {
 
 export interface ProjectLab {
   readonly hosts: readonly LabHost[];
+  /** What carries VLANs on every host. */
+  readonly trunk: string;
+  /** Of every host, where they are. */
+  readonly switches: readonly OpenVswitch[];
   /** On the wire, as the world outside the cloud: 198.51.100.254. */
   readonly outside: Run;
   guest(host: LabHost, network: ProjectNetwork, number: number): Promise<ProjectGuest>;
@@ -60,12 +65,21 @@ export interface ProjectLab {
   down(): Promise<void>;
 }
 
+const trunkOf = ({ isSwitched = false }: ProjectLabOptions): string => (isSwitched ? trunkBridge : 'eth0');
 export const everything: TrafficRule = { protocol: '-1', fromPort: -1, toPort: -1, cidrs: ['0.0.0.0/0'] };
 export const outsideAddress = '198.51.100.254';
 const metadataPort = 8775;
 
+export interface ProjectLabOptions {
+  readonly hosts: number;
+  /** Default `vxlan`. */
+  readonly manager?: 'vlan' | 'vxlan';
+  /** Each host has an Open vSwitch before its cable, which tags the frames of VLANs. Default false: the kernel does. */
+  readonly isSwitched?: boolean;
+}
+
 /** `name` begins every namespace: unlike that of any other spec. */
-export async function projectLab(name: string, options: { hosts: number; manager?: 'vlan' | 'vxlan' }): Promise<ProjectLab> {
+export async function projectLab(name: string, options: ProjectLabOptions): Promise<ProjectLab> {
   const root = createRun({ log: silentLog });
   const manager = options.manager ?? 'vxlan';
   const namespaces = new Set<string>();
@@ -91,23 +105,38 @@ export async function projectLab(name: string, options: { hosts: number; manager
   await outside('ip', ['link', 'add', 'wire0', 'type', 'bridge']);
   await outside('ip', ['address', 'add', `${outsideAddress}/24`, 'dev', 'wire0']);
   await outside('ip', ['link', 'set', 'wire0', 'up']);
+  // For frames of guests alone, where the hosts have switches.
+  await outside('ip', ['link', 'add', 'wire1', 'type', 'bridge']);
+  await outside('ip', ['link', 'set', 'wire1', 'up']);
   const addressOf = (number: number): string => `198.51.100.${number}`;
   const driverOf = (run: Run, stateDirectory: string) => createLinuxNetwork({ run, machine: root, log: silentLog, clock: systemClock, stateDirectory });
 
+  const switches: OpenVswitch[] = [];
+
   async function makeHost(number: number): Promise<LabHost> {
     const namespace = `${name}-h${number}`;
-    const run = await addNamespace(namespace);
+    const plainRun = await addNamespace(namespace);
     await root('ip', ['-n', wire, 'link', 'add', `h${number}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace]);
     await outside('ip', ['link', 'set', `h${number}`, 'master', 'wire0', 'up']);
-    await run('ip', ['address', 'add', `${addressOf(number)}/24`, 'dev', 'eth0']);
-    await run('ip', ['link', 'set', 'eth0', 'up']);
-    await run('ip', ['route', 'add', 'default', 'via', outsideAddress]);
+    await plainRun('ip', ['address', 'add', `${addressOf(number)}/24`, 'dev', 'eth0']);
+    await plainRun('ip', ['link', 'set', 'eth0', 'up']);
+    await plainRun('ip', ['route', 'add', 'default', 'via', outsideAddress]);
     const stateDirectory = `${directory}/h${number}`;
+    const ownSwitch = options.isSwitched === true
+      ? await prepareOpenVswitch({ run: plainRun, namespace, folder: `${directory}/switch-${number}`, cable: 'guests0' }) : undefined;
+    const run: Run = (command, args, more = {}) => plainRun(command, args, { ...more, env: { ...ownSwitch?.environment, ...more.env } });
+    if (ownSwitch !== undefined) {
+      switches.push(ownSwitch);
+      await root('ip', ['-n', wire, 'link', 'add', `g${number}`, 'type', 'veth', 'peer', 'name', 'guests0', 'netns', namespace]);
+      await outside('ip', ['link', 'set', `g${number}`, 'master', 'wire1', 'up']);
+      await ownSwitch.start();
+    }
     const peers = Array.from({ length: options.hosts }, (_, index) => index + 1).filter((other) => other !== number).map(addressOf);
+    const trunk = trunkOf(options);
     const spec = ({ projectId, routerId, segment, cidr, gateway, ways }: ProjectNetwork): NetworkSpec => networkSpecOf({
       id: `net-${segment}`, name: `net-${segment}`, manager, cidr, gateway, bridge: `nvbr${manager === 'vxlan' ? 'x' : 'l'}${segment}`, mtu: 1450,
       createdAt: new Date(0), projectId, routerId, segment, ipv6Cidr: null, isDefault: true,
-    }, { host: `${name}-h${number}`, dnsDomain: 'novalocal', leaseSeconds: 3_600, address: addressOf(number), vlanInterface: 'eth0' }, { peers, ways });
+    }, { host: `${name}-h${number}`, dnsDomain: 'novalocal', leaseSeconds: 3_600, address: addressOf(number), vlanInterface: trunk }, { peers, ways });
     return {
       name: `h${number}`, namespace, address: addressOf(number), run, stateDirectory, driver: driverOf(run, stateDirectory), spec,
       inRouter: (network) => createNamespaces({ machine: root, clock: systemClock, log: silentLog }).inside(spec(network).router?.namespace ?? ''),
@@ -127,7 +156,7 @@ export async function projectLab(name: string, options: { hosts: number; manager
   };
 
   return {
-    hosts, outside,
+    hosts, outside, trunk: trunkOf(options), switches,
     async guest(host, network, number) {
       const namespace = `${name}-g${network.segment}-${number}`;
       const run = await addNamespace(namespace);
@@ -175,6 +204,7 @@ export async function projectLab(name: string, options: { hosts: number; manager
         await host.driver.removeAll([...used.values()].filter((one) => one.host === host).map((one) => host.spec(one.network))).catch(() => undefined);
         await host.driver.close();
       }
+      for (const one of switches) await one.stop();
       for (const namespace of namespaces) await removeNamespace(namespace);
       await rm(directory, { recursive: true, force: true });
     },

@@ -15,11 +15,23 @@ export interface TenantsOptions {
   readonly manager: 'vlan' | 'vxlan';
   /** The numbers of both networks. */
   readonly segments: readonly [number, number];
+  /** See ProjectLabOptions. */
+  readonly isSwitched?: boolean;
+  /** Registers more tests, of what these guests were given. */
+  readonly also?: (world: () => Tenants) => void;
+}
+
+/** Of each project a guest on both hosts: red and blue on the first one, then on the second. */
+export interface Tenants {
+  readonly lab: ProjectLab;
+  readonly guests: readonly ProjectGuest[];
+  /** Networks, DHCP and rules of all of them on both hosts, as the role wishes them at its rounds. */
+  ensureAll(): Promise<unknown>;
 }
 
 /** Registers the suite. */
-export function projectTenants({ name, manager, segments }: TenantsOptions): void {
-  describe(`two projects with the same range on two hosts, by ${manager}`, () => {
+export function projectTenants({ name, manager, segments, isSwitched = false, also }: TenantsOptions): void {
+  describe(`two projects with the same range on two hosts, by ${manager}${isSwitched ? ' of Open vSwitch' : ''}`, () => {
     const red: ProjectNetwork = { ...range, projectId: 'red', routerId: 'vpc-red00000000000000', segment: segments[0] };
     const blue: ProjectNetwork = { ...range, projectId: 'blue', routerId: 'vpc-blue0000000000000', segment: segments[1] };
     let lab: ProjectLab;
@@ -31,9 +43,9 @@ export function projectTenants({ name, manager, segments }: TenantsOptions): voi
     const ensureAll = () => Promise.all(lab.hosts.map((host) => lab.ensure(host, guests)));
 
     beforeAll(async () => {
-      lab = await projectLab(name, { hosts: 2, manager });
+      lab = await projectLab(name, { hosts: 2, manager, isSwitched });
       [left, right] = [given(lab.hosts[0]), given(lab.hosts[1])];
-      await left.driver.probe(manager);
+      await left.driver.probe(manager === 'vlan' ? { kind: manager, interface: lab.trunk } : { kind: manager });
       redLeft = await lab.guest(left, red, 10);
       blueLeft = await lab.guest(left, blue, 10);
       redRight = await lab.guest(right, red, 11);
@@ -99,5 +111,6 @@ export function projectTenants({ name, manager, segments }: TenantsOptions): voi
       expect(await given(redLeft).hears('10.0.0.1', 9000)).toBeUndefined();
     });
 
+    also?.(() => ({ lab, guests, ensureAll }));
   });
 }

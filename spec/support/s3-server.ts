@@ -6,6 +6,7 @@ import { payloadOf } from '../../src/auth/payload.ts';
 import type { Principal } from '../../src/auth/principal.ts';
 import type { S3Services } from '../../src/api/s3/call.ts';
 import { createS3Server } from '../../src/api/s3/server.ts';
+import type { AuditTrail } from '../../src/db/audit.ts';
 import type { Db } from '../../src/db/db.ts';
 import type { ObjectStoreDriver } from '../../src/drivers/objectstore/driver.ts';
 import { MemoryStore } from '../../src/drivers/objectstore/memory.ts';
@@ -52,6 +53,8 @@ export interface S3Options {
   readonly domain?: string;
   readonly authority?: Authority;
   readonly quotas?: S3Services['quotas'];
+  /** Who is told what is changed; default: nobody. */
+  readonly audit?: (db: Db) => AuditTrail;
   /** What becomes of images that compute hosts bring. */
   readonly receive?: (db: Db, store: ObjectStoreDriver) => S3Services['receiveImage'];
 }
@@ -64,7 +67,7 @@ export async function startS3(options: S3Options = {}): Promise<S3Fixture> {
   const store = options.store ?? new MemoryStore({ clock: systemClock });
   const server = createS3Server({
     db: database.db, store, clock: systemClock, log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }), region: 'nova',
-    quotas: options.quotas ?? amplyS3,
+    quotas: options.quotas ?? amplyS3, ...(options.audit === undefined ? {} : { audit: options.audit(database.db) }),
     ...(options.domain === undefined ? {} : { domains: [options.domain] }), ...(options.authority === undefined ? {} : { authority: options.authority }),
     ...(options.receive === undefined ? {} : { receiveImage: options.receive(database.db, store) }),
     async authenticate(signed) {

@@ -16,6 +16,7 @@ import { connectHost, endNamespace, makeFabric } from './fabric.ts';
 import { makeCertificates } from './certificates.ts';
 import { up, type TestHost } from './host.ts';
 import { parseNovarc } from './novarc.ts';
+import { prepareOpenVswitch, trunkBridge, type OpenVswitch } from './open-vswitch.ts';
 import { waitFor } from './patience.ts';
 import { prepareRole, type RoleProcess } from './role-process.ts';
 import { productCommand } from './product-command.ts';
@@ -80,6 +81,8 @@ export interface HostsOptions {
   readonly instancesShared?: boolean;
   /** Each host keeps volumes. Default false. */
   readonly volumes?: boolean;
+  /** Each host has an Open vSwitch before the guests' network, which tags the frames of VLANs: this machine's kernel may not. Default false. */
+  readonly switched?: boolean;
   readonly settings?: Readonly<Record<string, string>>;
 }
 
@@ -165,14 +168,14 @@ class ThreeHosts implements Hosts {
       NOVACT_DATABASE_URL: this.shared.databaseUrl, NOVACT_REDIS_URL: this.shared.redisUrl, NOVACT_MASTER_KEY: masterKey,
       NOVACT_EC2_URL: `http://${sharedAddress}:8773`, NOVACT_S3_URL: `http://${management}.11:3333`, NOVACT_FLAT_INTERFACE: 'guests0',
       NOVACT_MEMORY_RESERVED_MIB: '0', NOVACT_DISK_RESERVED_GIB: '0', NOVACT_LOG_LEVEL: 'info', NOVACT_LIBVIRT_URI: `${this.guests}:///system`,
-      ...security?.settings, ...this.#options.settings,
+      ...this.#options.switched === true && { NOVACT_VLAN_INTERFACE: trunkBridge }, ...security?.settings, ...this.#options.settings,
     };
     const instances = this.#options.instancesShared === true ? join(this.folder, 'instances') : undefined;
     if (instances !== undefined) await mkdir(instances, { mode: 0o711 });
     for (const [index, machine] of machines.entries()) {
       const environment = () => this.environment;
-      const { volumes } = this.#options;
-      const shared = { fabric: this.#fabric, folder: this.folder, settings, security, instances, volumes, environment };
+      const { volumes, switched } = this.#options;
+      const shared = { fabric: this.#fabric, folder: this.folder, settings, security, instances, volumes, switched, environment };
       this.hosts.push(await OneHost.prepare({ ...shared, machine, number: index + 1 }));
     }
     await this.#startRoles();
@@ -207,6 +210,7 @@ class ThreeHosts implements Hosts {
   async down(): Promise<void> {
     await Promise.all(this.hosts.flatMap((host) => [...host.roles.values()].map((role) => role.kill9())));
     for (const host of this.hosts) await endNetworks(host.state, host.machine.run);
+    await Promise.all(this.hosts.map((host) => host.removeSwitch()));
     await Promise.all(Array.from({ length: this.#count }, (_, index) =>
       root(hostUp, ['down', `${this.#name}-h${index + 1}`, hostFolder(this.#name, index + 1)], { timeoutMs: 60_000 })));
     await this.#shared?.close();
@@ -231,6 +235,7 @@ interface Prepared {
   /** The folder that the hosts share, if they do. */
   readonly instances: string | undefined;
   readonly volumes: boolean | undefined;
+  readonly switched: boolean | undefined;
   readonly environment: () => Readonly<Record<string, string>>;
 }
 
@@ -269,6 +274,7 @@ class OneHost implements Host {
   readonly machine: TestHost;
   readonly roles = new Map<RoleName, RoleProcess>();
   readonly #of: Prepared;
+  #switch: OpenVswitch | undefined;
 
   private constructor(of: Prepared) {
     this.#of = of;
@@ -289,10 +295,16 @@ class OneHost implements Host {
       await mkdir(host.state, { mode: 0o711 });
       await symlink(of.instances, join(host.state, 'instances'));
     }
+    if (of.switched === true) {
+      const { machine: { run, namespace } } = of;
+      host.#switch = await prepareOpenVswitch({ run, namespace, folder: join(of.folder, `${host.name}-switch`), cable: 'guests0' });
+      await host.#switch.start();
+    }
+    const env = { ...of.security?.env, ...host.#switch?.environment };
     for (const role of rolesOf(of.number - 1, of.volumes)) {
       const own = of.security === undefined ? {} : { NOVACT_REDIS_URL: await of.security.redisUrl(host.name, role) };
       host.roles.set(role, await prepareRole({
-        role, host: host.name, namespace: of.machine.namespace, wrap: host.#wrap, settings: { ...settings, ...own }, env: of.security?.env ?? {},
+        role, host: host.name, namespace: of.machine.namespace, wrap: host.#wrap, settings: { ...settings, ...own }, env,
       }));
     }
     return host;
@@ -356,10 +368,15 @@ class OneHost implements Host {
     await rm(join(this.machine.directory, 'run'), { recursive: true, force: true });
   }
 
+  async removeSwitch(): Promise<void> {
+    await this.#switch?.stop();
+  }
+
   async plugIn(): Promise<void> {
     for (const link of ['management0', 'guests0']) await this.machine.run('ip', ['link', 'set', link, 'up']);
     await this.machine.run('ip', ['route', 'replace', 'default', 'via', sharedAddress]);
     await this.#newBoot();
+    await this.#switch?.start();
     await this.machine.startLibvirtd();
     await this.startRoles();
   }

@@ -54,7 +54,7 @@ async function watchCable(guests: readonly ProjectGuest[]): Promise<string[]> {
 }
 
 async function look([left, right]: readonly [LabHost, LabHost]): Promise<Omit<VlanFacts, 'left'>> {
-  await left.driver.probe('vlan');
+  await left.driver.probe({ kind: 'vlan', interface: 'eth0' });
   const guests = await makeGuests([left, right]);
   const leases = [];
   for (const guest of guests) leases.push(await guest.lease());

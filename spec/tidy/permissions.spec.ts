@@ -4,12 +4,13 @@ import { describe, expect, it } from 'vitest';
 import { fail, type AnyAction, type Services } from '../../src/api/ec2/action.ts';
 import { allActions } from '../../src/api/ec2/actions/index.ts';
 import { createDispatcher, type Answer } from '../../src/api/ec2/dispatch.ts';
-import { findOperation, speaksPlainQuery, type Member, type Shape } from '../../src/api/ec2/model.ts';
+import { findOperation, speaksPlainQuery } from '../../src/api/ec2/model.ts';
 import type { Principal, Role } from '../../src/auth/principal.ts';
 import { grantableRoles } from '../../src/auth/roles.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { requestOf } from '../support/auth-fixture.ts';
+import { leastRequest } from '../support/least-request.ts';
 
 const roles: readonly Role[] = [...grantableRoles, 'projectmanager'];
 
@@ -27,25 +28,6 @@ const principal = (held: readonly Role[], isSuperuser = false): Principal => ({
 
 const reached = 'the handler was reached';
 const marked = (entry: AnyAction): AnyAction => ({ ...entry, handle: () => fail('InvalidParameterValue', reached) });
-
-/** The least that the reader takes for a shape. */
-function leastOf(shape: Shape, name: string, isPlain: boolean): string[] {
-  if (shape === 'integer' || shape === 'decimal') return [`${name}=1`];
-  if (shape === 'boolean') return [`${name}=false`];
-  if (shape === 'timestamp') return [`${name}=2026-01-31T12:00:00Z`];
-  if (shape === 'string' || shape === 'blob') return [`${name}=eHh4`];
-  if (shape.kind === 'list') return leastOf(shape.element, isPlain ? `${name}.member.1` : `${name}.1`, isPlain);
-  const required = shape.members.filter((member) => member.required);
-  const members: readonly Member[] = required.length === 0 ? shape.members.slice(0, 1) : required;
-  return members.flatMap((member) => leastOf(member.shape, `${name}.${member.queryName}`, isPlain));
-}
-
-function leastRequest(entry: AnyAction): string {
-  const operation = findOperation(entry.name);
-  const required = (operation?.input?.members ?? []).filter((member) => member.required);
-  const parameters = required.flatMap((member) => leastOf(member.shape, member.queryName, operation !== undefined && speaksPlainQuery(operation.service)));
-  return [`Action=${entry.name}`, ...parameters].join('&');
-}
 
 const takesDryRun = (entry: AnyAction): boolean => findOperation(entry.name)?.input?.members.some((member) => member.name === 'DryRun') ?? false;
 
@@ -72,7 +54,7 @@ function rightPrincipals(entry: AnyAction): Principal[] {
 
 const byName = allActions.map((entry) => [entry.name, entry] as const);
 
-describe('the action', () => {
+describe('E9: the action', () => {
   it.each(byName)('%s refuses everybody without its role, before anything else is done', async (_name, entry) => {
     for (const who of wrongPrincipals(entry)) {
       const held = [...who.roles].join(', ') || 'nothing';
@@ -99,12 +81,16 @@ describe('the table of actions', () => {
   /** Nova's own rules, written down apart from the table, for the actions of Nova that are built. */
   const ofNova: Readonly<Record<string, readonly string[]>> = {
     anyMember: [
-      'CreateKeyPair', 'DeleteKeyPair', 'DescribeAvailabilityZones', 'DescribeImageAttribute', 'DescribeImages', 'DescribeInstances',
-      'DescribeKeyPairs', 'DescribeRegions', 'DescribeSecurityGroups',
+      'CreateKeyPair', 'DeleteKeyPair', 'DescribeAddresses', 'DescribeAvailabilityZones', 'DescribeImageAttribute', 'DescribeImages', 'DescribeInstances',
+      'DescribeKeyPairs', 'DescribeRegions', 'DescribeSecurityGroups', 'DescribeSnapshots',
     ],
-    netadmin: ['AuthorizeSecurityGroupIngress', 'CreateSecurityGroup', 'DeleteSecurityGroup', 'RevokeSecurityGroupIngress'],
+    netadmin: [
+      'AllocateAddress', 'AssociateAddress', 'AuthorizeSecurityGroupIngress', 'CreateSecurityGroup', 'DeleteSecurityGroup', 'DisassociateAddress',
+      'ReleaseAddress', 'RevokeSecurityGroupIngress',
+    ],
     'projectmanager,sysadmin': [
-      'DeregisterImage', 'GetConsoleOutput', 'ModifyImageAttribute', 'RebootInstances', 'RegisterImage', 'RunInstances', 'TerminateInstances',
+      'AttachVolume', 'CreateVolume', 'DeleteVolume', 'DeregisterImage', 'DetachVolume', 'GetConsoleOutput', 'ModifyImageAttribute', 'RebootInstances',
+      'RegisterImage', 'RunInstances', 'TerminateInstances',
     ],
   };
 

@@ -27,6 +27,7 @@ const issues: readonly Issue[] = [
   {
     title: 'objectstore, images and accounts',
     rows: [...numbered('S', 1, 12), ...numbered('A', 1, 13), 'E9', 'E23', 'E24', 'E29', 'G1', 'G3', 'G4'],
+    explainedOnly: ['A8'],
   },
 ];
 

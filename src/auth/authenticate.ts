@@ -7,7 +7,7 @@ import type { Credential } from './credentials.ts';
 import { checkContentHash, payloadOf, type Payload } from './payload.ts';
 import { parseParameters, type Parameter } from './percent-encoding.ts';
 import type { Principal } from './principal.ts';
-import { Refusal, refusalToApiError, type Dialect } from './refusal.ts';
+import { Refusal, refusalToApiError, type Claimed, type Dialect } from './refusal.ts';
 import { headerValue, securityTokenHeader, type SignedRequest } from './request.ts';
 import type { GivenToken } from './sessions.ts';
 import { checkTimeS3V2, readHeaderS3V2, readQueryS3V2, verifyS3V2, type ClaimS3V2 } from './signature-s3-v2.ts';
@@ -118,10 +118,11 @@ async function findCredential(deps: AuthenticateDeps, accessKeyId: string, token
 
 /** Counts a signature that is wrong, and looks at none of a key that had too many: one that is right says nothing then. */
 export async function proven<T>(deps: Pick<AuthenticateDeps, 'auth'>, credential: Credential, verify: () => T): Promise<T> {
-  if (await deps.auth.isLocked(credential)) throw new Refusal('locked');
+  if (await deps.auth.isLocked(credential)) throw new Refusal('locked', '', claimedBy(credential));
   try {
     return verify();
   } catch (error) {
+    if (error instanceof Refusal) error.claimed = claimedBy(credential);
     if (error instanceof Refusal && error.kind === 'mismatch') await deps.auth.noteWrongSignature(credential);
     throw error;
   }
@@ -129,9 +130,11 @@ export async function proven<T>(deps: Pick<AuthenticateDeps, 'auth'>, credential
 
 async function findPrincipal(deps: AuthenticateDeps, credential: Credential): Promise<Principal> {
   const principal = await deps.auth.principalOf(credential);
-  if (principal === undefined) throw new Refusal('notMember');
+  if (principal === undefined) throw new Refusal('notMember', '', claimedBy(credential));
   return principal;
 }
+
+export const claimedBy = ({ user, accessKeyId }: Credential): Claimed => ({ userId: user.id, userName: user.name, accessKeyId });
 
 function headerContentHash(request: SignedRequest): string {
   const text = headerValue(request, 'x-amz-content-sha256');

@@ -24,14 +24,34 @@ export type RefusalKind =
   | 'noContentHash'
   | 'notMember'; // a valid key, and a project that its user may not act in
 
+/** Whose key a request names that was not believed. */
+export interface Claimed {
+  readonly userId: string;
+  readonly userName: string;
+  readonly accessKeyId: string;
+}
+
 /** Carries no secret and no expected signature: its detail reaches the client. */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
   readonly kind: RefusalKind;
+  /** Undefined: of no key that there is. What was given as the id of one may be anything, a secret too. */
+  claimed: Claimed | undefined;
 
-  constructor(kind: RefusalKind, detail = '') {
+  constructor(kind: RefusalKind, detail = '', claimed?: Claimed) {
     super(detail);
     this.kind = kind;
+    this.claimed = claimed;
+  }
+}
+
+/** A refusal in the words of a service. Whose key was named is for the audit log, not for the client. */
+export class RefusedRequest extends ApiError {
+  readonly claimed: Claimed | undefined;
+
+  constructor(answer: { readonly code: string; readonly message: string; readonly status: number }, claimed: Claimed | undefined) {
+    super(answer.code, answer.message, answer.status);
+    this.claimed = claimed;
   }
 }
 
@@ -132,5 +152,5 @@ const answers: Readonly<Record<Dialect, Readonly<Record<RefusalKind, Answer>>>> 
 /** The refusal as the given service says it. */
 export function refusalToApiError(refusal: Refusal, dialect: Dialect): ApiError {
   const [code, status, message] = answers[dialect][refusal.kind];
-  return new ApiError(code, typeof message === 'string' ? message : message(refusal.message), status);
+  return new RefusedRequest({ code, message: typeof message === 'string' ? message : message(refusal.message), status }, refusal.claimed);
 }

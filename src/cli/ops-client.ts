@@ -1,5 +1,6 @@
 // Asks the novact that runs on a state folder, through its ops servers: one process, or one for each role.
 import { readFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import type { ManageAnswer, ManageRequest } from '../api/ops/perform-manage.ts';
 import type { ActorRow, CloudStatus, Explanation, HealthCheck } from '../api/ops/source.ts';
 import { statePaths, type Settings } from '../config/settings.ts';
@@ -66,8 +67,19 @@ export async function connectOps(settings: Settings): Promise<OpsClient> {
       return owner.role === undefined ? rows : rows.map((row) => ({ ...row, path: `/${owner.role}-${owner.holder.pid}${row.path}` }));
     }))).flat(),
     explain: (id) => firstThatAnswers(owners, (owner) => ask(owner, `/explain/${encodeURIComponent(id)}`) as Promise<Explanation | undefined>),
-    manage: (wanted) => firstThatAnswers(owners, (owner) => ask(owner, '/manage', wanted) as Promise<ManageAnswer>),
+    manage: (wanted) => firstThatAnswers(owners, (owner) => ask(owner, '/manage', { ...wanted, by: account() }) as Promise<ManageAnswer>),
   };
+}
+
+/** Who commands, for the audit log: `root`, `ann as root`. Undefined: nobody of whom the machine has a name. */
+function account(): string | undefined {
+  try {
+    const { username } = userInfo();
+    const behind = process.env['SUDO_USER'];
+    return (behind === undefined || behind === username ? username : `${behind} as ${username}`).slice(0, 64);
+  } catch {
+    return undefined; // A user id without an account, as in some containers.
+  }
 }
 
 const portOf = ({ holder }: StateOwner, settings: Settings): string => holder.notes['opsPort'] ?? String(settings.opsPort);

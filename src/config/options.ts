@@ -130,7 +130,9 @@ export const options = {
   ),
   ipv6Range: option('IPv6 network of the guests beside fixed_range, with the manager flat-dhcp on hosts not joined: a /64. Unset: no IPv6.', network64),
   nameServers: option('Name servers that guests are told with the manager flat, with commas between; novact serves no names there. Unset: none.', nameServers),
-  vlanInterface: option('Interface that carries the projects\' VLANs; the switch must let their tags pass.', interfaceName),
+  vlanInterface: option(
+    'Interface that carries the projects\' VLANs, or a bridge of Open vSwitch with it as a port; what is behind it must let the tags pass.', interfaceName,
+  ),
   vlanRange: option('Numbers of the VLANs that projects may get.', numbers(1, 4094), { default: () => '100-4094' }),
   vxlanRange: option('Numbers of the VXLANs that projects may get.', numbers(4096, 65_535), { default: () => '4096-65535' }),
   vxlanPort: option('UDP port on which hosts send each other the frames of VXLANs.', port, { default: () => 4789 }),
@@ -217,6 +219,14 @@ export const options = {
   imageCacheGiB: option('Size that the image cache may grow to before unused images are dropped.', whole(1, 1_048_576), { default: () => 20 }),
   imageSizeGiBMax: option('Largest virtual size of an image.', whole(1, 65_536), { default: () => 64 }),
   tinyImage: option('Folder of the ready-made image.', path, { default: (around) => join(around.installation, 'build/tiny') }),
+  auditDays: option('Days after which a record of the audit log is removed.', whole(1, 36_500), { default: () => 90 }),
+  auditRowsMax: option('Records that the audit log keeps of changes of the cloud\'s resources, the newest.', whole(1_000, 1_000_000_000), {
+    default: () => 1_000_000,
+  }),
+  auditObjectRowsMax: option(
+    'Records that it keeps of changes of objects, and of refusals of strangers. 0: these are not recorded.', whole(0, 1_000_000_000),
+    { default: () => 1_000_000 },
+  ),
   logLevel: choice('Least level that is logged.', ['trace', 'debug', 'info', 'warn', 'error', 'silent'], 'info'),
   redisUrl: option(
     'Mailboxes across hosts. Unset: within this process. redis://, rediss:// (TLS), or redis+sentinel://HOST:PORT,HOST:PORT/NAME.', redisUrl, { secret: true },

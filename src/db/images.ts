@@ -24,6 +24,11 @@ export function imagesById(db: Queryable, ids: readonly string[]): Promise<Image
   return db.select().from(images).where(and(registered, inArray(images.id, [...ids])));
 }
 
+/** For operators: of all projects, or of one. */
+export function registeredImages(db: Queryable, projectId?: string): Promise<ImageRow[]> {
+  return db.select().from(images).where(and(registered, projectId === undefined ? undefined : eq(images.projectId, projectId))).orderBy(asc(images.id));
+}
+
 /** The image, if this project may launch it. */
 export async function findVisibleImage(db: Queryable, projectId: string, id: string): Promise<ImageRow | undefined> {
   const [image] = await imagesById(db, [id]);
@@ -86,7 +91,7 @@ export async function lockProject(tx: Tx, projectId: string): Promise<void> {
 /** The id of the operation that frees the content; undefined when somebody else has deregistered it before. */
 export function deregisterImage(db: Db, id: string, operation: NewOperation, now: Date): Promise<string | undefined> {
   return db.transaction(async (tx) => {
-    const rows = await tx.update(images).set({ state: 'deregistered', stateChangedAt: now }).where(and(eq(images.id, id), registered))
+    const rows = await tx.update(images).set({ state: 'deregistered', stateChangedAt: now, clientToken: null }).where(and(eq(images.id, id), registered))
       .returning({ id: images.id });
     if (rows.length === 0) return undefined;
     await deleteTagsOf(tx, id);

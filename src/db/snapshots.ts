@@ -145,23 +145,35 @@ async function volumeInTheMaking(tx: Queryable, { contentId }: Snapshot): Promis
   return volume?.id;
 }
 
+export interface SnapshotCopy {
+  readonly sourceId: string;
+  readonly id: string;
+  readonly projectId: string;
+  readonly userId: string;
+  readonly description: string;
+  readonly tags: readonly TagText[];
+  readonly quota: number;
+}
+
 /** Another row for the same content, which never changes. */
-export function copySnapshot(
-  db: Db, copy: { readonly source: Snapshot; readonly id: string; readonly projectId: string; readonly userId: string; readonly description: string;
-    readonly tags: readonly TagText[]; readonly quota: number }, now: Date,
-): Promise<Snapshot | 'gone' | OverQuota> {
+export function copySnapshot(db: Db, copy: SnapshotCopy, now: Date): Promise<Snapshot | 'gone' | OverQuota> {
   return db.transaction(async (tx): Promise<Snapshot | 'gone' | OverQuota> => {
-    const { projectId, userId, id, description } = copy;
-    await lockProject(tx, projectId);
-    const over = await overQuota(tx, copy);
-    if (over !== undefined) return over;
-    const [source] = await tx.select().from(snapshots).where(and(eq(snapshots.id, copy.source.id), eq(snapshots.state, 'completed'))).for('share');
-    if (source === undefined) return 'gone';
-    const row: Snapshot = { ...source, id, projectId, userId, description, isPublic: false, startedAt: now, completedAt: now };
-    await tx.insert(snapshots).values(row);
-    await insertTags(tx, { projectId, resourceType: 'snapshot', resourceIds: [id], tags: copy.tags });
-    return row;
+    await lockProject(tx, copy.projectId);
+    return copySnapshotIn(tx, copy, now);
   });
+}
+
+/** Whoever asks holds the project's row. */
+export async function copySnapshotIn(tx: Tx, copy: SnapshotCopy, now: Date): Promise<Snapshot | 'gone' | OverQuota> {
+  const { projectId, userId, id, description } = copy;
+  const over = await overQuota(tx, copy);
+  if (over !== undefined) return over;
+  const [source] = await tx.select().from(snapshots).where(and(eq(snapshots.id, copy.sourceId), eq(snapshots.state, 'completed'))).for('share');
+  if (source === undefined) return 'gone';
+  const row: Snapshot = { ...source, id, projectId, userId, description, isPublic: false, startedAt: now, completedAt: now };
+  await tx.insert(snapshots).values(row);
+  await insertTags(tx, { projectId, resourceType: 'snapshot', resourceIds: [id], tags: copy.tags });
+  return row;
 }
 
 export interface SnapshotSharing {

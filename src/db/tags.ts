@@ -5,6 +5,7 @@ import type { Queryable, Tx } from './db.ts';
 import { floatingAddresses } from './schema/addresses.ts';
 import { keyPairs } from './schema/identity.ts';
 import { images } from './schema/images.ts';
+import { importTasks } from './schema/imports.ts';
 import { instances, securityGroups, tags } from './schema/instances.ts';
 import { snapshots, volumes } from './schema/volumes.ts';
 import { dhcpOptions, internetGateways, networkAcls, routeTables, subnets, vpcs } from './schema/vpcs.ts';
@@ -97,7 +98,7 @@ export async function visibleResources(db: Queryable, projectId: string, ids: re
       inArray(snapshots.id, wanted), notInArray(snapshots.state, ['deleting', 'deleted']), or(eq(snapshots.projectId, projectId), eq(snapshots.isPublic, true)),
     )),
     db.select({ id: keyPairs.id }).from(keyPairs).where(and(eq(keyPairs.projectId, projectId), inArray(keyPairs.id, wanted))),
-    ...[vpcs, subnets, internetGateways, routeTables, networkAcls, dhcpOptions].map((table) =>
+    ...[vpcs, subnets, internetGateways, routeTables, networkAcls, dhcpOptions, importTasks].map((table) =>
       db.select({ id: table.id }).from(table).where(and(eq(table.projectId, projectId), inArray(table.id, wanted)))),
   ]);
   const owners = await db.select({ id: instances.id }).from(instances)

@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Exit codes that are not errors. Default: 0. */
   readonly okCodes?: readonly number[];
+  /** Told of standard output as it comes, in pieces of any length. */
+  readonly onOutput?: (text: string) => void;
   /** Bytes of output kept, of each stream. Default 8 MiB; more output is an error. */
   readonly outputMax?: number;
 }
@@ -63,6 +65,7 @@ function runOnce(file: string, args: readonly string[], options: RunOptions, log
       else list.push(chunk);
     };
     child.stdout.on('data', keep(out));
+    if (options.onOutput !== undefined) child.stdout.on('data', (chunk: Buffer) => options.onOutput?.(chunk.toString('utf8')));
     child.stderr.on('data', keep(err));
     child.stdin.on('error', () => undefined); // a command that does not read its input is no error of ours
     child.stdin.end(options.input);

@@ -2,7 +2,7 @@
 import { createHash, randomBytes, randomFillSync, randomInt, randomUUID } from 'node:crypto';
 
 export type IdPrefix =
-  | 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'vat' | 'net' | 'op'
+  | 'i' | 'r' | 'ami' | 'aki' | 'ari' | 'import-ami' | 'sg' | 'sgr' | 'key' | 'vol' | 'snap' | 'vat' | 'net' | 'op'
   | 'vpc' | 'subnet' | 'igw' | 'rtb' | 'rtbassoc' | 'acl' | 'dopt' | 'eipalloc' | 'eipassoc' | 'vpn';
 
 /** `i-0123456789abcdef0`: the prefix and 17 hexadecimal digits, as AWS's long ids. */

@@ -4,7 +4,7 @@ import { protocol } from './protocol.ts';
 
 export const objectstoreProtocol = protocol('objectstore', {
   performOperation: {
-    doc: 'An operation on an image (register, unbundle, deregister) waits in the database. Saying it twice, or never, changes nothing.',
+    doc: 'An operation on an image (register, unbundle, copy, import, deregister) waits in the database. Saying it twice, or never, changes nothing.',
     body: z.object({ imageId: z.string(), operationId: z.string() }),
   },
   describeBundle: {

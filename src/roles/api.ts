@@ -13,7 +13,7 @@ import { startListener } from './listener.ts';
 import { createOperatorWork } from './operator-work.ts';
 
 export async function startApi(foundation: Foundation, options: { observe: (request: ObservedRequest) => void }): Promise<void> {
-  const { settings, system, transport, relay, directory, db, clock, auth } = foundation;
+  const { settings, system, transport, relay, directory, db, clock, auth, audit } = foundation;
   const log = foundation.log.child({ role: 'api' });
   const asked: Pick<DispatcherOptions, 'authenticate' | 'services'> = {
     authenticate: (request, dialect) => authenticateEc2(request, { auth, clock }, dialect),
@@ -31,8 +31,10 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
       keyPairsPerProjectMax: settings.keyPairsPerProjectMax, imagesPerProjectMax: settings.imagesPerProjectMax,
     },
   };
-  const dispatcher = createDispatcher({ actions: allActions, ...asked });
-  const adminDispatcher = createDispatcher({ actions: adminActions, find: findAdminOperation, ...asked });
+  const dispatcher = createDispatcher({ actions: allActions, audit: { trail: audit, service: undefined }, ...asked });
+  const adminDispatcher = createDispatcher({
+    actions: adminActions, find: findAdminOperation, audit: { trail: audit, service: 'admin' }, ...asked,
+  });
   const server = createEc2Server({ dispatcher, adminDispatcher, log, clock, observe: options.observe, tls: await openTls(foundation) });
   foundation.drain.add('server', (deadlineMs) => server.close(deadlineMs));
   await startListener(system, 'api', { server, host: settings.bind, port: settings.apiPort });

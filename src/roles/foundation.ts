@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createActorSystem } from '../actors/runtime/system.ts';
+import { startAuditWriter, type AuditWriter } from '../actors/audit/writer.ts';
 import { startRelay } from '../actors/operations/relay.ts';
 import type { ActorSystem } from '../actors/runtime/actor.ts';
 import { AuthManager } from '../auth/manager.ts';
@@ -38,6 +39,8 @@ export interface Foundation {
   readonly directory: Directory;
   readonly system: ActorSystem;
   readonly auth: AuthManager;
+  /** To which the edges of this process tell what is changed through them. */
+  readonly audit: AuditWriter;
   /** Of secrets that are kept in the database. */
   readonly sealer: Sealer;
   /** Commands on this host, inside its network namespace if it has one. */
@@ -105,10 +108,12 @@ async function lay(settings: Settings, { log, onFatal, version, role }: Foundati
   const system = createActorSystem({ name: settings.host, clock, log, onFatal });
   closers.push(() => system.stop(stopDeadlineMs));
   const relay = startRelay({ db, transport, clock, log, system });
+  const audit = startAuditWriter({ db, clock, log: log.child({ part: 'audit' }), system, hasObjects: settings.auditObjectRowsMax > 0 });
+  closers.push(() => audit.flush());
   const drain = createDrain(log);
   closers.push(() => drain.run());
   return {
-    settings, paths, log, clock, db, transport, relay, directory, system, auth, sealer, cloudId, version, drain, once, process: name,
+    settings, paths, log, clock, db, transport, relay, directory, system, auth, audit, sealer, cloudId, version, drain, once, process: name,
     run: createRun({ log, networkNamespace: settings.networkNamespace }),
     close: closeAll,
   };

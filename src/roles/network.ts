@@ -68,7 +68,7 @@ export async function startNetwork(foundation: Foundation, driver: NetworkDriver
   if (manager === 'vlan' && settings.vlanInterface === undefined) {
     throw new SetupError('the network manager vlan has no interface for its tagged frames', 'Set NOVACT_VLAN_INTERFACE (ip -br link shows all).');
   }
-  await driver.probe(manager === 'vlan' || manager === 'vxlan' ? manager : undefined);
+  await driver.probe(manager === 'vlan' ? { kind: manager, interface: settings.vlanInterface } : manager === 'vxlan' ? { kind: manager } : undefined);
   await ensureSharedNetwork(foundation);
   const tellHosts = createTeller({
     clock,

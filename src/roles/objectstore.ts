@@ -27,7 +27,7 @@ const inspectMs = 60_000;
 const bootFileBytesMax = 1024 ** 3;
 
 export async function startObjectstore(foundation: Foundation, disk: DiskDriver): Promise<ObjectStoreDriver> {
-  const { settings, paths, system, transport, db, clock, auth, directory } = foundation;
+  const { settings, paths, system, transport, db, clock, auth, audit, directory } = foundation;
   const log = foundation.log.child({ role: 'objectstore' });
   const store = await openFilesystemStore({ folder: paths.objects });
   if (settings.redisUrl === undefined) await releaseHolds(db, 'objectstore');
@@ -49,7 +49,7 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
     describeBundle: (at) => describeBundle({ db, store }, at),
   }));
   const server = createS3Server({
-    db, store, clock, log, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }),
+    db, store, clock, log, audit, region: settings.region, authenticate: (request) => authenticateS3(request, { auth, clock }),
     authority: auth, quotas: { buckets: settings.bucketsPerProjectMax, bytes: settings.bytesPerProjectMax }, domains: bucketDomains(settings),
     tls: await openTls(foundation), olderHosts: (release) => olderHosts(directory, 'objectstore', release),
     receiveImage: (imageId, content) => receiveImage({ db, clock, store, disk, limits }, imageId, content),

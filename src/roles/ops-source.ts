@@ -1,6 +1,7 @@
 // What the ops server shows of this process: health, counts, the actor tree, the story of a resource, and metrics.
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ObservedRequest } from '../api/http/app.ts';
+import { recordManage } from '../api/audit/manage-changes.ts';
 import { createManage } from '../api/ops/perform-manage.ts';
 import type { CloudStatus, Explanation, HealthCheck, OpsSource } from '../api/ops/source.ts';
 import { hostStateOf, listHosts, readSetting } from '../db/hosts.ts';
@@ -18,7 +19,7 @@ export interface Metrics {
   observe(request: ObservedRequest): void;
 }
 
-export function createMetrics({ system, transport }: Foundation): Metrics {
+export function createMetrics({ system, transport, audit }: Foundation): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'novact_' });
   const requests = new Counter({
@@ -39,6 +40,17 @@ export function createMetrics({ system, transport }: Foundation): Metrics {
     name: 'novact_mailbox_waiting', help: 'Messages waiting in a mailbox.', labelNames: ['mailbox'], registers: [registry],
     async collect() {
       for (const { mailbox, waiting } of await transport.depths()) this.set({ mailbox }, waiting);
+    },
+  });
+  new Gauge({
+    name: 'novact_audit_waiting', help: 'Records that are not in the audit log yet.', registers: [registry], collect() { this.set(audit.figures().waiting); },
+  });
+  new Counter({
+    name: 'novact_audit_records_total', help: 'Records of the audit log, written or lost, and why.', labelNames: ['outcome'], registers: [registry],
+    collect() {
+      this.reset();
+      const { written, lost } = audit.figures();
+      for (const [outcome, count] of Object.entries({ written, ...lost })) this.inc({ outcome }, count);
     },
   });
   return {
@@ -68,7 +80,7 @@ export function createOpsSource(foundation: Foundation, metrics: Metrics, hyperv
     },
     actors: () => system.tree(),
     explain: (id) => explain(foundation, id),
-    manage: createManage(manageCommands, foundation),
+    manage: recordManage(createManage(manageCommands, foundation), { trail: foundation.audit, clock: foundation.clock, host: settings.host }),
   };
 }
 

@@ -44,7 +44,7 @@ async function done(...wanted: Parameters<typeof ask>): Promise<unknown> {
   return answer.outcome === 'done' ? answer.result : answer;
 }
 
-/** nova-manage's categories and what each did, by what it is called here; its image commands are those of images. */
+/** nova-manage's categories and what each did, by what it is called here. */
 const ofNova: Readonly<Record<string, readonly string[]>> = {
   user: ['create', 'delete', 'exports', 'list', 'modify', 'revoke'],
   project: ['add', 'create', 'modify', 'delete', 'environment', 'list', 'remove', 'scrub', 'zipfile'],
@@ -62,6 +62,7 @@ const ofNova: Readonly<Record<string, readonly string[]>> = {
   volume: ['delete'],
   instance_type: ['create', 'delete', 'list'],
   config: ['list'],
+  image: ['all_register', 'image_register', 'kernel_register', 'ramdisk_register'],
 };
 
 it.each(Object.entries(ofNova))('G1: %s is a category, with what Nova had in it', (category, verbs) => {

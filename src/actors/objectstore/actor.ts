@@ -8,6 +8,8 @@ import { defineResource } from '../operations/resource-actor.ts';
 import { performOperation, type Ending, type Owner } from '../operations/perform-operation.ts';
 import { defineWorkSweeper } from '../operations/sweep-work.ts';
 import type { ActorDefinition, ActorSystem } from '../runtime/actor.ts';
+import { afterFailedCopy, copyImage } from './copy-image.ts';
+import { afterFailedImport, importImage } from './import-image.ts';
 import { afterFailedImage, deregisterImage, registerImage, type ImageContext } from './register-image.ts';
 import { unbundleImage } from './unbundle-image.ts';
 
@@ -18,7 +20,7 @@ export interface Sweep {
   readonly run: () => Promise<void>;
 }
 
-export interface ObjectstoreArgs extends Omit<ImageContext, 'image' | 'input'> {
+export interface ObjectstoreArgs extends Omit<ImageContext, 'image' | 'input' | 'signal' | 'log'> {
   readonly log: Log;
   readonly system: ActorSystem;
   readonly owner: Owner;
@@ -59,23 +61,35 @@ export const objectstoreActor: ActorDefinition<State, ObjectstoreMessage, Object
   onChildFailed: () => 'restart',
 };
 
-const flows: Readonly<Record<string, Flow<ImageContext>>> = {
-  'image.register': registerImage, 'image.unbundle': unbundleImage, 'image.deregister': deregisterImage,
+interface Work {
+  readonly flow: Flow<ImageContext>;
+  /** All is undone: the image says why. */
+  readonly onFailed: (context: ImageContext, operation: Operation, error: string) => Promise<void>;
+}
+
+const failImage: Work['onFailed'] = (context, _operation, error) => afterFailedImage(context, error);
+
+const work: Readonly<Record<string, Work>> = {
+  'image.register': { flow: registerImage, onFailed: failImage },
+  'image.unbundle': { flow: unbundleImage, onFailed: failImage },
+  'image.copy': { flow: copyImage, onFailed: afterFailedCopy },
+  'image.import': { flow: importImage, onFailed: afterFailedImport },
+  'image.deregister': { flow: deregisterImage, onFailed: failImage },
 };
 
 async function performImageOperation(args: ObjectstoreArgs, operation: Operation, signal: AbortSignal): Promise<Ending> {
   const { db, clock, log, owner } = args;
   const image = await loadImage(db, operation.resourceId);
-  const flow = Object.hasOwn(flows, operation.kind) ? flows[operation.kind] : undefined;
-  if (image === undefined || flow === undefined) {
+  const known = Object.hasOwn(work, operation.kind) ? work[operation.kind] : undefined;
+  if (image === undefined || known === undefined) {
     await finishOperation(db, operation.id, { state: 'failed', error: `there is no image ${operation.resourceId} or no flow ${operation.kind}` }, clock.date());
     return 'failed';
   }
+  const context: ImageContext = { ...args, image, input: operation.input, signal };
   return performOperation({
-    db, clock, log, owner, operation, flow, signal,
-    context: { ...args, image, input: operation.input },
+    db, clock, log, owner, operation, flow: known.flow, signal, context,
     async onFailed(error) {
-      await afterFailedImage({ db, clock, image }, error);
+      await known.onFailed(context, operation, error);
       return false;
     },
   });

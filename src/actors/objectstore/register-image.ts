@@ -11,6 +11,7 @@ import type { DiskDriver } from '../../drivers/disk/driver.ts';
 import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Flow, StepOutputs } from '../../lib/flow.ts';
+import type { Log } from '../../lib/log.ts';
 
 export interface ImageLimits {
   readonly virtualSizeBytesMax: number;
@@ -29,6 +30,9 @@ export interface ImageContext {
   readonly limits: ImageLimits;
   /** Decrypts what was encrypted to the cloud's certificate for bundles. Error: DriverError `failed`. */
   readonly decrypt: (encrypted: Buffer) => Promise<string>;
+  /** Aborted when the process stops: what takes long ends then, and is begun anew by the next start. */
+  readonly signal?: AbortSignal;
+  readonly log?: Log;
 }
 
 export interface Inspected {
@@ -56,8 +60,8 @@ async function inspect(context: ImageContext): Promise<Inspected & { sourceBlobI
 
 type Inspecting = Pick<ImageContext, 'store' | 'disk' | 'image' | 'limits'>;
 
-/** What an image is, under limits; throws with the reason why it is none. */
-export async function inspectBlob({ store, disk, image, limits }: Inspecting, blobId: string): Promise<Inspected> {
+/** What an image is, under limits; throws with the reason why it is none. `onBytes`: how many of its bytes are read. */
+export async function inspectBlob({ store, disk, image, limits }: Inspecting, blobId: string, onBytes?: (bytes: number) => void): Promise<Inspected> {
   const sizeBytes = await store.size(blobId);
   if (sizeBytes === 0) throw new Error(`${image.location} is empty`);
   if (image.type !== 'machine' && sizeBytes > limits.bootFileBytesMax) {
@@ -66,12 +70,16 @@ export async function inspectBlob({ store, disk, image, limits }: Inspecting, bl
   const facts = image.type === 'machine'
     ? await disk.inspect(store.path(blobId), { virtualSizeBytesMax: limits.virtualSizeBytesMax, timeoutMs: limits.inspectMs })
     : { format: 'raw' as const, sizeBytes, virtualSizeBytes: sizeBytes };
-  return { ...facts, sha256: await sha256Of(await store.read(blobId)) };
+  return { ...facts, sha256: await sha256Of(await store.read(blobId), onBytes) };
 }
 
-async function sha256Of(content: Readable): Promise<string> {
+async function sha256Of(content: Readable, onBytes: (bytes: number) => void = () => undefined): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of content) hash.update(chunk as Buffer);
+  let bytes = 0;
+  for await (const chunk of content as AsyncIterable<Buffer>) {
+    hash.update(chunk);
+    onBytes((bytes += chunk.length));
+  }
   return hash.digest('hex');
 }
 

@@ -3,8 +3,12 @@
 // typed input; authorise; DryRun; handle. Whatever goes wrong is answered in the XML of the service asked.
 import { isPermitted } from '../../auth/roles.ts';
 import type { Principal } from '../../auth/principal.ts';
+import { RefusedRequest, type Claimed } from '../../auth/refusal.ts';
 import type { SignedRequest } from '../../auth/request.ts';
+import type { AuditTrail } from '../../db/audit.ts';
 import { ApiError } from '../../lib/errors.ts';
+import { aboutAnswer, aboutRequest } from '../audit/about.ts';
+import { auditRecord, isRecorded } from '../audit/record.ts';
 import { fail, type AnyAction, type Call, type Services } from './action.ts';
 import { faultOf } from './fault.ts';
 import { findOperation, serviceOf, speaksPlainQuery, type Operation, type ServiceName } from './model.ts';
@@ -22,6 +26,8 @@ export interface DispatcherOptions {
   readonly services: Services;
   /** Throws ApiError when the signature does not hold. */
   readonly authenticate: Authenticate;
+  /** To which every call that changes something, or was to, is told. Absent: nowhere. */
+  readonly audit?: { readonly trail: AuditTrail; readonly service: 'admin' | undefined };
   /** A handler that takes longer is answered Unavailable. Default 60 s. */
   readonly timeoutMs?: number;
 }
@@ -44,8 +50,8 @@ export interface Answer {
 
 export interface Dispatcher {
   readonly actions: readonly AnyAction[];
-  /** Never rejects. */
-  dispatch(request: SignedRequest, requestId: string): Promise<Answer>;
+  /** Never rejects. `source`: the address that the request came from. */
+  dispatch(request: SignedRequest, requestId: string, source?: string): Promise<Answer>;
   /** The answer to a failure outside of dispatching: an unknown path, a body too large. */
   refuse(error: unknown, requestId: string): Answer;
 }
@@ -66,14 +72,18 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   return {
     actions: options.actions,
     refuse: (error, requestId) => errorAnswer(error, { requestId, service: 'ec2', record: {} }),
-    async dispatch(request, requestId) {
+    async dispatch(request, requestId, source = '') {
       const context: Context = { requestId, service: 'ec2', record: {} };
+      let answer: Answer;
       try {
         const body = await perform(request, context, { table, find }, options);
-        return { status: 200, body, record: context.record };
+        answer = { status: 200, body, record: context.record };
       } catch (error) {
-        return errorAnswer(error, context);
+        if (error instanceof RefusedRequest) context.claimed = error.claimed;
+        answer = errorAnswer(error, context);
       }
+      await tellAudit(answer, context, source, options);
+      return answer;
     },
   };
 }
@@ -83,6 +93,20 @@ interface Context {
   readonly requestId: string;
   service: ServiceName;
   readonly record: RequestRecord;
+  principal?: Principal;
+  claimed?: Claimed | undefined;
+  about?: readonly string[];
+}
+
+/** Before the client has its answer: who was told that something is done finds it in the audit log. */
+async function tellAudit(answer: Answer, context: Context, source: string, { audit, services }: DispatcherOptions): Promise<void> {
+  const { action, code } = context.record;
+  if (audit === undefined || action === undefined || !isRecorded(action)) return;
+  const { requestId, principal, claimed, about = [] } = context;
+  await audit.trail.record(auditRecord({
+    at: services.clock.date(), service: audit.service ?? context.service, action, status: answer.status, code, requestId, principal, claimed, source, about,
+    kind: 'control',
+  }));
 }
 
 function actionTable(actions: readonly AnyAction[], find: FindOperation): ReadonlyMap<string, AnyAction> {
@@ -105,6 +129,8 @@ async function perform(request: SignedRequest, context: Context, { table, find }
   const parameters = parseParameters(request.rawQuery, request.body?.toString('utf8') ?? '');
   const operation = operationOf(parameters, context, find);
   const principal = await options.authenticate(request, operation.service);
+  context.principal = principal;
+  context.about = aboutRequest(parameters);
   context.record.userId = principal.userId;
   context.record.projectId = principal.projectId;
   const entry = table.get(operation.name);
@@ -119,6 +145,7 @@ async function perform(request: SignedRequest, context: Context, { table, find }
   const version = safeVersion(parameters.get('Version'));
   const call: Call = { ...options.services, requestId: context.requestId, principal, version, fail };
   const output = await withDeadline(async () => entry.handle(call, input), options);
+  context.about = aboutAnswer(context.about, output);
   return writeResponse(operation, output, { requestId: context.requestId, version });
 }
 

@@ -34,6 +34,8 @@ export const errorStatus = {
   'InvalidAssociationID.NotFound': 400,
   'InvalidAttachment.NotFound': 400,
   'InvalidAvailabilityZone': 400,
+  InvalidConversionTaskId: 400,
+  'InvalidConversionTaskId.Malformed': 400,
   'InvalidFilter': 400,
   'InvalidGroup.Duplicate': 400,
   'InvalidGroup.InUse': 400,

@@ -7,7 +7,10 @@ import { fail, type Call } from './action.ts';
 export type EmptyRow = Omit<ImageRow,
   'name' | 'location' | 'description' | 'architecture' | 'rootDeviceName' | 'virtualizationType' | 'kernelId' | 'ramdiskId'>;
 
-export function emptyRow(call: Call, type: ImageRow['type']): EmptyRow {
+/** For whoever asks, or an operator asks for. */
+export type Asked = Pick<Call, 'clock'> & { readonly principal: Pick<Call['principal'], 'projectId'> };
+
+export function emptyRow(call: Asked, type: ImageRow['type']): EmptyRow {
   const now = call.clock.date();
   return {
     id: newId(type === 'machine' ? 'ami' : type === 'kernel' ? 'aki' : 'ari'),
@@ -23,6 +26,9 @@ export function emptyRow(call: Call, type: ImageRow['type']): EmptyRow {
     sha256: null,
     blobId: null,
     devices: [],
+    sourceImageId: null,
+    clientToken: null,
+    requestDigest: '',
     createdAt: now,
     stateChangedAt: now,
   };

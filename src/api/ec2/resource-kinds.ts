@@ -20,6 +20,9 @@ const kinds = {
   ami: imageKind,
   aki: imageKind,
   ari: imageKind,
+  'import-ami': {
+    type: 'import-image-task', notFound: 'InvalidConversionTaskId', malformed: 'InvalidConversionTaskId.Malformed', message: doesNotExist('import task'),
+  },
   sg: { type: 'security-group', notFound: 'InvalidGroup.NotFound', malformed: 'InvalidGroupId.Malformed', message: doesNotExist('security group') },
   key: { type: 'key-pair', notFound: 'InvalidKeyPair.NotFound', malformed: 'InvalidKeyPair.NotFound', message: doesNotExist('key pair') },
   eipalloc: {
@@ -48,7 +51,7 @@ const byPrefix: Readonly<Record<string, ResourceKind>> = kinds;
 
 /** Throws InvalidID for a prefix that no resource of ours has. */
 export function resourceKind(id: string): ResourceKind {
-  const prefix = /^([a-z]+)-/.exec(id)?.[1] ?? '';
+  const prefix = /^(import-ami|[a-z]+)-/.exec(id)?.[1] ?? '';
   const kind = Object.hasOwn(byPrefix, prefix) ? byPrefix[prefix] : undefined;
   if (kind === undefined) throw new ApiError('InvalidID', `The ID '${id.slice(0, 60)}' is not valid`);
   return kind;

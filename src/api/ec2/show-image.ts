@@ -9,7 +9,7 @@ const architectures: Readonly<Record<string, ec2.ArchitectureValues>> = { i386: 
 
 export const architectureOf = (text: string): ec2.ArchitectureValues | undefined => architectures[text];
 
-export function showImage(image: ImageRow, tags: readonly TagText[]): ec2.Image {
+export function showImage(image: ImageRow, tags: readonly TagText[], region: string): ec2.Image {
   const isMachine = image.type === 'machine';
   return {
     ImageId: image.id,
@@ -32,6 +32,8 @@ export function showImage(image: ImageRow, tags: readonly TagText[]): ec2.Image 
     PlatformDetails: 'Linux/UNIX',
     UsageOperation: 'RunInstances',
     ProductCodes: [],
+    SourceImageId: image.sourceImageId ?? undefined,
+    SourceImageRegion: image.sourceImageId === null ? undefined : region,
     Tags: [...tags],
   };
 }

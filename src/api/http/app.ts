@@ -88,7 +88,7 @@ async function answerTo(context: Context, requestId: string, options: AppOptions
     rawHeaders: context.req.rawHeaders,
     body,
   };
-  return dispatcher.dispatch(request, requestId);
+  return dispatcher.dispatch(request, requestId, context.req.socket.remoteAddress ?? '');
 }
 
 /** The path and query as on the wire; a proxy's absolute form loses its scheme and host. */

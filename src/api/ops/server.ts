@@ -99,7 +99,7 @@ async function manage(context: Context, options: OpsOptions): Promise<void> {
   if (!request.success) return refuse(context, 400, 'a category, a verb and args are needed, as JSON');
   const { category, verb } = request.data;
   const done = await source.manage(request.data);
-  options.log.info({ category, verb, outcome: done.outcome }, 'manage');
+  options.log.info({ category, verb, outcome: done.outcome, requestId: done.requestId }, 'manage');
   context.body = done;
 }
 

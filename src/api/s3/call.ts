@@ -46,6 +46,8 @@ export interface S3Call extends S3Services {
   /** Over TLS. */
   readonly isSecure: boolean;
   readonly content: Content;
+  /** Told who asks, and for what, where only the body says so: for the audit log. */
+  readonly foundOut: (more: { readonly principal?: Principal | undefined; readonly key: string }) => void;
 }
 
 /** What of a request decides over whether it may. */

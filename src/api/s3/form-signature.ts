@@ -1,6 +1,6 @@
 // Who signed the policy of a form: version 4 (a signing key over the encoded policy) or version 2 (HMAC-SHA1 of it).
 import { createHmac } from 'node:crypto';
-import { proven, type AuthenticateDeps, type Authority } from '../../auth/authenticate.ts';
+import { claimedBy, proven, type AuthenticateDeps, type Authority } from '../../auth/authenticate.ts';
 import type { Credential } from '../../auth/credentials.ts';
 import { equalSignatures } from '../../auth/compare.ts';
 import type { Principal } from '../../auth/principal.ts';
@@ -67,6 +67,6 @@ async function credentialOf(fields: Fields, accessKeyId: string, { auth, clock }
 
 async function principalOf(auth: Authority, credential: Credential): Promise<Principal> {
   const principal = await auth.principalOf(credential);
-  if (principal === undefined) throw new Refusal('notMember');
+  if (principal === undefined) throw new Refusal('notMember', '', claimedBy(credential));
   return principal;
 }

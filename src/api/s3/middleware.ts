@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Context, Middleware } from 'koa';
+import { RefusedRequest } from '../../auth/refusal.ts';
 import { ApiError, messageOf } from '../../lib/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
@@ -53,6 +54,7 @@ export function answerErrors({ log, clock, isWaiting }: ErrorAnswering): Middlew
       const { requestId } = context.state;
       if (error.code === 'InternalError' || error.code === 'InsufficientStorage') log.error({ err: thrown, requestId }, `s3: ${messageOf(thrown)}`);
       context.state['error'] = error.code;
+      if (error instanceof RefusedRequest) context.state['claimed'] = error.claimed;
       const isDrained = !isWaiting(context.req) && (await drain(context.req, clock));
       writeError(context, error);
       if (!isDrained) context.set('Connection', 'close');

@@ -4,11 +4,14 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Koa, { type Context, type Middleware } from 'koa';
 import type { Authority, S3Authentication, SignedRequest } from '../../auth/authenticate.ts';
+import type { AuditTrail } from '../../db/audit.ts';
 import { findImageBlob, type ImageBlob } from '../../db/blobs.ts';
 import type { Db } from '../../db/db.ts';
 import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { ApiError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { recordChanges, type KnownRequest } from '../audit/s3-changes.ts';
 import { acceptWaiting } from '../http/server.ts';
 import { createWebServer, isSecure, plainRefusal, type Tls } from '../http/web-server.ts';
 import { addressOf, bucketOfHost, queryOf, splitUrl } from './address.ts';
@@ -38,6 +41,8 @@ export interface S3ServerOptions {
   readonly receiveImage?: S3Services['receiveImage'];
   /** For forms, which are signed within. */
   readonly authority?: Authority;
+  /** To which every request that changes something, or was to, is told. Absent: nowhere. */
+  readonly audit?: AuditTrail;
   /** Of the objectstore, as S3Services has it; without it there are none. */
   readonly olderHosts?: S3Services['olderHosts'];
 }
@@ -71,6 +76,7 @@ export function createS3Server(options: S3ServerOptions): S3Server {
   koa.on('error', (error: unknown) => options.log.debug({ err: error }, 's3: a connection failed'));
   koa.use(identify());
   koa.use(logRequests(options));
+  if (options.audit !== undefined) koa.use(recordChanges({ trail: options.audit, clock: options.clock }));
   koa.use(answerErrors({ ...options, isWaiting: (request) => waiting.has(request) }));
   koa.use(perform({ services, domains, authenticate: options.authenticate, tls: options.tls, waiting }));
   return serve(koa, waiting, options);
@@ -93,18 +99,25 @@ function perform({ services, domains, authenticate, tls, waiting }: Performing):
     const { rawPath, rawQuery } = splitUrl(request.url ?? '/');
     const method = request.method ?? 'GET';
     const virtualHostBucket = bucketOfHost(request.headers.host, domains);
+    const ask = () => ({ method, ...addressOf(rawPath, virtualHostBucket), query: queryOf(rawQuery), headers: request.headers });
+    const known = context.state as KnownRequest;
     const authentication = await authenticate({
       // A preflight for a signed address: the signature is that of the request which is to follow.
       method, rawPath, rawQuery: method === 'OPTIONS' ? '' : rawQuery, headers: request.headers, rawHeaders: request.rawHeaders,
       ...(virtualHostBucket === undefined ? {} : { virtualHostBucket }),
+    }).catch((error: unknown) => {
+      noteRefused(known, ask);
+      throw error;
     });
-    const asked = { method, ...addressOf(rawPath, virtualHostBucket), query: queryOf(rawQuery), headers: request.headers };
+    const asked = ask();
+    const { principal } = authentication;
+    Object.assign(known, { bucket: asked.bucket, key: asked.key, principal } satisfies KnownRequest);
     const route = routeOf(asked);
-    context.state['operation'] = route.name;
-    context.state['projectId'] = authentication.principal?.projectId;
+    known.operation = route.name;
+    context.state['projectId'] = principal?.projectId;
     const expectsContinue = waiting.has(request);
     const call: S3Call = {
-      ...services, ...asked, requestId: String(context.state['requestId']), principal: authentication.principal,
+      ...services, ...asked, requestId: String(context.state['requestId']), principal, foundOut: (more) => void Object.assign(known, more),
       remoteAddress: request.socket.remoteAddress ?? '', isSecure: isSecure(request),
       content: createContent({ request, response, expectsContinue, payload: authentication.payload, onOpen: () => waiting.delete(request) }),
     };
@@ -113,6 +126,17 @@ function perform({ services, domains, authenticate, tls, waiting }: Performing):
     // Nobody asked for the body: whether the client sends it now is open, so the connection cannot be used again.
     if (waiting.has(request)) context.set('Connection', 'close');
   };
+}
+
+/** Who was not believed has asked for something all the same. */
+function noteRefused(known: KnownRequest, ask: () => Parameters<typeof routeOf>[0]): void {
+  try {
+    const asked = ask();
+    Object.assign(known, { bucket: asked.bucket, key: asked.key } satisfies KnownRequest);
+    known.operation = routeOf(asked).name;
+  } catch (unknown) {
+    if (!(unknown instanceof ApiError)) throw unknown; // What is no operation has changed nothing.
+  }
 }
 
 /** What a browser must see on every answer, failures too, to let a script of another origin have it. */

@@ -1,9 +1,11 @@
 // Every table, for the database handle's type.
 export * from './addresses.ts';
+export * from './audit.ts';
 export * from './certificates.ts';
 export * from './hosts.ts';
 export * from './identity.ts';
 export * from './images.ts';
+export * from './imports.ts';
 export * from './instances.ts';
 export * from './networks.ts';
 export * from './objects.ts';

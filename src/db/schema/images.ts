@@ -1,5 +1,5 @@
 // Machine, kernel and ramdisk images. Content is a blob of the objectstore's own, independent of the object it came from.
-import { bigint, boolean, index, jsonb, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { bigint, boolean, index, jsonb, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
 import { projects } from './identity.ts';
 
@@ -43,10 +43,16 @@ export const images = pgTable(
     blobId: text('blob_id'),
     /** Volumes of its instances. With the root device among them, instances boot from that volume, and the image has no content of its own. */
     devices: jsonb('devices').$type<ImageDevice[]>().notNull().default([]),
+    /** What it is a copy of, which may be gone. */
+    sourceImageId: text('source_image_id'),
+    /** Chosen by the client: repeating the request with it makes nothing again. */
+    clientToken: text('client_token'),
+    /** Of the request's parameters: the same token with others is an error. */
+    requestDigest: text('request_digest').notNull().default(''),
     createdAt: instant('created_at').notNull(),
     stateChangedAt: instant('state_changed_at').notNull(),
   },
-  (table) => [index().on(table.projectId), index().on(table.state)],
+  (table) => [index().on(table.projectId), index().on(table.state), uniqueIndex('images_client_token').on(table.projectId, table.clientToken)],
 );
 
 /** Projects other than the owner that may launch a private image. */

@@ -8,6 +8,32 @@ export interface DiskInspection {
   readonly sizeBytes: number;
 }
 
+/** Kinds of disks that are taken: `raw` and `qcow2` as they are, the others to be converted. */
+export const importFormats = ['raw', 'qcow2', 'vmdk', 'vdi', 'vhd'] as const;
+
+export type ImportFormat = (typeof importFormats)[number];
+
+export interface ImportedFile {
+  readonly format: ImportFormat;
+  /** As its header claims: a tool still has to confirm it. */
+  readonly virtualSizeBytes: number;
+  /** Of the file. */
+  readonly sizeBytes: number;
+}
+
+export interface Conversion {
+  readonly path: string;
+  readonly format: 'vmdk' | 'vdi' | 'vhd';
+  readonly to: string;
+  readonly virtualSizeBytesMax: number;
+}
+
+export interface ConversionWatch {
+  readonly signal: AbortSignal;
+  /** How much of it is done, from 0 to 1. */
+  readonly onProgress: (fraction: number) => void;
+}
+
 /** What a guest is given as a small disk that it only reads. */
 export interface Drive {
   readonly path: string;
@@ -27,6 +53,13 @@ export interface DiskDriver {
   readonly info: { readonly name: string };
   /** What the image is. Refuses (`failed`): a backing file, an external data file, encryption, more than `virtualSizeBytesMax`, other formats. */
   inspect(path: string, limits: { virtualSizeBytesMax: number; timeoutMs: number }): Promise<DiskInspection>;
+  /**
+   * What a disk that somebody else made is, by its first bytes. `format`: what it is said to be. Refuses (`failed`): what is something else, names other
+   * files (backing file, parent, extents), or claims more than `virtualSizeBytesMax`.
+   */
+  identify(path: string, wish: { format?: ImportFormat | undefined; virtualSizeBytesMax: number }): Promise<ImportedFile>;
+  /** After: at `to` is a qcow2 that stands on nothing, with what the disk at `path`, which was identified, shows. What was at `to` is replaced. */
+  convert(conversion: Conversion, watch: ConversionWatch): Promise<void>;
   /**
    * After: `path` is a qcow2 overlay on `base`, of `sizeBytes` (at least the base's). An existing overlay on that base stays as
    * it is: it has the guest's data.

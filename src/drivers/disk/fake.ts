@@ -3,8 +3,9 @@
 import { copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { DriverError } from '../../lib/errors.ts';
-import type { DiskDriver, DiskInspection, Drive } from './driver.ts';
+import type { Conversion, ConversionWatch, DiskDriver, DiskInspection, Drive } from './driver.ts';
 import { checkStart, headerOf, kindOf, mustExist, readStart } from './image-file.ts';
+import { identify } from './import-file.ts';
 import { emptyQcow2 } from './qcow2.ts';
 
 const overlayMark = 'novact fake overlay';
@@ -16,12 +17,22 @@ interface FakeOverlay {
 }
 
 export function createFakeDisk(): DiskDriver {
-  return { info: { name: 'fake' }, inspect, ensureOverlay, ensureBase, chain, ensureTree, copyOverlay, ensureFlat, packTree, ensureDrive };
+  return {
+    info: { name: 'fake' }, inspect, identify, convert, ensureOverlay, ensureBase, chain, ensureTree, copyOverlay, ensureFlat, packTree, ensureDrive,
+  };
 }
 
 async function inspect(path: string, limits: { virtualSizeBytesMax: number }): Promise<DiskInspection> {
   const { bytes, sizeBytes } = await readStart(path);
   return { ...checkStart(bytes, sizeBytes, limits.virtualSizeBytesMax), sizeBytes };
+}
+
+/** Here it is the header of an image of that size. */
+async function convert({ path, format, to, virtualSizeBytesMax }: Conversion, { onProgress }: ConversionWatch): Promise<void> {
+  const { virtualSizeBytes } = await identify(path, { format, virtualSizeBytesMax });
+  await writeFile(`${to}.new`, emptyQcow2(virtualSizeBytes));
+  await rename(`${to}.new`, to);
+  onProgress(1);
 }
 
 async function ensureOverlay(overlay: { path: string; base: string; baseFormat: 'raw' | 'qcow2'; sizeBytes: number }): Promise<void> {

@@ -9,6 +9,8 @@ export function createMemoryDisk(put: (path: string, bytes: number) => void): Di
   return {
     info: { name: 'memory' },
     inspect: async () => ({ format: 'raw', sizeBytes, virtualSizeBytes: sizeBytes }),
+    identify: async () => ({ format: 'raw', virtualSizeBytes: sizeBytes, sizeBytes }),
+    convert: async ({ to }) => put(to, sizeBytes),
     ensureOverlay: async ({ path }) => put(path, writtenBytes),
     ensureBase: async ({ path }) => put(path, writtenBytes),
     chain: async (path) => [path],

@@ -6,11 +6,12 @@ import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
-import type { Run, RunResult } from '../../lib/exec.ts';
+import type { Run, RunOptions, RunResult } from '../../lib/exec.ts';
 import type { Log } from '../../lib/log.ts';
 import { makeDrive } from './drive.ts';
-import type { DiskDriver, DiskInspection, Drive } from './driver.ts';
+import type { Conversion, ConversionWatch, DiskDriver, DiskInspection, Drive, ImportedFile, ImportFormat } from './driver.ts';
 import { checkHeader, checkSize, checkStart, headerOf, kindOf, mustExist, readStart, refusal } from './image-file.ts';
+import { identify } from './import-file.ts';
 import type { Qcow2Header } from './qcow2.ts';
 import { packTree } from './pack-tree.ts';
 import { extractTree } from './tree.ts';
@@ -27,6 +28,10 @@ const infoSecondsMax = 20;
 const convertSecondsMax = 1_800;
 const copySecondsMax = 3_600;
 const chainLengthMax = 32;
+/** What qcow2 needs beside the data: tables of 8 bytes for each cluster of 64 KiB, and counts. */
+const tableBytesMax = (sizeBytes: number): number => 64 * 2 ** 20 + Math.ceil(sizeBytes / 1_024);
+/** As QEMU calls them. */
+const drivers = { vmdk: 'vmdk', vdi: 'vdi', vhd: 'vpc' } as const;
 
 /** What is used of the tool's answer. */
 const infoSchema = z.object({ format: z.string(), 'virtual-size': z.number().int().nonnegative() });
@@ -52,6 +57,21 @@ class QemuImg implements DiskDriver {
     const virtualSizeBytes = await this.#virtualSize(path, format, limits.timeoutMs);
     checkSize(virtualSizeBytes, limits.virtualSizeBytesMax);
     return { format, virtualSizeBytes, sizeBytes };
+  }
+
+  identify(path: string, wish: { format?: ImportFormat | undefined; virtualSizeBytesMax: number }): Promise<ImportedFile> {
+    return identify(path, wish);
+  }
+
+  /** The tool is told to open that one file and nothing beside it, whatever the file says. */
+  async convert({ path, format, to, virtualSizeBytesMax }: Conversion, { signal, onProgress }: ConversionWatch): Promise<void> {
+    await identify(path, { format, virtualSizeBytesMax });
+    const source = `json:${JSON.stringify({ driver: drivers[format], file: { driver: 'file', filename: resolve(path) }, backing: null })}`;
+    await rm(to, { force: true });
+    await this.#qemuImg(['convert', '-p', '-O', 'qcow2', source, to], convertSecondsMax, {
+      signal, fileBytesMax: virtualSizeBytesMax + tableBytesMax(virtualSizeBytesMax), onOutput: (text) => reportProgress(text, onProgress),
+    });
+    await syncPath(to);
   }
 
   async ensureOverlay(overlay: { path: string; base: string; baseFormat: 'raw' | 'qcow2'; sizeBytes: number }): Promise<void> {
@@ -180,8 +200,12 @@ class QemuImg implements DiskDriver {
     return answer['virtual-size'];
   }
 
-  async #qemuImg(args: readonly string[], cpuSecondsMax: number, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<RunResult> {
-    const limits = [`--as=${memoryBytesMax}`, `--cpu=${cpuSecondsMax}`, '--core=0'];
+  async #qemuImg(
+    args: readonly string[], cpuSecondsMax: number, { fileBytesMax, ...options }: Pick<RunOptions, 'timeoutMs' | 'signal' | 'onOutput'> & {
+      readonly fileBytesMax?: number;
+    } = {},
+  ): Promise<RunResult> {
+    const limits = [`--as=${memoryBytesMax}`, `--cpu=${cpuSecondsMax}`, '--core=0', ...(fileBytesMax === undefined ? [] : [`--fsize=${fileBytesMax}`])];
     try {
       return await this.#run('prlimit', [...limits, 'qemu-img', ...args], { timeoutMs: cpuSecondsMax * 2_000, ...options, env: { LC_ALL: 'C' } });
     } catch (error) {
@@ -189,6 +213,12 @@ class QemuImg implements DiskDriver {
       throw error;
     }
   }
+}
+
+/** It writes `    (12.34/100%)`, again and again. */
+function reportProgress(text: string, report: (fraction: number) => void): void {
+  const percent = [...text.matchAll(/\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1];
+  if (percent !== undefined) report(Math.min(1, Number(percent) / 100));
 }
 
 /** The tool's own words, without the command line and the host's paths. */

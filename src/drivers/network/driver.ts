@@ -107,11 +107,14 @@ export interface FirewallSpec {
   readonly metadataPort: number;
 }
 
+/** What is to join the bridges of hosts; of VLANs, the interface that carries them. */
+export type ProbedSegments = { readonly kind: 'vxlan' } | { readonly kind: 'vlan'; readonly interface: string | undefined };
+
 /** Errors: DriverError `unsupported` (a kernel part or command is missing; the message names it), `failed`, `timeout`. */
 export interface NetworkDriver {
   readonly info: NetworkInfo;
   /** Throws `unsupported` with what is missing and the command that mends it; of segments only what is to be used. */
-  probe(segments?: Segment['kind']): Promise<void>;
+  probe(segments?: ProbedSegments): Promise<void>;
   /**
    * After: the bridge is up with the gateway's address, forwarding is on, and exactly one DHCP and DNS server serves just these hosts on it, with
    * leases of no others; the names of the neighbours resolve too. An unchanged server is adopted, not restarted. With a `flatInterface`, that is

@@ -16,6 +16,13 @@ export interface ObjectStoreDriver {
    * Back-pressure holds: memory is flat.
    */
   write(content: Readable, options?: { sizeBytesMax?: number }): Promise<BlobWritten>;
+  /**
+   * One new blob of what `fill` leaves in the file at the path that it is given, which may take hours. What an earlier try under that name has left
+   * is removed first, and what this one has when it fails; whoever still writes there writes into nothing.
+   */
+  build(name: string, fill: (path: string) => Promise<void>): Promise<Pick<BlobWritten, 'blobId' | 'sizeBytes'>>;
+  /** After: nothing is left of tries to build under that name. */
+  abandon(name: string): Promise<void>;
   /** `range`: first and last byte, inclusive. */
   read(blobId: string, range?: { first: number; last: number }): Promise<Readable>;
   /** Those bytes at once, for what is small: a stream costs more than they do. `failed`: the blob ends before. */

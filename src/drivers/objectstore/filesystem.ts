@@ -41,6 +41,41 @@ class FilesystemStore implements ObjectStoreDriver {
     });
   }
 
+  async build(name: string, fill: (path: string) => Promise<void>): Promise<Pick<BlobWritten, 'blobId' | 'sizeBytes'>> {
+    await this.abandon(name);
+    const blobId = newBlobId();
+    // Of its own for each try: one that was given up on, but still runs, cannot write into what a later one makes.
+    const temporary = join(this.#folders.temporary, `${name}.${blobId}`);
+    try {
+      await fill(temporary);
+      return await attempt(`keep ${temporary}`, () => this.#adopt(temporary, blobId));
+    } catch (error) {
+      await unlink(temporary).catch(() => undefined); // never made, or left to the sweeper
+      throw error;
+    }
+  }
+
+  async #adopt(temporary: string, blobId: string): Promise<Pick<BlobWritten, 'blobId' | 'sizeBytes'>> {
+    const handle = await open(temporary, 'r');
+    try {
+      await handle.chmod(0o600);
+      await handle.sync();
+      const { size } = await handle.stat();
+      await rename(temporary, this.path(blobId));
+      await syncFolder(this.#shelf(blobId));
+      return { blobId, sizeBytes: size };
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async abandon(name: string): Promise<void> {
+    if (!/^[a-z0-9-]{1,64}$/.test(name)) throw new DriverError('notFound', `${JSON.stringify(name)} is no name to build under`);
+    for (const file of await readdir(this.#folders.temporary)) {
+      if (file.startsWith(`${name}.`)) await unlessMissing(attempt(`remove ${file}`, () => unlink(join(this.#folders.temporary, file))));
+    }
+  }
+
   /** Opened before it is returned: a blob removed a moment later can still be read to its end. */
   async read(blobId: string, range?: { first: number; last: number }): Promise<Readable> {
     const handle = await attempt(`read blob ${blobId}`, () => open(this.path(blobId), 'r'));

@@ -1,5 +1,8 @@
 // Blobs in this process, for fast specs and trials: the same contract, nothing kept.
 import { createHash, randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
@@ -35,6 +38,18 @@ export class MemoryStore implements ObjectStoreDriver {
   async concat(blobIds: readonly string[]): Promise<BlobWritten> {
     return this.#keep(Buffer.concat(blobIds.map((blobId) => this.#blob(blobId).content)));
   }
+
+  async build(_name: string, fill: (path: string) => Promise<void>): Promise<Pick<BlobWritten, 'blobId' | 'sizeBytes'>> {
+    const folder = await mkdtemp(join(tmpdir(), 'novact-built-'));
+    try {
+      await fill(join(folder, 'blob'));
+      return this.#keep(await readFile(join(folder, 'blob')));
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  async abandon(): Promise<void> {}
 
   async read(blobId: string, range?: { first: number; last: number }): Promise<Readable> {
     const { content } = this.#blob(blobId);

@@ -1,9 +1,10 @@
 // What can be seen and changed of one image: who may launch it, and its description.
 import { changeImage, existingProjects, launchPermissionsOf, type ImageChange } from '../../../db/images.ts';
+import type { ImageRow } from '../../../db/images.ts';
 import { action, fail, type Call } from '../action.ts';
 import { ownedImage } from '../image-access.ts';
 import { checkDescription } from '../image-request.ts';
-import { showImage } from '../show-image.ts';
+import { deviceMappings } from '../show-image.ts';
 
 const changers = ['projectmanager', 'sysadmin'] as const;
 const permissionsMax = 500;
@@ -12,11 +13,11 @@ const describeAttribute = action({
   name: 'DescribeImageAttribute',
   doc: 'One attribute of an image of the project.',
   roles: 'anyMember',
-  errors: ['AuthFailure', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidParameterValue'],
+  errors: ['AuthFailure', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidParameterValue', 'MissingParameter'],
   async handle(call, input) {
+    const attribute = attributeOf(input);
     const image = await ownedImage(call, input.ImageId ?? '');
     const ImageId = image.id;
-    const attribute: string = input.Attribute ?? '';
     switch (attribute) {
       case 'launchPermission': {
         const permissions = await launchPermissionsOf(call.db, [image.id]);
@@ -26,10 +27,11 @@ const describeAttribute = action({
       case 'description': return { ImageId, Description: { Value: image.description } };
       case 'kernel': return { ImageId, KernelId: { Value: image.kernelId ?? undefined } };
       case 'ramdisk': return { ImageId, RamdiskId: { Value: image.ramdiskId ?? undefined } };
-      case 'blockDeviceMapping': return { ImageId, BlockDeviceMappings: showImage(image, []).BlockDeviceMappings };
+      case 'blockDeviceMapping': return { ImageId, BlockDeviceMappings: deviceMappings(image) };
       case 'productCodes': return { ImageId, ProductCodes: [] };
-      case 'sriovNetSupport': return { ImageId };
-      case 'bootMode': return { ImageId };
+      // No image has any of these.
+      case 'sriovNetSupport': case 'bootMode': case 'tpmSupport': case 'uefiData': case 'imdsSupport': return { ImageId };
+      case 'deregistrationProtection': return { ImageId, DeregistrationProtection: { Value: 'disabled' } };
       default: return call.fail('InvalidParameterValue', `Value (${attribute.slice(0, 60)}) for parameter attribute is invalid. Unknown attribute.`);
     }
   },
@@ -40,8 +42,8 @@ const modifyAttribute = action({
   doc: 'Lets projects, or all, launch an image, or takes that back; changes its description.',
   roles: changers,
   errors: [
-    'AuthFailure', 'InvalidAMIAttributeItemValue', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidParameterCombination', 'InvalidParameterValue',
-    'MissingParameter', 'UnsupportedOperation',
+    'AuthFailure', 'InvalidAMIAttributeItemValue', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable',
+    'InvalidParameterCombination', 'InvalidParameterValue', 'MissingParameter', 'UnsupportedOperation',
   ],
   async handle(call, input) {
     const image = await ownedImage(call, input.ImageId ?? '');
@@ -49,13 +51,15 @@ const modifyAttribute = action({
       return call.fail('UnsupportedOperation', 'Product codes and organizations are not supported.');
     }
     if (input.ImdsSupport !== undefined) return call.fail('UnsupportedOperation', 'The attribute imdsSupport is not supported.');
+    checkAttribute(input.Attribute);
     const description = input.Description?.Value ?? (input.Attribute === 'description' ? input.Value : undefined);
     const permission = permissionChange(input);
     if (permission === undefined && description === undefined) return call.fail('MissingParameter', 'No attributes specified.');
     if (description !== undefined) checkDescription(description);
-    if (permission !== undefined && image.type === 'machine' && image.state === 'failed') {
-      return call.fail('InvalidParameterValue', `The image ${image.id} failed to register and cannot be shared`);
+    if (permission !== undefined && description !== undefined) {
+      return call.fail('InvalidParameterCombination', 'Fields for multiple attribute types specified: description, launchPermission');
     }
+    requireAvailable(image);
     await checkProjects(call, permission?.permit ?? []);
     await changeImage(call.db, image.id, { ...permission, ...(description === undefined ? {} : { description }) });
     return {};
@@ -66,17 +70,35 @@ const resetAttribute = action({
   name: 'ResetImageAttribute',
   doc: 'Makes an image private again.',
   roles: changers,
-  errors: ['AuthFailure', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidParameterValue'],
+  errors: ['AuthFailure', 'InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidParameterValue', 'MissingParameter'],
   async handle(call, input) {
-    const image = await ownedImage(call, input.ImageId ?? '');
-    const attribute: string = input.Attribute ?? '';
+    const attribute = attributeOf(input);
     if (attribute !== 'launchPermission') return call.fail('InvalidParameterValue', `Value (${attribute.slice(0, 60)}) for parameter attribute is invalid.`);
+    const image = await ownedImage(call, input.ImageId ?? '');
+    requireAvailable(image);
     await changeImage(call.db, image.id, { isPublic: false, reset: true });
     return {};
   },
 });
 
 export const imageAttributeActions = [describeAttribute, modifyAttribute, resetAttribute] as const;
+
+/** Not by the enumerations of the model: clients send what they like. */
+function attributeOf({ Attribute }: { readonly Attribute?: string | undefined }): string {
+  const attribute = Attribute ?? '';
+  return attribute === '' ? fail('MissingParameter', 'The request must contain the parameter attribute') : attribute;
+}
+
+/** What old clients name with `OperationType` or `Value`: the others of an image never change. */
+function checkAttribute(attribute: string | undefined): void {
+  if (attribute === undefined || attribute === '' || ['launchPermission', 'description', 'productCodes'].includes(attribute)) return;
+  fail('InvalidParameterValue', `Value (${attribute.slice(0, 60)}) for parameter attribute is invalid. It cannot be modified.`);
+}
+
+/** AWS's: no attributes are changed of an image that cannot be launched. */
+function requireAvailable({ id, state }: ImageRow): void {
+  if (state !== 'available') fail('InvalidAMIID.Unavailable', `The image ID '${id}' is not available`);
+}
 
 interface GivenPermission {
   readonly UserId?: string | undefined;

@@ -15,8 +15,10 @@ import { checkDescription, checkName, emptyRow } from '../image-request.ts';
 import { admitWork } from '../notify.ts';
 import { tagsFor } from '../tag-specifications.ts';
 import { deviceMappings, showImage } from '../show-image.ts';
+import { copyImageAction } from './copy-image.ts';
 import { createImageAction } from './create-image.ts';
 import { imageAttributeActions } from './image-attributes.ts';
+import { importActions } from './import-image.ts';
 
 const changers = ['projectmanager', 'sysadmin'] as const;
 const registerTimeoutMs = 30 * 60_000;
@@ -45,6 +47,7 @@ const filters: Filters<FullImage> = {
   'ramdisk-id': (image) => image.ramdiskId,
   'root-device-name': (image) => (image.type === 'machine' ? image.rootDeviceName : undefined),
   'root-device-type': (image) => (image.type === 'machine' ? 'ebs' : 'instance-store'),
+  'source-image-id': (image) => image.sourceImageId,
   state: (image) => image.state,
   'state-reason-code': (image) => image.stateReasonCode,
   'state-reason-message': (image) => image.stateReason,
@@ -154,11 +157,11 @@ const describeImages = action({
       id: (image) => image.id,
       page: { min: 1, max: 1000 },
     });
-    return { Images: shown.items.map((image) => showImage(image, image.tags)), NextToken: shown.NextToken };
+    return { Images: shown.items.map((image) => showImage(image, image.tags, call.region)), NextToken: shown.NextToken };
   },
 });
 
-export const imageActions = [register, createImageAction, deregister, describeImages, ...imageAttributeActions] as const;
+export const imageActions = [register, copyImageAction, createImageAction, deregister, describeImages, ...imageAttributeActions, ...importActions] as const;
 
 async function loadImages(call: Call, ids: readonly string[] | undefined): Promise<FullImage[]> {
   const { projectId, isSuperuser } = call.principal;

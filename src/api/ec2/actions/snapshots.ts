@@ -214,7 +214,7 @@ const copy = action({
     const tags = tagsFor(input.TagSpecifications, 'snapshot');
     const { projectId, userId } = call.principal;
     const copied = await copySnapshot(call.db, {
-      source, projectId, userId, id: newId('snap'), description: checkDescription(input.Description), tags, quota: call.snapshotsPerProjectMax,
+      sourceId: source.id, projectId, userId, id: newId('snap'), description: checkDescription(input.Description), tags, quota: call.snapshotsPerProjectMax,
     }, call.clock.date());
     if (copied === 'gone') return failNoSnapshot(sourceId);
     return 'refused' in copied ? failOverQuota(copied.limit) : { SnapshotId: copied.id, Tags: tags };

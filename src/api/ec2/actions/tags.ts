@@ -29,7 +29,7 @@ async function existing(call: Pick<Call, 'db' | 'principal'>, given: readonly st
   if (ids.length > resourcesMax) throw new ApiError('InvalidParameterValue', `More than ${resourcesMax} resources are given`);
   const resources = ids.map((id) => {
     const kind = resourceKind(id);
-    checkForm(id, { pattern: idForm('[a-z]+'), code: kind.malformed });
+    checkForm(id, { pattern: idForm('(import-)?[a-z]+'), code: kind.malformed });
     return { id, type: kind.type };
   });
   const visible = await visibleResources(call.db, call.principal.projectId, ids);

@@ -37,7 +37,9 @@ async function putForm(call: S3Call, form: Form): Promise<S3Result> {
   const key = fields.get('key') ?? '';
   if (key === '') missingField('key');
   checkKey(key);
+  call.foundOut({ key });
   const { principal, range } = await vouchedFor(call, form, fields);
+  call.foundOut({ principal, key });
   return put({ ...call, principal, key, headers: await headersOf(call, fields) }, form.file.content, range, fields);
 }
 

@@ -5,7 +5,7 @@ import type { Clock } from '../../../lib/clock.ts';
 import { DriverError, messageOf } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { Log } from '../../../lib/log.ts';
-import type { DhcpHost, Neighbour, NetworkDriver, NetworkSpec, Segment } from '../driver.ts';
+import type { DhcpHost, Neighbour, NetworkDriver, NetworkSpec, ProbedSegments } from '../driver.ts';
 import { createFirewall, type InTurn } from './firewall.ts';
 import { createNamespaces } from './namespace.ts';
 import { plumbedNetworks } from './plumbed.ts';
@@ -87,7 +87,7 @@ export function createLinuxNetwork(settings: LinuxNetworkSettings): LinuxNetwork
   };
 }
 
-async function probe(run: Run, segments: Segment['kind'] | undefined): Promise<void> {
+async function probe(run: Run, segments: ProbedSegments | undefined): Promise<void> {
   for (const [command, from] of Object.entries(packages)) {
     const { code } = await run('sh', ['-c', `command -v ${command}`], { okCodes: [0, 1, 127] });
     if (code !== 0) throw new DriverError('unsupported', `${command} is not installed; try: apt-get install ${from}`);
@@ -98,8 +98,8 @@ async function probe(run: Run, segments: Segment['kind'] | undefined): Promise<v
   await run('nft', ['list', 'tables']).catch((error: unknown) => {
     throw new DriverError('unsupported', `nftables does not work here: ${messageOf(error)}; try: modprobe nf_tables`, { cause: error });
   });
-  if (segments === 'vlan') await probeVlan(run);
-  if (segments === 'vxlan') await probeVxlan(run);
+  if (segments?.kind === 'vlan') await probeVlan(run, segments.interface);
+  if (segments?.kind === 'vxlan') await probeVxlan(run);
 }
 
 /** Runs what is given under one key one after another; a failure does not stop the next. */

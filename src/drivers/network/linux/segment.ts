@@ -1,46 +1,59 @@
 // What joins a project's bridges of all hosts, apart from those of others: a VXLAN whose frames go to the hosts that have members, or a
-// VLAN on an interface of the machine.
+// VLAN on an interface of the machine, tagged by the kernel or by a switch (vlan-switch.ts).
 import { DriverError } from '../../../lib/errors.ts';
 import type { Run } from '../../../lib/exec.ts';
 import type { NetworkSpec, Segment } from '../driver.ts';
 import { quietIPv6, readLink, type Link } from './bridge.ts';
-import { checkInteger } from './names.ts';
+import { checkInteger, checkLinkName } from './names.ts';
 import { segmentLink, segmentOf } from './project-links.ts';
+import { ensureSwitchPort, isOfSwitch, isRightPort, isSwitch, removeSwitchPort } from './vlan-switch.ts';
 
 export async function ensureSegment(run: Run, network: NetworkSpec): Promise<void> {
   const segment = segmentOf(network);
   const name = segmentLink(segment);
   let found = await readLink(run, name);
-  if (found !== undefined && !isRight(found, segment)) {
-    await run('ip', ['link', 'delete', 'dev', name]);
+  if (found !== undefined && !(await isRight(run, found, { name, segment }))) {
+    await removeLink(run, name, found);
     found = undefined;
   }
-  if (found === undefined) await addLink(run, name, { segment, network });
-  if (found !== undefined && found.mtu !== network.mtu) await run('ip', ['link', 'set', 'dev', name, 'mtu', String(network.mtu)]);
+  if (found?.mtu !== network.mtu) await makeLink(run, name, { segment, network, found });
   await quietIPv6(run, name);
   if (found?.master !== network.bridge) await run('ip', ['link', 'set', 'dev', name, 'master', network.bridge]);
   if (!found?.flags.includes('UP')) await run('ip', ['link', 'set', 'dev', name, 'up']);
   if (segment.kind === 'vxlan') await ensurePeers(run, name, segment.peers);
 }
 
-function isRight(link: Link, segment: Segment): boolean {
+async function isRight(run: Run, link: Link, { name, segment }: { name: string; segment: Segment }): Promise<boolean> {
   const { info_kind: kind, info_data: data } = link.linkinfo ?? {};
-  if (segment.kind === 'vlan') return kind === 'vlan' && data?.id === segment.id && link.link === segment.interface;
-  return kind === 'vxlan' && data?.id === segment.id && data.port === segment.port && data.local === segment.local;
+  if (segment.kind === 'vxlan') return kind === 'vxlan' && data?.id === segment.id && data.port === segment.port && data.local === segment.local;
+  if (isOfSwitch(link)) return segment.interface !== undefined && isRightPort(run, { name, bridge: segment.interface, id: segment.id });
+  return kind === 'vlan' && data?.id === segment.id && link.link === segment.interface;
 }
 
-async function addLink(run: Run, name: string, { segment, network }: { segment: Segment; network: NetworkSpec }): Promise<void> {
-  const mtu = String(checkInteger(network.mtu, { kind: 'an MTU', min: 576, max: 65_535 }));
-  if (segment.kind === 'vxlan') {
-    const local = segment.local === undefined ? [] : ['local', segment.local];
-    await run('ip', ['link', 'add', 'name', name, 'mtu', mtu, 'type', 'vxlan', 'id', String(segment.id), 'dstport', String(segment.port), ...local]);
-    return;
-  }
-  const trunk = await checkTrunk(run, segment.interface, network);
-  await run('ip', ['link', 'add', 'link', trunk, 'name', name, 'mtu', mtu, 'type', 'vlan', 'id', String(segment.id)]);
+const removeLink = async (run: Run, name: string, link: Link): Promise<void> =>
+  void (isOfSwitch(link) ? await removeSwitchPort(run, name) : await run('ip', ['link', 'delete', 'dev', name]));
+
+interface WantedLink {
+  readonly segment: Segment;
+  readonly network: NetworkSpec;
+  /** Right, but for its MTU. */
+  readonly found: Link | undefined;
 }
 
-async function checkTrunk(run: Run, name: string | undefined, network: NetworkSpec): Promise<string> {
+async function makeLink(run: Run, name: string, { segment, network, found }: WantedLink): Promise<void> {
+  const mtu = checkInteger(network.mtu, { kind: 'an MTU', min: 576, max: 65_535 });
+  const trunk = segment.kind === 'vlan' ? await checkTrunk(run, segment.interface, network) : undefined;
+  if (trunk?.isSwitch === true) return ensureSwitchPort(run, { name, bridge: trunk.name, id: segment.id, mtu });
+  if (found !== undefined) return void (await run('ip', ['link', 'set', 'dev', name, 'mtu', String(mtu)]));
+  await run('ip', ['link', 'add', ...(trunk === undefined ? [] : ['link', trunk.name]), 'name', name, 'mtu', String(mtu), 'type', ...typeOf(segment)]);
+}
+
+function typeOf(segment: Segment): readonly string[] {
+  if (segment.kind === 'vlan') return ['vlan', 'id', String(segment.id)];
+  return ['vxlan', 'id', String(segment.id), 'dstport', String(segment.port), ...(segment.local === undefined ? [] : ['local', segment.local])];
+}
+
+async function checkTrunk(run: Run, name: string | undefined, network: NetworkSpec): Promise<{ name: string; isSwitch: boolean }> {
   if (name === undefined) {
     throw new DriverError('unsupported', `the network ${network.id} is a VLAN, and this host has no interface for it; set vlan_interface`);
   }
@@ -51,7 +64,7 @@ async function checkTrunk(run: Run, name: string | undefined, network: NetworkSp
   if (trunk === undefined) return refuse('there is no such interface; make it, or name another');
   if (trunk.mtu < network.mtu) refuse(`its MTU is ${trunk.mtu}, the network's ${network.mtu}; raise it: ip link set ${name} mtu ${network.mtu}`);
   if (!trunk.flags.includes('UP')) await run('ip', ['link', 'set', 'dev', name, 'up']);
-  return name;
+  return { name, isSwitch: await isSwitch(run, name, trunk) };
 }
 
 interface ForwardingEntry {
@@ -75,16 +88,21 @@ async function ensurePeers(run: Run, name: string, peers: readonly string[]): Pr
 
 /** No error if it is not there. */
 export async function removeSegment(run: Run, segment: Segment): Promise<void> {
-  if ((await readLink(run, segmentLink(segment))) !== undefined) await run('ip', ['link', 'delete', 'dev', segmentLink(segment)]);
+  const name = segmentLink(segment);
+  const found = await readLink(run, name);
+  if (found !== undefined) await removeLink(run, name, found);
 }
 
-/** Can this kernel tag frames? Tried in a namespace that is gone afterwards, for there is no other way to know. */
-export async function probeVlan(run: Run): Promise<void> {
+/** Can frames be tagged, by the switch that the interface belongs to or by the kernel? That is tried in a namespace that is gone afterwards. */
+export async function probeVlan(run: Run, name: string | undefined): Promise<void> {
+  const trunk = name === undefined ? undefined : await readLink(run, checkLinkName(name));
+  if (name !== undefined && trunk !== undefined && await isSwitch(run, name, trunk)) return;
   const script = 'ip link add name trial0 type veth peer name trial1 && ip link add link trial0 name trial0.7 type vlan id 7';
   const { code, stderr } = await run('unshare', ['--net', 'sh', '-c', script], { okCodes: [0, 1, 2] });
   if (code === 0) return;
   throw new DriverError('unsupported', 'this kernel has no VLANs (8021q), which the network manager vlan needs; try: modprobe 8021q, '
-    + 'or install the kernel\'s modules (apt-get install linux-image-$(uname -r)), or choose the network manager vxlan', { output: stderr });
+    + 'or install the kernel\'s modules (apt-get install linux-image-$(uname -r)), or set vlan_interface to a bridge of Open vSwitch, '
+    + 'or choose the network manager vxlan', { output: stderr });
 }
 
 /** Can this kernel make VXLANs? */
