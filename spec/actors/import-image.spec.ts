@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { objectstoreActor } from '../../src/actors/objectstore/actor.ts';
 import { afterFailedImport, importImage } from '../../src/actors/objectstore/import-image.ts';
 import type { ImageContext } from '../../src/actors/objectstore/register-image.ts';
+import type { ActorSystem } from '../../src/actors/runtime/actor.ts';
+import { createActorSystem } from '../../src/actors/runtime/system.ts';
 import { insertBucket } from '../../src/db/buckets.ts';
 import { cancelImport, loadImport, noteImport, sweepImports, type ImportSource } from '../../src/db/imports.ts';
 import { insertImage, loadImage, type Image } from '../../src/db/image-work.ts';
@@ -21,6 +24,7 @@ import { systemClock as clock } from '../../src/lib/clock.ts';
 import { DriverError } from '../../src/lib/errors.ts';
 import { runFlow } from '../../src/lib/flow.ts';
 import { newId, newProjectId } from '../../src/lib/ids.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { checkFlow, memoryJournal, type World } from '../support/flow-check.ts';
 import { vdiHeader, vhdImage, vmdkHeader } from '../support/foreign-images.ts';
@@ -188,6 +192,45 @@ describe('E23: an import', () => {
     expect(seen).toMatchObject([{ state: 'active', stage: 'converting', bytesDone: 2 ** 19, bytesTotal: 2 ** 20, format: 'vmdk', virtualSizeBytes: 2 ** 20 }]);
     expect(found).toMatchObject({ task: { state: 'deleted', reason: 'changed my mind' }, image: { state: 'deregistered', blobId: null }, more: 0, left: [] });
     expect(await cancelImport(database.db, { id: String(context.input['taskId']), reason: 'again' }, clock.date())).toBe('deleted');
+  });
+
+  it('that a process leaves in the midst of a conversion is finished by the next one, and nothing of the first is left', async () => {
+    let converts = 0;
+    const disk: DiskDriver = {
+      ...createFakeDisk(),
+      async convert(conversion, watch) {
+        converts += 1;
+        if (converts > 1) return createFakeDisk().convert(conversion, watch);
+        await writeFile(conversion.to, 'half');
+        return new Promise<never>((_resolve, reject) => watch.signal.addEventListener('abort', () => reject(watch.signal.reason as Error)));
+      },
+    };
+    const context = await wished(vmdkHeader(), { disk });
+    const before = await blobs();
+    await insertOperation(context.db, {
+      kind: 'image.import', resourceId: context.image.id, projectId, userId: 'u', requestId: 'r', input: { ...context.input }, owner: 'objectstore',
+      deadline: new Date(clock.now() + 3_600_000),
+    }, clock.date());
+    const starts: ActorSystem[] = [];
+    const start = (epoch: number): void => {
+      const system = createActorSystem({ name: newId('op'), clock, log: silentLog, onFatal: (error) => { throw error; } });
+      const never = { intervalMs: 3_600_000, run: async () => undefined };
+      system.spawn(objectstoreActor, 'objectstore', {
+        ...context, log: silentLog, system, owner: { name: 'objectstore', epoch }, sweepIntervalMs: 100, sweepReleased: never, expireObjects: never,
+        sweepOrphans: never, sweepImages: never,
+      });
+      starts.push(system);
+    };
+    start(1);
+    await expect.poll(() => converts, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => temporaryFiles(), { timeout: 20_000 }).toHaveLength(1);
+    await starts[0]?.stop(5_000);
+    expect(await taskOf(context)).toMatchObject({ state: 'active', stage: 'converting' });
+    start(2);
+    await expect.poll(async () => (await taskOf(context))?.state, { timeout: 20_000 }).toBe('completed');
+    await starts[1]?.stop(5_000);
+    expect(await loadImage(context.db, context.image.id)).toMatchObject({ state: 'available', format: 'qcow2', virtualSizeBytes: 2 ** 20 });
+    expect([converts, (await blobs()) - before, await temporaryFiles()]).toEqual([2, 1, []]);
   });
 
   it('is not begun when it was cancelled before, and cannot be cancelled when it is done', async () => {

@@ -40,6 +40,8 @@ let cloud: CloudProcess;
 let keyFile: string;
 let images: { kernel: string; ramdisk: string; machine: string };
 let ids: string[];
+/** An imported image, and the copy of another. */
+let others: string[];
 /** Another one for each boot of a kernel; uptimes of two quick boots overlap. */
 const bootOf = (login: Login) => ssh(cloud, login, 'cat /proc/sys/kernel/random/boot_id');
 const ec2 = <T>(...args: readonly string[]) => aws<T>(cloud, 'ec2', ...args);
@@ -208,7 +210,7 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
     for (const id of made) await ec2('deregister-image', '--image-id', id);
   });
 
-  it('E23: imports disks of other kinds, copies an image, and runs both; given up, they leave their instances alone', async () => {
+  it('E23: imports disks of other kinds, and copies an image, which its source does not take with it', async () => {
     const forms = { qcow2: ['-O', 'qcow2'], vmdk: ['-O', 'vmdk', '-o', 'subformat=streamOptimized'] } as const;
     await s3cmd(cloud, 'mb', 's3://disks');
     const run = createRun({ log: silentLog });
@@ -232,8 +234,12 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
     const { ImageId: copy } = await ec2<{ ImageId: string }>('copy-image', '--source-image-id', source, '--source-region', 'nova', '--name', 'a copy');
     await ec2('wait', 'image-available', '--image-ids', imported, copy);
     await ec2('deregister-image', '--image-id', source);
+    others = [imported, copy];
+  });
+
+  it('E23: runs both, and leaves their instances alone when they are given up', async () => {
     const made: string[] = [];
-    for (const imageId of [imported, copy]) {
+    for (const imageId of others) {
       const { Instances } = await ec2<{ Instances: Instance[] }>(
         'run-instances', '--image-id', imageId, '--kernel-id', images.kernel, '--ramdisk-id', images.ramdisk, '--instance-type', 'm1.tiny',
         '--key-name', 'mine',
@@ -246,7 +252,7 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
       return { address: Reservations[0]?.Instances[0]?.PrivateIpAddress ?? '', keyFile };
     };
     for (const id of made) expect(await untilSsh(cloud, await loginOf(id), 'echo kept > /root/file && sync && uname -s')).toBe('Linux');
-    for (const id of [imported, copy]) await ec2('deregister-image', '--image-id', id);
+    for (const id of others) await ec2('deregister-image', '--image-id', id);
     const [stopped = '', rebooted = ''] = made;
     const before = await bootOf(await loginOf(rebooted));
     await ec2('reboot-instances', '--instance-ids', rebooted);

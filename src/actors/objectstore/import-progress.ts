@@ -1,5 +1,6 @@
 // How far an import has come, written down as it goes; and how whoever works on it learns that it was cancelled.
 import { noteImport, type ImportProgress, type ImportStage } from '../../db/imports.ts';
+import { FlowInterrupted } from '../../lib/flow.ts';
 import type { ImageContext } from './register-image.ts';
 
 export interface StageWatch {
@@ -46,6 +47,7 @@ export async function inStage<T>(context: ImageContext, { name, bytesTotal, ...f
     return await work({ signal, onBytes: (bytes) => { bytesDone = Math.max(bytesDone, Math.round(bytes)); } });
   } catch (error) {
     cancelled.signal.throwIfAborted();
+    if (context.signal?.aborted === true) throw new FlowInterrupted('the process is stopping', { cause: error });
     throw error;
   } finally {
     isDone = true;
