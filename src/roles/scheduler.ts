@@ -8,7 +8,7 @@ import { announceShared, keep, type Foundation } from './foundation.ts';
 import { overcommitOf } from './overcommit.ts';
 
 const placementsMax = 3;
-const rotationIntervalMs = 60_000;
+const rotationIntervalMs = 600_000;
 
 export async function startScheduler(foundation: Foundation): Promise<void> {
   const { settings, system, transport, directory, relay, db, clock, log } = foundation;

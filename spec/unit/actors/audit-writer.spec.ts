@@ -1,4 +1,5 @@
 // The writer of the audit log when things go wrong: a database that is away, slow or full, too much at once, and the end of a process.
+import type { SQL } from 'drizzle-orm';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { startAuditWriter, type AuditWriter } from '../../../src/actors/audit/writer.ts';
@@ -19,12 +20,18 @@ let lines: Record<string, unknown>[];
 /** What the database does with a batch. */
 let insert: (rows: readonly Row[]) => Promise<void>;
 
+/** The one value of the statement. */
+const rowsIn = (chunks: readonly unknown[]): readonly Row[] => {
+  const value = chunks.find((chunk) => typeof chunk === 'string');
+  return (JSON.parse(String(value)) as readonly { readonly request_id: string }[]).map((row) => ({ requestId: row.request_id }));
+};
+
 const kept = async (rows: readonly Row[]): Promise<void> => void batches.push(rows.map(({ requestId }) => requestId));
 const failed = Object.assign(new Error('Failed query: insert … params: all of it'), { query: '', cause: new Error('it is away') });
 const away = (): Promise<void> => Promise.reject(failed);
 
 function start(options: { hasObjects?: boolean; waitingMax?: number } = {}): void {
-  const db = { insert: () => ({ values: (rows: readonly Row[]) => insert(rows) }) } as unknown as Db;
+  const db = { execute: ({ queryChunks }: SQL) => insert(rowsIn(queryChunks)) } as unknown as Db;
   const log = pino({ level: 'info' }, { write: (text: string) => void lines.push(JSON.parse(text) as Record<string, unknown>) });
   system = createActorSystem({ name: 'audit-writer', clock, log, onFatal: (error) => { throw error; } });
   writer = startAuditWriter({ db, clock, log, system, hasObjects: true, ...options });

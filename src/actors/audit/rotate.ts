@@ -18,8 +18,8 @@ export interface AuditRotation {
 }
 
 const dayMs = 86_400_000;
-/** Statements that are over before anybody waits for them, and more rows in a minute than a process writes. */
-const [batch, batchesMax] = [2_000, 50];
+/** Statements that are over before anybody waits for them, and of ten minutes as many rows as come with 800 puts a second. */
+const [batch, batchesMax] = [2_000, 250];
 
 export async function rotateAudit({ db, clock, log, days, rowsMax, objectRowsMax }: Omit<AuditRotation, 'intervalMs'>): Promise<void> {
   const removed = await rotateAuditRecords(db, {
