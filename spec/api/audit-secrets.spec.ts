@@ -81,6 +81,7 @@ async function sendSecrets(): Promise<string[]> {
     await put('/bucket/key', { headers: { authorization: `AWS ${key.accessKeyId}:${signature}`, date: new Date(fixtureNow).toUTCString() } });
   }
   const known = world.ann.accessKeyId;
+  await put(`/bucket/key?AWSAccessKeyId=${known}&Expires=1900000000&Signature=${signature}&own=${inQuery}`);
   await put(`/bucket/key?AWSAccessKeyId=${known}&Expires=1900000000&Signature=${signature}&x-amz-security-token=${token}&own=${inQuery}`);
   await put(`/bucket/key?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${known}/20261122/nova/s3/aws4_request&X-Amz-Date=20261122T140754Z&X-Amz-Expires=60`
     + `&X-Amz-SignedHeaders=host&X-Amz-Signature=${'ab'.repeat(32)}&X-Amz-Security-Token=${token}`);
@@ -118,6 +119,9 @@ it('A13: secrets that come with requests are in no record, no line of the log, a
   }
   expect(table).not.toContain('mark5ecret');
   expect(written).not.toContain('mark5ecret');
+  // Whose key was named by who could not sign with it is known.
+  const mismatched = rows.find(({ code }) => code === 'SignatureDoesNotMatch');
+  expect(mismatched).toMatchObject({ service: 's3', userName: 'ann', accessKeyId: world.ann.accessKeyId, projectId: null });
   // Nor did what was looked through say nothing: each of them is there.
   expect(rows.length).toBeGreaterThan(20);
   expect(new Set(rows.map(({ action }) => action))).toEqual(new Set([
