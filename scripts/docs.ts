@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { s3ClientsPage } from '../spec/support/s3-matrix.ts';
 import { layers, exceptions, reservations } from '../spec/tidy/layers.ts';
 import { environmentKey, fileKey, flagName, optionNames, optionOf, type OptionName, type Surroundings } from '../src/config/options.ts';
 import { authDrivers } from '../src/drivers/auth/index.ts';
@@ -183,6 +184,7 @@ export function referencePages(): ReadonlyMap<string, string> {
     ['drivers.md', driversPage()],
     ['ec2.md', referenceText()],
     ['s3.md', s3ReferenceText(notice)],
+    ['s3-clients.md', s3ClientsPage(notice)],
     ['layers.md', layersPage()],
   ]);
 }

@@ -1,7 +1,7 @@
 // The real product as a user starts it to try it: `bin/novact up` on simulated guests, in a state folder of its own with a private PostgreSQL, on
 // free ports. It needs neither root nor a network namespace: for whatever asks for calls and objects and not for guests.
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -61,7 +61,7 @@ export async function startSimCloudProcess(name: string, more: Readonly<Record<s
     process.off('exit', end);
     rmSync(folder, { recursive: true, force: true });
   };
-  const novact = (...args: readonly string[]) => run(file, [...first, ...args], { cwd: folder, env, timeoutMs: 60_000 });
+  const novact = (...args: readonly string[]) => run(file, [...first, ...args], { cwd: folder, env, timeoutMs: 180_000 });
   try {
     await untilReady(child);
   } catch (error) {
@@ -72,10 +72,11 @@ export async function startSimCloudProcess(name: string, more: Readonly<Record<s
     folder, state, novact, close, s3Port, pid: child.pid ?? 0,
     environment: parseNovarc(readFileSync(join(state, 'novarc'), 'utf8')),
     async createProject(project) {
-      await novact('manage', 'user', 'create', project);
-      const { stdout: created } = await novact('manage', 'project', 'create', project, project);
-      const key = keyType.parse(JSON.parse((await novact('manage', 'user', 'key', project, project, '--json')).stdout));
-      return { projectId: /\d{12}/.exec(created)?.[0] ?? '', accessKeyId: key.accessKey, secretAccessKey: key.secretKey };
+      const script = join(folder, `create-${project}`);
+      writeFileSync(script, [`user create ${project}`, `project create ${project} ${project}`, `user key ${project} ${project} --json`].join('\n'));
+      const { stdout } = await novact('manage', 'shell', 'script', script);
+      const key = keyType.parse(JSON.parse(stdout.slice(stdout.indexOf('{'))));
+      return { projectId: /\d{12}/.exec(stdout)?.[0] ?? '', accessKeyId: key.accessKey, secretAccessKey: key.secretKey };
     },
   };
 }
