@@ -11,11 +11,12 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { code, principalOf, startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
 
 const secret = 'a secret of forms';
+const user = { id: 'u-1', name: 'specs', isAdmin: false, enabled: true };
 let wrong = 0;
 const authority: Authority = {
   signingKeys: new SigningKeys(),
   findCredential: (accessKeyId) =>
-    Promise.resolve(accessKeyId === 'AKIAFORM' ? ({ accessKeyId, secret } as Awaited<ReturnType<Authority['findCredential']>>) : undefined),
+    Promise.resolve(accessKeyId === 'AKIAFORM' ? { accessKeyId, secret, user, requestedProject: undefined, keyProjectId: undefined } : undefined),
   principalOf: () => Promise.resolve(principalOf('one')),
   isLocked: () => Promise.resolve(false),
   noteWrongSignature: async () => void (wrong += 1),
