@@ -49,6 +49,41 @@ describe.each(Object.entries(objectStoreDrivers))('object store %s', (name, crea
     expect(await text(await store.read(blobId, { first: 9, last: 9 }))).toBe('9');
   });
 
+  it('gives a range at once and in pieces, and says so when the blob ends before', async () => {
+    const content = Array.from({ length: 100_000 }, (_, number) => `${number} `).join('');
+    const { blobId } = await store.write(of(content));
+    const inPieces = async (range: { first: number; last: number }) => {
+      let whole = '';
+      // As it is used: the piece is not looked at after the promise.
+      await (await store.pieces(blobId, range)).copyTo(async (piece) => void (whole += piece.toString('latin1')));
+      return whole;
+    };
+    for (const range of [{ first: 0, last: 0 }, { first: 5, last: 70_000 }, { first: 0, last: content.length - 1 }]) {
+      const wanted = content.slice(range.first, range.last + 1);
+      expect([(await store.bytes(blobId, range)).toString(), await inPieces(range)]).toEqual([wanted, wanted]);
+    }
+    const beyond = { first: 0, last: content.length };
+    await expect(store.bytes(blobId, beyond)).rejects.toMatchObject({ kind: 'failed' });
+    await expect(inPieces(beyond)).rejects.toThrow('ends before');
+    await expect(store.pieces('0'.repeat(32), { first: 0, last: 0 })).rejects.toMatchObject({ kind: 'notFound' });
+    await expect((await store.pieces(blobId, { first: 0, last: 9 })).copyTo(() => Promise.reject(new Error('away')))).rejects.toThrow('away');
+  });
+
+  it('still gives in pieces what was removed after it was opened, and to many at once what each asked for', async () => {
+    const blobs = await Promise.all(['a', 'b', 'c'].map(async (letter) => ({ letter, ...(await store.write(of(letter.repeat(600_000)))) })));
+    await Promise.all(blobs.flatMap((blob) => [blob, blob, blob]).map(async ({ letter, blobId, sizeBytes }) => {
+      const pieces = await store.pieces(blobId, { first: 0, last: sizeBytes - 1 });
+      await store.remove(blobId).catch(() => undefined);
+      let [count, wrong] = [0, 0];
+      await pieces.copyTo(async (piece) => {
+        await new Promise((resolve) => void setImmediate(resolve));
+        count += piece.length;
+        if (!piece.equals(Buffer.alloc(piece.length, letter))) wrong += 1;
+      });
+      expect([count, wrong]).toEqual([600_000, 0]);
+    }).map((work) => work.catch((error: unknown) => expect(error).toMatchObject({ kind: 'notFound' }))));
+  });
+
   it('keeps an empty blob', async () => {
     const { blobId, sizeBytes } = await store.write(of());
     expect(sizeBytes).toBe(0);

@@ -51,7 +51,7 @@ function worksOf(one: Case): readonly Work[] {
 /** Requests a second. */
 async function rateOf(server: Server, one: Case, { requests, method, body, payloadSha256 }: Work): Promise<number> {
   const pathOf = (number: number): string => (server.name.startsWith('a bare') ? `/${one.sizeBytes}-${number}` : `/bench/${one.sizeBytes}-${number}`);
-  const count = Math.min(keys, requests);
+  const count = Math.min(keys, one.puts);
   const prepared = Array.from({ length: count }, (_, number) => server.request(method, pathOf(number), body, payloadSha256));
   const request = (number: number) => prepared[number % count] ?? server.request(method, pathOf(0), body, payloadSha256);
   return requests / (await apply({ port: server.port, connections: one.connections, requests, request }) / 1000);

@@ -6,7 +6,7 @@ import type { Principal } from '../../auth/principal.ts';
 import type { Db } from '../../db/db.ts';
 import type { ImageBlob } from '../../db/blobs.ts';
 import type { Quotas } from '../../db/quotas.ts';
-import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
+import type { ObjectStoreDriver, Pieces } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Content } from './content.ts';
@@ -57,8 +57,8 @@ export interface S3Result {
   /** Default 200. */
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** An XML document, or the bytes of an object; neither: no body. */
-  readonly body?: string | Buffer | Readable;
+  /** An XML document, or the bytes of an object; neither: no body. Pieces need `lengthBytes`. */
+  readonly body?: string | Buffer | Readable | Pieces;
   /** Of a stream, or of what HEAD does not send. */
   readonly lengthBytes?: number;
 }

@@ -7,7 +7,7 @@ import type { Authority, S3Authentication, SignedRequest } from '../../auth/auth
 import type { AuditTrail } from '../../db/audit.ts';
 import { findImageBlob, type ImageBlob } from '../../db/blobs.ts';
 import type { Db } from '../../db/db.ts';
-import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
+import type { ObjectStoreDriver, Pieces } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { ApiError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
@@ -21,6 +21,7 @@ import { corsRules, crossOriginHeaders } from './cors.ts';
 import { fail } from './errors.ts';
 import { answerErrors, identify, logRequests } from './middleware.ts';
 import { routeOf } from './routes.ts';
+import { sendPieces } from './send-pieces.ts';
 
 export interface S3ServerOptions {
   readonly db: Db;
@@ -122,9 +123,11 @@ function perform({ services, domains, authenticate, tls, waiting }: Performing):
       content: createContent({ request, response, expectsContinue, payload: authentication.payload, onOpen: () => waiting.delete(request) }),
     };
     await shareAcrossOrigins(context, call);
-    write(context, await route.operation(call));
+    const result = await route.operation(call);
     // Nobody asked for the body: whether the client sends it now is open, so the connection cannot be used again.
     if (waiting.has(request)) context.set('Connection', 'close');
+    const pieces = write(context, result);
+    if (pieces !== undefined) await sendPieces(response, pieces).catch((error: unknown) => services.log.debug({ err: error }, 's3: an answer broke off'));
   };
 }
 
@@ -148,10 +151,16 @@ async function shareAcrossOrigins(context: Context, call: S3Call): Promise<void>
   for (const [name, value] of Object.entries(headers ?? {})) context.set(name, value);
 }
 
-function write(context: Context, result: S3Result): void {
+/** Returns what is left to be sent, by whoever sends. */
+function write(context: Context, result: S3Result): Pieces | undefined {
   const { status = 200, headers = {}, body, lengthBytes } = result;
   context.status = status;
   for (const [name, value] of Object.entries(headers)) context.set(name, value);
+  if (typeof body === 'object' && 'copyTo' in body) {
+    context.respond = false;
+    if (lengthBytes !== undefined) context.length = lengthBytes;
+    return body;
+  }
   if (typeof body === 'string') {
     context.set('Content-Type', headers['content-type'] ?? 'application/xml');
     context.body = body;
@@ -165,6 +174,7 @@ function write(context: Context, result: S3Result): void {
     context.body = '';
     context.remove('Content-Type');
   }
+  return undefined;
 }
 
 function serve(koa: Koa, waiting: WeakSet<IncomingMessage>, { clock, log, tls }: S3ServerOptions): S3Server {

@@ -8,6 +8,12 @@ export interface BlobWritten {
   readonly md5: string;
 }
 
+/** The bytes of a blob that is open, for one who takes them. */
+export interface Pieces {
+  /** In order; a piece is good until `write` has resolved, for its memory is used again. What `write` rejects with ends it. It must be called, once. */
+  copyTo(write: (piece: Buffer) => Promise<void>): Promise<void>;
+}
+
 /** Errors: DriverError `notFound`, `failed` (disk full says so). */
 export interface ObjectStoreDriver {
   readonly info: { readonly name: string };
@@ -25,6 +31,8 @@ export interface ObjectStoreDriver {
   abandon(name: string): Promise<void>;
   /** `range`: first and last byte, inclusive. */
   read(blobId: string, range?: { first: number; last: number }): Promise<Readable>;
+  /** The same for who sends them on: it makes no garbage. A blob removed a moment later is still there to its end. */
+  pieces(blobId: string, range: { first: number; last: number }): Promise<Pieces>;
   /** Those bytes at once, for what is small: a stream costs more than they do. `failed`: the blob ends before. */
   bytes(blobId: string, range: { first: number; last: number }): Promise<Buffer>;
   size(blobId: string): Promise<number>;

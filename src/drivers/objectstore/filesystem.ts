@@ -6,9 +6,10 @@ import { link, mkdir, open, opendir, readdir, rename, stat, unlink, type FileHan
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { DriverError, messageOf } from '../../lib/errors.ts';
+import { openPieces } from '../../lib/file-pieces.ts';
 import { readFileAt } from '../../lib/read-file-at.ts';
 import { syncFolder } from '../../lib/sync-folder.ts';
-import type { BlobWritten, ObjectStoreDriver } from './driver.ts';
+import type { BlobWritten, ObjectStoreDriver, Pieces } from './driver.ts';
 
 /** Bytes gathered before one write: few system calls, flat memory. */
 const batchBytes = 1024 * 1024;
@@ -81,6 +82,10 @@ class FilesystemStore implements ObjectStoreDriver {
     const handle = await attempt(`read blob ${blobId}`, () => open(this.path(blobId), 'r'));
     const limits = range === undefined ? {} : { start: range.first, end: range.last };
     return createReadStream('', { fd: handle, highWaterMark: 256 * 1024, ...limits });
+  }
+
+  async pieces(blobId: string, range: { first: number; last: number }): Promise<Pieces> {
+    return attempt(`read blob ${blobId}`, () => openPieces(this.path(blobId), range));
   }
 
   async bytes(blobId: string, range: { first: number; last: number }): Promise<Buffer> {

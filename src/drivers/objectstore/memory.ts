@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
-import type { BlobWritten, ObjectStoreDriver } from './driver.ts';
+import type { BlobWritten, ObjectStoreDriver, Pieces } from './driver.ts';
 
 interface MemoryBlob {
   readonly content: Buffer;
@@ -55,6 +55,11 @@ export class MemoryStore implements ObjectStoreDriver {
     const { content } = this.#blob(blobId);
     const part = range === undefined ? content : content.subarray(range.first, range.last + 1);
     return Readable.from(part.length === 0 ? [] : [part], { objectMode: false });
+  }
+
+  async pieces(blobId: string, range: { first: number; last: number }): Promise<Pieces> {
+    const bytes = await this.bytes(blobId, range);
+    return { copyTo: (write) => write(bytes) };
   }
 
   async bytes(blobId: string, range: { first: number; last: number }): Promise<Buffer> {

@@ -93,8 +93,9 @@ async function open(call: S3Call, found: Found, overrides: Record<string, string
   const { blobId, sizeBytes } = found.object;
   const range = wantedRange(call, found.object);
   const { first, last } = range ?? { first: 0, last: sizeBytes - 1 };
-  const isSmall = last - first < smallBytesMax && last >= first;
-  return { ...described, body: isSmall ? await call.store.bytes(blobId, { first, last }) : await call.store.read(blobId, range) };
+  if (last < first) return { ...described, body: await call.store.read(blobId) };
+  const isSmall = last - first < smallBytesMax;
+  return { ...described, body: await (isSmall ? call.store.bytes(blobId, { first, last }) : call.store.pieces(blobId, { first, last })) };
 }
 
 /** Up to here it is no more memory than a stream would take. */
