@@ -5,7 +5,6 @@ import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { createPostgresCluster, postgresObstacle } from '../src/drivers/postgres/cluster.ts';
 import { systemClock } from '../src/lib/clock.ts';
@@ -32,14 +31,10 @@ const wanted = process.argv.slice(2);
 /** Where the fast specs are that use a database: spec/tidy/databases.spec.ts holds it. */
 const databaseFolders = ['spec/actors', 'spec/api', 'spec/contract/auth', 'spec/unit/db', 'spec/unit/roles'];
 
-/** Runs to the end, whatever comes of it; a part that hangs is ended. In company each line of it begins with `label`. */
-function run(command, args, environment = {}, label = undefined) {
+/** Runs to the end, whatever comes of it; a part that hangs is ended. */
+function run(command, args, environment = {}) {
   return new Promise((resolve) => {
-    const output = label === undefined ? 'inherit' : 'pipe';
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', output, output], env: { ...process.env, ...environment } });
-    for (const stream of label === undefined ? [] : [child.stdout, child.stderr]) {
-      createInterface({ input: stream }).on('line', (line) => console.log(`${label}| ${line}`));
-    }
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...environment } });
     const timer = setTimeout(() => child.kill('SIGKILL'), partTimeoutMs);
     child.on('error', () => resolve(127));
     child.on('close', (code) => {
@@ -54,37 +49,35 @@ function busySeconds() {
   return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0) / 1000;
 }
 
-/** `work` is given what counts its tests. */
 async function part(name, work) {
   if (wanted.length > 0 && !wanted.includes(name)) return;
   console.log(`\n== ${name}`);
   const startedAt = performance.now();
+  const before = { ...totals };
   const busyBefore = busySeconds();
-  const count = { passed: 0, failed: 0, skipped: 0 };
-  await work(count);
+  await work();
   const seconds = (performance.now() - startedAt) / 1000;
   const cores = ((busySeconds() - busyBefore) / seconds).toFixed(1);
-  parts.push([name, seconds.toFixed(1), cores, count.passed, count.failed, count.skipped]);
-  for (const key of Object.keys(totals)) totals[key] += count[key];
+  parts.push([name, seconds.toFixed(1), cores, totals.passed - before.passed, totals.failed - before.failed, totals.skipped - before.skipped]);
 }
 
-async function check(count, name, command, args) {
+async function check(name, command, args) {
   const code = await run(command, args);
-  if (code === 0) count.passed += 1;
-  else count.failed += 1;
+  if (code === 0) totals.passed += 1;
+  else totals.failed += 1;
   console.log(`${code === 0 ? 'ok' : 'FAILED'}  ${name}`);
 }
 
-async function vitest(count, { project, label = project, environment = {}, folders = [], inCompany = false }) {
+async function vitest(project, label, environment = {}, folders = []) {
   const report = join(folder, `${label.replaceAll(/\W+/g, '-')}.json`);
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', project, ...reporters, '--passWithNoTests', ...folders];
-  const code = await run(process.execPath, args, environment, inCompany ? label : undefined);
+  const code = await run(process.execPath, args, environment);
   let result;
   try {
     result = JSON.parse(readFileSync(report, 'utf8'));
   } catch (error) {
-    count.failed += 1;
+    totals.failed += 1;
     console.log(`FAILED  ${label}: no report (${error.message}), exit code ${code}`);
     return;
   }
@@ -97,15 +90,15 @@ async function vitest(count, { project, label = project, environment = {}, folde
       fail(`${label}: ${relative(root, file.name)}`, file.message);
     }
     for (const test of file.assertionResults) {
-      if (test.status === 'passed') count.passed += 1;
+      if (test.status === 'passed') totals.passed += 1;
       else if (test.status === 'failed') {
         failed += 1;
         fail(`${label}: ${test.fullName.trim()}`, test.failureMessages.join('\n'));
-      } else skip(count, `${label}: ${test.fullName.trim()}`);
+      } else skip(`${label}: ${test.fullName.trim()}`);
     }
   }
   if (code !== 0 && failed === 0) failed = 1;
-  count.failed += failed;
+  totals.failed += failed;
 }
 
 function fail(what, message) {
@@ -114,15 +107,15 @@ function fail(what, message) {
   failures.push(`${what}\n${message.slice(0, failureCharsMax).replaceAll(/^/gm, '      ')}`);
 }
 
-function skip(count, what) {
-  count.skipped += 1;
+function skip(what) {
+  totals.skipped += 1;
   skipped.push(what);
 }
 
 /** A server for the specs: a database for each spec file, no waiting for the disk. */
-async function withPostgres(count, work) {
+async function withPostgres(work) {
   const obstacle = postgresObstacle();
-  if (obstacle !== undefined) return skip(count, `fast on PostgreSQL: all of it, because ${obstacle}`);
+  if (obstacle !== undefined) return skip(`fast on PostgreSQL: all of it, because ${obstacle}`);
   const cluster = createPostgresCluster({
     directory: join(folder, 'postgres'), run: createRun({ log: silentLog }), log: silentLog, clock: systemClock, durable: false, connectionsMax: 200,
   });
@@ -134,27 +127,24 @@ async function withPostgres(count, work) {
 }
 
 try {
-  await part('check', async (count) => {
-    await check(count, 'types', process.execPath, ['node_modules/typescript/bin/tsc', '--noEmit', '-p', '.']);
-    await check(count, 'lint', process.execPath, ['node_modules/oxlint/bin/oxlint', '--deny-warnings']);
+  await part('check', async () => {
+    await check('types', process.execPath, ['node_modules/typescript/bin/tsc', '--noEmit', '-p', '.']);
+    await check('lint', process.execPath, ['node_modules/oxlint/bin/oxlint', '--deny-warnings']);
   });
-  await part('fast', (count) => vitest(count, { project: 'fast', label: 'fast on PGlite' }));
-  await part('fast-postgres', (count) => withPostgres(count, (url) => vitest(count, {
-    project: 'fast', label: 'fast on PostgreSQL', environment: { NOVACT_SPEC_DATABASE_URL: url }, folders: databaseFolders,
-  })));
-  await part('services', (count) => vitest(count, { project: 'services' }));
-  // Each one file at a time; much of both is waiting for guests and for servers that were killed.
-  const inCompany = wanted.length === 0 || ['host', 'clients'].every((name) => wanted.includes(name));
-  await Promise.all(['host', 'clients'].map((project) => part(project, (count) => vitest(count, { project, inCompany }))));
-  await part('lab', async (count) => {
-    if ((await run('images/lab/build.sh', ['build/lab', '--check'])) === 0) return vitest(count, { project: 'lab' });
-    skip(count, 'lab: all of it, because build/lab is not there or out of date: npm run test:lab makes it, in three minutes, and runs this part');
+  await part('fast', () => vitest('fast', 'fast on PGlite'));
+  await part('fast-postgres', () => withPostgres((url) => vitest('fast', 'fast on PostgreSQL', { NOVACT_SPEC_DATABASE_URL: url }, databaseFolders)));
+  await part('services', () => vitest('services', 'services'));
+  await part('host', () => vitest('host', 'host'));
+  await part('clients', () => vitest('clients', 'clients'));
+  await part('lab', async () => {
+    if ((await run('images/lab/build.sh', ['build/lab', '--check'])) === 0) return vitest('lab', 'lab');
+    skip('lab: all of it, because build/lab is not there or out of date: npm run test:lab makes it, in three minutes, and runs this part');
   });
-  await part('conformance', async (count) => {
+  await part('conformance', async () => {
     if ((await run(process.execPath, ['--import', 'tsx', 'scripts/conformance-s3.ts', '--check'])) !== 0) {
-      return skip(count, 'conformance: all of it, because the suite is not there: npm run conformance:s3 fetches and runs it');
+      return skip('conformance: all of it, because the suite is not there: npm run conformance:s3 fetches and runs it');
     }
-    return check(count, 'ceph/s3-tests, as the list of known failures has it', process.execPath, ['--import', 'tsx', 'scripts/conformance-s3.ts']);
+    return check('ceph/s3-tests, as the list of known failures has it', process.execPath, ['--import', 'tsx', 'scripts/conformance-s3.ts']);
   });
 } finally {
   rmSync(folder, { recursive: true, force: true });
