@@ -1,6 +1,7 @@
 // One project per kind of need: `fast` is pure and runs all day; `services` needs the programs of PostgreSQL and Redis, `host` and `clients`
 // root and real guests, `lab` also the nested guest of images/lab, in which everything takes ten times as long.
 import { defineConfig } from 'vitest/config';
+import { SlowestFirst } from './spec/support/slowest-first.ts';
 
 const kinds = {
   // In one process for each core, not for each file: reading all of novact anew takes as long as its specs. They leave nothing behind them.
@@ -18,6 +19,7 @@ export default defineConfig({
   test: {
     // As many as there are cores, not one less: much of what they do is waiting for servers.
     maxWorkers: '100%',
+    sequence: { sequencer: SlowestFirst },
     projects: Object.entries(kinds).map(([name, { folders, ...settings }]) => ({
       test: { name, include: folders.map((folder) => `spec/${folder}/**/*.spec.ts`), ...settings },
     })),
