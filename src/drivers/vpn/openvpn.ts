@@ -7,6 +7,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
 import type { Run } from '../../lib/exec.ts';
 import { endProcess, findProcesses, type FoundProcess } from '../../lib/processes.ts';
+import { retry, type RetryOptions } from '../../lib/retry.ts';
 import { endpointFiles, renderRules, renderServer, vpnTableName, type EndpointFiles } from './configuration.ts';
 import type { VpnDriver, VpnEndpoint } from './driver.ts';
 
@@ -81,10 +82,22 @@ export function createOpenvpn({ run, clock, stateDirectory }: OpenvpnSettings): 
 
 async function startServer({ run, clock, files }: Tools, endpoint: VpnEndpoint, old: FoundProcess | undefined): Promise<void> {
   if (old !== undefined) await endProcess(old, clock);
-  // The command ends when the port is bound and the tunnel is up.
+  // The command ends when its daemon begins, which binds the port and opens the tunnel then.
   await run('openvpn', ['--config', files.configuration, '--daemon', 'novact-vpn'], { timeoutMs: startTimeoutMs });
-  if (endpoint.namespace !== undefined) await moveDevice(run, endpoint.device, endpoint.namespace);
-  if ((await serversOf(files)).length === 0) throw new DriverError('failed', `the VPN server of ${endpoint.id} ended as soon as it was started`);
+  const address = await retry(async () => {
+    if ((await serversOf(files)).length === 0) throw new DriverError('failed', `the VPN server of ${endpoint.id} ended as soon as it was started`);
+    return (await addressOf(run, endpoint.device)) ?? refuseYet(endpoint);
+  }, untilOpen(clock));
+  if (endpoint.namespace !== undefined) await moveDevice(run, endpoint.device, { namespace: endpoint.namespace, address });
+}
+
+/** About as long as a command may take. */
+const untilOpen = (clock: Clock): RetryOptions => ({
+  clock, triesMax: 85, firstDelayMs: 15, delayMsMax: 250, mayRetry: (error) => error instanceof DriverError && error.kind === 'timeout',
+});
+
+function refuseYet({ id, device }: VpnEndpoint): never {
+  throw new DriverError('timeout', `the VPN server of ${id} has not opened its tunnel ${device}`);
 }
 
 /** What a server must be started anew for, and the list that it reads by itself. */
@@ -117,14 +130,18 @@ async function removeOthers({ clock, stateDirectory }: Pick<OpenvpnSettings, 'cl
 const runWithin = (run: Run, namespace: string): Run =>
   namespace === '' ? run : (command, args, options) => run('ip', ['netns', 'exec', namespace, command, ...args], options);
 
-/** Into the namespace of the project's router, with the address that it had. */
-async function moveDevice(run: Run, device: string, namespace: string): Promise<void> {
-  const { stdout } = await run('ip', ['-j', 'address', 'show', 'dev', device]);
-  const [link] = JSON.parse(stdout) as { addr_info?: { local: string; prefixlen: number; family: string }[] }[];
+/** With its prefix. Undefined: there is no such device, or it has none. */
+async function addressOf(run: Run, device: string): Promise<string | undefined> {
+  const { code, stdout } = await run('ip', ['-j', 'address', 'show', 'dev', device], { okCodes: [0, 1] });
+  const [link] = (code === 0 ? JSON.parse(stdout) : []) as { addr_info?: { local: string; prefixlen: number; family: string }[] }[];
   const own = link?.addr_info?.find(({ family }) => family === 'inet');
-  if (own === undefined) throw new DriverError('failed', `the tunnel ${device} has no address`);
+  return own && `${own.local}/${own.prefixlen}`;
+}
+
+/** Into the namespace of the project's router, with the address that it had. */
+async function moveDevice(run: Run, device: string, { namespace, address }: { namespace: string; address: string }): Promise<void> {
   await run('ip', ['link', 'set', device, 'netns', namespace]);
-  await run('ip', ['-n', namespace, 'address', 'add', `${own.local}/${own.prefixlen}`, 'dev', device]);
+  await run('ip', ['-n', namespace, 'address', 'add', address, 'dev', device]);
   await run('ip', ['-n', namespace, 'link', 'set', device, 'up']);
 }
 
