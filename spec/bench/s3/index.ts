@@ -1,11 +1,12 @@
 // How fast S3 is and what it takes: GET and PUT by size beside a bare server that streams the same file, listings of many keys, and the memory that a
 // large object costs. `npm run bench -- s3`; NOVACT_BENCH_ROUNDS (default 5), NOVACT_BENCH_S3_MIB (of the large object; default 5120 where the disk has
-// room for it), NOVACT_BENCH_S3 (`role`, `up`, `pglite`; default all).
+// room for it), NOVACT_BENCH_S3 (`role`, `radosgw` beside it where it is installed, `up`, `pglite`; default all).
 import { statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { apply } from './load.ts';
 import { measureListings } from './listing.ts';
 import { measureMemory } from './memory.ts';
+import { radosgwObstacle, startRadosgw } from './radosgw.ts';
 import { checkBuilt, startBare, startObjectstoreRole, startUp, type S3Server, type Server } from './servers.ts';
 import { large, measureRates, medium, small } from './throughput.ts';
 import type { BenchRow } from '../row.ts';
@@ -17,6 +18,16 @@ async function largeMiB(): Promise<number> {
   if (set !== undefined) return Number(set);
   const { bavail, bsize } = await statfs(tmpdir());
   return bavail * bsize > 30 * 1024 ** 3 ? 5120 : 1024;
+}
+
+/** Its rates are measured beside the role only; a bucket of it as of the product. */
+async function withRadosgw<T>(measure: (rival?: Server) => Promise<T>): Promise<T> {
+  const obstacle = wanted.includes('radosgw') || !('NOVACT_BENCH_S3' in process.env) ? radosgwObstacle() : 'not asked for';
+  if (obstacle !== undefined) {
+    console.log(`radosgw is not measured: ${obstacle}`);
+    return measure();
+  }
+  return withServer(startRadosgw(), measure);
 }
 
 export async function run(): Promise<readonly BenchRow[]> {
@@ -33,7 +44,7 @@ export async function run(): Promise<readonly BenchRow[]> {
   }
 }
 
-async function withServer(starting: Promise<S3Server>, measure: (server: S3Server) => Promise<BenchRow[]>): Promise<BenchRow[]> {
+async function withServer<S extends Server, T>(starting: Promise<S>, measure: (server: S) => Promise<T>): Promise<T> {
   const server = await starting;
   try {
     await apply({ port: server.port, connections: 1, requests: 1, request: () => server.request('PUT', '/bench') });
@@ -47,7 +58,8 @@ async function withServer(starting: Promise<S3Server>, measure: (server: S3Serve
 async function measureRole(bare: Server, server: S3Server): Promise<BenchRow[]> {
   const memory = await measureMemory(server, await largeMiB());
   const listings = server.db === undefined ? [] : await measureListings(server, server.db);
-  return [...(await measureRates(bare, server, [small, medium, large])), ...listings, ...memory];
+  const rates = await withRadosgw((rival) => measureRates(bare, server, [small, medium, large], rival));
+  return [...rates, ...listings, ...memory];
 }
 
 async function measureUp(bare: Server, server: S3Server): Promise<BenchRow[]> {

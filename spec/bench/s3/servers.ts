@@ -63,7 +63,7 @@ interface Key {
 }
 
 /** Signed by the header, as SDKs do. Without a digest of the body: `UNSIGNED-PAYLOAD`, as they do over TLS. */
-const signing = (port: number, key: Key): Server['request'] => (method, path, body, payloadSha256) => ({
+export const signing = (port: number, key: Key): Server['request'] => (method, path, body, payloadSha256) => ({
   head: headOf(method, path, signV4({
     method, url: new URL(path, `http://127.0.0.1:${port}`), headers: lengthOf(body), ...key, region: 'nova', service: 's3', date: new Date(),
     ...(body === undefined ? {} : { payloadSha256: payloadSha256 ?? 'UNSIGNED-PAYLOAD' }),

@@ -57,21 +57,32 @@ async function rateOf(server: Server, one: Case, { requests, method, body, paylo
   return requests / (await apply({ port: server.port, connections: one.connections, requests, request }) / 1000);
 }
 
-/** The bucket `bench` must be there. */
-export async function measureRates(bare: Server, product: S3Server, cases: readonly Case[]): Promise<BenchRow[]> {
+/** Issue 5: ahead of it in every cell by so much. */
+const rivalRatioMin = 1.5;
+
+/** The bucket `bench` must be there. Beside a rival, too, where there is one. */
+export async function measureRates(bare: Server, product: S3Server, cases: readonly Case[], rival?: Server): Promise<BenchRow[]> {
   const rows: BenchRow[] = [];
   for (const one of cases) {
     for (const work of worksOf(one)) {
-      const [bares, products]: [number[], number[]] = [[], []];
+      const [bares, products, rivals]: [number[], number[], number[]] = [[], [], []];
       // The first round warms up, and makes what is got.
       for (let round = 0; round <= rounds; round += 1) {
         const [of, mine] = [await rateOf(bare, one, work), await rateOf(product, one, work)];
-        if (round > 0) void [bares.push(of), products.push(mine)];
+        const its = rival === undefined ? undefined : await rateOf(rival, one, work);
+        if (round === 0) continue;
+        bares.push(of);
+        products.push(mine);
+        if (its !== undefined) rivals.push(its);
       }
       const [of, mine] = [median(bares), median(products)];
       // Its body signed too is one digest more than the bare server makes.
       const target = work.payloadSha256 === undefined ? { target: atLeast(mine / of, one.ratioMin, '×') } : {};
       rows.push({ name: `${work.name}, ${product.name}`, value: mine, unit: '/s', baseline: `${bare.name}, ${of.toFixed(0)} /s`, ratio: mine / of, ...target });
+      if (rival === undefined) continue;
+      const [its, row] = [median(rivals), `${work.name}, ${product.name}`];
+      const ratio = mine / its;
+      rows.push({ name: row, value: mine, unit: '/s', baseline: `${rival.name}, ${its.toFixed(0)} /s`, ratio, target: atLeast(ratio, rivalRatioMin, '×') });
     }
   }
   return rows;
