@@ -63,6 +63,7 @@ export async function startRadosgw(): Promise<Server> {
   const [monitorPort, port] = [await freePort(), await freePort()];
   const daemons: ChildProcess[] = [];
   const environment = { CEPH_CONF: join(folder, 'ceph.conf') };
+  process.once('exit', () => daemons.forEach((child) => child.kill('SIGKILL')));
   const run = createRun({ log: silentLog });
   const command = (program: string, ...args: string[]) => run(program, args, { env: environment, cwd: folder, timeoutMs: 120_000 });
   const daemon = (program: string, ...args: string[]): ChildProcess => {
