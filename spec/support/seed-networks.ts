@@ -6,46 +6,35 @@ import type { RoleName } from '../../src/config/options.ts';
 import { waitUntil } from './patience.ts';
 import { Shop, untilWell } from './seed-shop.ts';
 import { inside, Tenant, untilInside, whoAmI } from './seed-tenants.ts';
-import { slowMs, tell, worldOf, type SeedCloud, type SeedHost, type SeedOptions } from './seed-world.ts';
+import { tell, worldOf, type SeedCloud, type SeedHost, type SeedOptions } from './seed-world.ts';
 
 /** Of addresses that anybody may have for himself, on the network of the hosts. */
 const floatingRange = '192.168.77.128/28';
 
-export interface SeedNetworksOptions extends SeedOptions<SeedCloud> {
-  /**
-   * How many times longer everything may take, the issue's minute too: for hosts that are emulated, where a program takes about ten times as long as on
-   * this machine. Titles say so. Default 1.
-   */
-  readonly slowness?: number;
-}
-
 interface World {
   readonly cloud: SeedCloud;
   readonly shops: readonly [Shop, Shop];
-  /** A limit, as it is on these hosts. */
-  slowly(ms: number): number;
   close(): Promise<void>;
 }
 
-async function enter(cloud: SeedCloud, slowness: number): Promise<World> {
-  const tenants = [Tenant.founder(cloud, slowness), await Tenant.newcomer(cloud, 'newcomer', slowness)] as const;
+async function enter(cloud: SeedCloud): Promise<World> {
+  const tenants = [Tenant.founder(cloud), await Tenant.newcomer(cloud, 'newcomer')] as const;
   const shops = [new Shop(cloud, tenants[0]), new Shop(cloud, tenants[1])] as const;
   for (const shop of shops) await shop.launch();
   return {
     cloud, shops,
-    slowly: (ms) => ms * slowness,
     async close() {
       for (const { tenant } of shops) await tenant.close();
     },
   };
 }
 
-export function seedNetworks({ manager, start, slowness = 1 }: SeedNetworksOptions): void {
-  const world = worldOf(start, (cloud) => enter(cloud, slowness), slowMs * slowness);
-  const how = slowness === 1 ? `by ${manager}` : `by ${manager} on emulated hosts, with limits ${slowness} times as long`;
+export function seedNetworks({ manager, start }: SeedOptions<SeedCloud>): void {
+  const world = worldOf(start, enter);
+  const how = `by ${manager}`;
   describe(`two projects with one range on two hosts, ${how}`, () => promised(world));
   describe(`what carries them, ${how}`, () => carried(world));
-  describe(`a kill -9 of what runs them, ${how}`, () => killed(world, slowness === 1 ? 'a minute' : `${slowness} minutes`));
+  describe(`a kill -9 of what runs them, ${how}`, () => killed(world));
   describe(`hosts of theirs, ${how}`, () => hostsOfTheirs(world));
 }
 
@@ -70,7 +59,7 @@ function promised(world: () => World): void {
     for (const { guests: { web: here, other: there } } of world().shops) {
       expect(here.host.name).not.toBe(there.host.name);
       await untilInside(here, `ping -c 1 -W 2 ${there.address} > /dev/null && echo yes`);
-      await waitUntil(`${there.id} has a name on ${here.host.name}`, { timeoutMs: world().slowly(45_000), pollMs: 500 }, async () =>
+      await waitUntil(`${there.id} has a name on ${here.host.name}`, { timeoutMs: 45_000, pollMs: 500 }, async () =>
         (await inside(here, `nslookup -type=a ${there.id}.novact.internal || true`)).includes(there.address));
       expect(await inside(here, `nc -w 2 ${there.address} 22 < /dev/null | head -c 3`)).toBe('SSH');
     }
@@ -103,14 +92,14 @@ function carried(world: () => World): void {
     expect(before).toHaveLength(2);
     const killedAt = performance.now();
     await host.killServers('dnsmasq');
-    await waitUntil('both servers are back', { timeoutMs: world().slowly(30_000), pollMs: 50 }, async () => (await host.servers('dnsmasq')).length === 2);
+    await waitUntil('both servers are back', { timeoutMs: 30_000, pollMs: 50 }, async () => (await host.servers('dnsmasq')).length === 2);
     tell(`two killed DHCP servers were back after ${Math.round(performance.now() - killedAt)} ms`);
     expect((await host.servers('dnsmasq')).filter((pid) => before.includes(pid))).toEqual([]);
   });
 
   it('N11: a network role that is killed and starts again adopts everything: no ping of a guest is lost', async () => {
     const { web, other } = world().shops[1].guests;
-    const flood = inside(web, `ping -i 0.2 -c ${world().slowly(60)} -W 2 ${other.address} | tail -2`);
+    const flood = inside(web, `ping -i 0.2 -c 60 -W 2 ${other.address} | tail -2`);
     const role = web.host.roles.get('network');
     await role?.kill9();
     await role?.start();
@@ -120,7 +109,7 @@ function carried(world: () => World): void {
 }
 
 /** On both hosts at once, so that no other one of that kind helps out. */
-function killed(world: () => World, aMinute: string): void {
+function killed(world: () => World): void {
   const everywhere = (kill: (host: SeedHost) => Promise<void>) => Promise.all(world().cloud.hosts.map(kill));
   /** Of what is killed and has been started again. */
   const untilWellAfter = async (what: string, kill: () => Promise<unknown>): Promise<void> => {
@@ -132,14 +121,14 @@ function killed(world: () => World, aMinute: string): void {
   };
 
   const restarted: readonly RoleName[] = ['objectstore', 'scheduler', 'api', 'network', 'compute'];
-  it.each(restarted)(`is over ${aMinute} later: every %s`, (name) => untilWellAfter(name, async () => {
+  it.each(restarted)('is over a minute later: every %s', (name) => untilWellAfter(name, async () => {
     await everywhere(async ({ roles }) => roles.get(name)?.kill9());
     await everywhere(async ({ roles }) => roles.get(name)?.start());
   }));
 
-  it(`is over ${aMinute} later: every dnsmasq`, () => untilWellAfter('dnsmasq', () => everywhere((host) => host.killServers('dnsmasq'))));
+  it('is over a minute later: every dnsmasq', () => untilWellAfter('dnsmasq', () => everywhere((host) => host.killServers('dnsmasq'))));
 
-  it(`is over ${aMinute} later: every libvirtd`, () => untilWellAfter('libvirtd', async () => {
+  it('is over a minute later: every libvirtd', () => untilWellAfter('libvirtd', async () => {
     await everywhere(({ machine }) => machine.killLibvirtd());
     await everywhere(({ machine }) => machine.startLibvirtd());
   }));
@@ -149,8 +138,8 @@ function killed(world: () => World, aMinute: string): void {
       const { web, other } = shop.guests;
       await shop.letWebIn('revoke');
       await shop.leadTo(other);
-      await waitUntil('web is shut out', { timeoutMs: world().slowly(20_000) }, async () => !(await shop.webReachesDatabase()));
-      await waitUntil('the address has moved', { timeoutMs: world().slowly(20_000) }, async () => (await shop.answering()) === other.id);
+      await waitUntil('web is shut out', { timeoutMs: 20_000 }, async () => !(await shop.webReachesDatabase()));
+      await waitUntil('the address has moved', { timeoutMs: 20_000 }, async () => (await shop.answering()) === other.id);
       await shop.letWebIn('authorize');
       await shop.leadTo(web);
     }
@@ -165,14 +154,14 @@ function hostsOfTheirs(world: () => World): void {
     await there.host.pullPlug();
     expect(await inside(here, whoAmI)).toBe(here.id);
     await there.host.plugIn();
-    await waitUntil('the guest that was off reaches the other', { timeoutMs: world().slowly(180_000), pollMs: 1_000 }, async () =>
+    await waitUntil('the guest that was off reaches the other', { timeoutMs: 180_000, pollMs: 1_000 }, async () =>
       (await inside(there, `nc -w 2 ${here.address} 22 < /dev/null | head -c 3`)) === 'SSH');
   });
 
   it('have nothing left of a network when its last guest is gone', async () => {
     for (const { tenant, all } of world().shops) await tenant.terminate(all);
     for (const host of world().cloud.hosts) {
-      await waitUntil(`nothing is left on ${host.name}`, { timeoutMs: world().slowly(60_000), pollMs: 500 }, async () =>
+      await waitUntil(`nothing is left on ${host.name}`, { timeoutMs: 60_000, pollMs: 500 }, async () =>
         !(await host.machine.run('ip', ['-br', 'link'])).stdout.match(/nv(br|t|s|p)/));
       for (const { guests: { web } } of world().shops) await expect(host.inRouter(web.routerId)('true', [])).rejects.toThrow('no router');
     }

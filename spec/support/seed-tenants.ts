@@ -14,8 +14,6 @@ export interface SeedGuest {
   readonly gateway: string;
   readonly routerId: string;
   readonly keyFile: string;
-  /** That of its tenant. */
-  readonly slowness: number;
 }
 
 interface Place {
@@ -27,45 +25,42 @@ interface Place {
 }
 
 /** Of boto3's waiters, which look every 15 s. */
-const quick = (slowness: number) => ({ WaiterConfig: { Delay: 1, MaxAttempts: 180 * slowness } });
+const quick = { WaiterConfig: { Delay: 1, MaxAttempts: 180 } };
 const sshOptions = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR'];
 /** It answers with the number of the instance that asks. */
 export const whoAmI = '/sbin/metadata token > /dev/null; /sbin/metadata get meta-data/instance-id';
 
 /** What the command printed, trimmed. */
-export async function inside(guest: SeedGuest, command: string, timeoutMs = 20_000 * guest.slowness): Promise<string> {
-  const options = [...sshOptions, `ConnectTimeout=${5 * guest.slowness}`];
+export async function inside(guest: SeedGuest, command: string, timeoutMs = 20_000): Promise<string> {
+  const options = [...sshOptions, 'ConnectTimeout=5'];
   const args = ['-F', '/dev/null', '-n', ...options.flatMap((text) => ['-o', text]), '-i', guest.keyFile, `root@${guest.address}`, command];
   return (await guest.host.inRouter(guest.routerId)('ssh', args, { timeoutMs })).stdout.trim();
 }
 
 /** The first answer of one that is still booting. */
 export const untilInside = (guest: SeedGuest, command: string): Promise<string> =>
-  waitFor(`${guest.id} does ${command}`, { timeoutMs: 180_000 * guest.slowness, pollMs: 500 }, () => inside(guest, command));
+  waitFor(`${guest.id} does ${command}`, { timeoutMs: 180_000, pollMs: 500 }, () => inside(guest, command));
 
 export class Tenant {
   readonly name: string;
-  /** How many times the usual its guests and hosts may take for anything. */
-  readonly slowness: number;
   readonly #cloud: SeedCloud;
   readonly #boto3: Boto3;
   #keyFile = '';
 
-  private constructor(cloud: SeedCloud, name: string, key: AccessKey | undefined, slowness: number) {
+  private constructor(cloud: SeedCloud, name: string, key: AccessKey | undefined) {
     this.name = name;
-    this.slowness = slowness;
     this.#cloud = cloud;
     this.#boto3 = openBoto3(cloud, key);
   }
 
   /** The founder of the cloud. */
-  static founder(cloud: SeedCloud, slowness = 1): Tenant {
-    return new Tenant(cloud, 'founder', undefined, slowness);
+  static founder(cloud: SeedCloud): Tenant {
+    return new Tenant(cloud, 'founder', undefined);
   }
 
   /** Somebody else, with a project of that name. */
-  static async newcomer(cloud: SeedCloud, name: string, slowness = 1): Promise<Tenant> {
-    return new Tenant(cloud, name, await createSecondProject(cloud, name, join(cloud.folder, 'master.key')), slowness);
+  static async newcomer(cloud: SeedCloud, name: string): Promise<Tenant> {
+    return new Tenant(cloud, name, await createSecondProject(cloud, name, join(cloud.folder, 'master.key')));
   }
 
   ec2<T = Record<string, unknown>>(method: string, parameters: Record<string, unknown> = {}): Promise<T> {
@@ -83,15 +78,15 @@ export class Tenant {
       ImageId: Images[0]?.ImageId, InstanceType: 't2.nano', MinCount: count, MaxCount: count, KeyName: this.name, UserData: `#!/bin/sh\n${options.userData}\n`,
     });
     const ids = Instances.map(({ InstanceId }) => InstanceId);
-    await this.ec2('wait:instance_running', { InstanceIds: ids, ...quick(this.slowness) });
+    await this.ec2('wait:instance_running', { InstanceIds: ids, ...quick });
     return (await this.#placesOf(ids)).map(({ host, router_id: routerId, ...place }) =>
-      ({ ...place, routerId, host: this.#cloud.named(host), keyFile: this.#keyFile, slowness: this.slowness }));
+      ({ ...place, routerId, host: this.#cloud.named(host), keyFile: this.#keyFile }));
   }
 
   async terminate(guests: readonly SeedGuest[]): Promise<void> {
     const InstanceIds = guests.map(({ id }) => id);
     await this.ec2('terminate_instances', { InstanceIds });
-    await this.ec2('wait:instance_terminated', { InstanceIds, ...quick(this.slowness) });
+    await this.ec2('wait:instance_terminated', { InstanceIds, ...quick });
   }
 
   close(): Promise<void> {

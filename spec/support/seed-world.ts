@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll } from 'vitest';
 import type { TestHost } from './host.ts';
 import type { Host, Hosts } from './three-hosts.ts';
 
-/** What an acceptance asks of a host, which may be a namespace of this machine (three-hosts.ts) or a nested guest (lab-hosts.ts). */
+/** What an acceptance asks of a host: a namespace of this machine (three-hosts.ts). */
 export interface SeedHost extends Pick<Host, 'name' | 'roles' | 'inRouter' | 'servers' | 'killServers' | 'pullPlug' | 'plugIn'> {
   readonly machine: Pick<TestHost, 'run' | 'killLibvirtd' | 'startLibvirtd'>;
 }
@@ -28,14 +28,14 @@ export const tell = (text: string): void => void process.stdout.write(`${text}\n
 
 /** Started before the first test and ended after the last one; the answer is what tests ask for it. After a failure, what the roles said is shown. */
 export function worldOf<Cloud extends SeedCloud, World extends { close(): Promise<void> }>(
-  start: () => Promise<Cloud>, enter: (cloud: Cloud) => Promise<World>, withinMs = slowMs,
+  start: () => Promise<Cloud>, enter: (cloud: Cloud) => Promise<World>,
 ): () => World {
   let cloud: Cloud | undefined;
   let world: World | undefined;
   beforeAll(async () => {
     cloud = await start();
     world = await enter(cloud);
-  }, withinMs);
+  }, slowMs);
   afterAll(async () => {
     await world?.close();
     await cloud?.down();
