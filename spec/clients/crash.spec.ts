@@ -56,8 +56,14 @@ async function describeAll(ids: readonly string[]): Promise<Instance[]> {
   return answer.Reservations.flatMap((reservation) => reservation.Instances);
 }
 
+/** In ms. Says what it saw last when it gives up, and whether there was still a libvirtd. */
 const untilAll = (ids: readonly string[], state: string, timeoutMs = recoveryMs) =>
-  waitUntil(`${ids.length} instances are ${state}`, { timeoutMs }, async () => (await describeAll(ids)).every((instance) => instance.State.Name === state));
+  waitUntil(`${ids.length} instances are ${state}`, { timeoutMs }, async () => {
+    const others = (await describeAll(ids)).filter((instance) => instance.State.Name !== state);
+    if (others.length === 0) return true;
+    const seen = others.map(({ InstanceId, State, StateReason }) => `${InstanceId} ${State.Name} ${StateReason?.Message ?? ''}`.trim());
+    throw new Error(`${seen.join(', ')}; ${await cloud.host.libvirtdState()}`);
+  });
 
 async function terminateAll(ids: readonly string[]): Promise<void> {
   await ec2('terminate_instances', { InstanceIds: ids });

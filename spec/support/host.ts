@@ -1,5 +1,7 @@
 // A whole test host on this machine: its own network namespace, mount namespace and libvirtd, so that specs with real guests
 // touch neither the machine's own libvirt nor one another. Root only.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createRun, type Run } from '../../src/lib/exec.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -21,6 +23,8 @@ export interface TestHost {
   killLibvirtd(): Promise<void>;
   /** Starts libvirtd again if it is not running. */
   startLibvirtd(): Promise<void>;
+  /** For failures: whether libvirtd runs, how often it crashed, and the last that it complained of, in one line. */
+  libvirtdState(): Promise<string>;
   /** Guests destroyed, daemon stopped, namespace and folder gone. Safe to repeat. */
   down(): Promise<void>;
 }
@@ -58,11 +62,20 @@ export async function up(name: string, options: TestHostOptions = {}): Promise<T
     ensureBridge: (bridge, address) => ensureBridge(inside, bridge, address),
     killLibvirtd: async () => void (await call('kill')),
     startLibvirtd: async () => void (await call('up')),
+    libvirtdState: () => libvirtdState(directory),
     down: async () => {
       const said = await call('down');
       if (said !== '') process.stderr.write(`${name}: ${said}\n`);
     },
   };
+}
+
+async function libvirtdState(directory: string): Promise<string> {
+  const read = (path: string) => readFile(path, 'utf8').catch(() => '');
+  const [pid, crashes, complaints] = await Promise.all(['run/libvirtd.pid', 'log/libvirtd.out', 'log/libvirtd.log'].map((name) => read(join(directory, name))));
+  const state = /^State:\s+(\S)/m.exec(await read(`/proc/${Number(pid)}/status`))?.[1] ?? 'gone';
+  const crashed = crashes?.match(/crashed with signal/g)?.length ?? 0;
+  return `libvirtd ${Number(pid)} is ${state}, crashed ${crashed} times; it last said: ${complaints?.trimEnd().split('\n').at(-1)?.slice(0, 200) ?? ''}`;
 }
 
 async function ensureBridge(run: Run, bridge: string, address: string | undefined): Promise<void> {

@@ -74,6 +74,18 @@ describe('the libvirt session', () => {
     expect(types).toEqual(['connected', 'disconnected', 'connected']);
   });
 
+  it('asks again for what had no answer in the time that one call may take, and gives up at the deadline', async () => {
+    let calls = 0;
+    await start((call) => {
+      calls += 1;
+      if (calls === 2) answer(call);
+    });
+    const lookUpSoon = (timeoutMs: number) => session.run('look up i-1', timeoutMs, (its) => its.call(lookupByName('i-1')), { callMs: 50 });
+    expect(await lookUpSoon(10_000)).toEqual(domain);
+    expect(calls).toBe(2);
+    await expect(lookUpSoon(120)).rejects.toMatchObject({ kind: 'timeout', message: expect.stringMatching(/^(look up i-1: )?libvirtd/) });
+  });
+
   it('comes back after every end, and ends for good when it is closed', async () => {
     for (let round = 0; round < 3; round += 1) {
       await start(answer);

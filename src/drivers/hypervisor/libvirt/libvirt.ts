@@ -52,6 +52,8 @@ export interface LibvirtOptions {
  * Starting a domain includes libvirt's look at a QEMU it does not know yet, which takes seconds; stopping waits for a busy QEMU, or for a start.
  */
 const deadlinesMs = { read: 10_000, readUnderXen: 75_000, define: 30_000, start: 90_000, stop: 90_000, ask: 15_000, askUnderXen: 75_000 } as const;
+/** A call of those that stop a guest is asked again after so long without an answer: longer than libvirt itself waits for a guest that is busy. */
+const stopCallMs = 40_000;
 const connectTimeoutMsDefault = 10_000;
 const probeTimeoutMsDefault = 10_000;
 
@@ -108,11 +110,12 @@ class LibvirtHypervisor implements HypervisorDriver {
       name: 'libvirt', kind: uri.kind, bootsKernels: uri.kind !== 'lxc', notice: undefined,
       liveMigration, liveMigrationNotice: liveMigration ? undefined : noMigration[uri.kind],
     };
-    this.#recorder = uri.kind === 'qemu' ? undefined : new ConsoleRecorder(() => this.#session, options.log);
     this.#restarts = uri.kind === 'xen' ? new RestartWatch() : undefined;
     this.#askedOnce = uri.kind === 'xen' ? new AskedOnce() : undefined;
+    const reached = { uri, log: options.log, clock: options.clock, connectTimeoutMs: options.connectTimeoutMs ?? connectTimeoutMsDefault };
+    this.#recorder = uri.kind === 'qemu' ? undefined : new ConsoleRecorder(reached);
     this.#session = new Session({
-      uri, log: options.log, clock: options.clock, connectTimeoutMs: options.connectTimeoutMs ?? connectTimeoutMsDefault,
+      ...reached,
       onEvent: (event) => this.#onEvent(event),
       onConnected: () => this.#onConnected(),
       onDisconnected: (error) => this.#emit({ type: 'disconnected', error: error.message }),
@@ -208,7 +211,7 @@ class LibvirtHypervisor implements HypervisorDriver {
     await this.#session.run(`stop ${instanceId}`, deadlinesMs.stop, async (calls) => {
       const domain = await this.#find(calls, instanceId);
       if (domain !== undefined) await unless(whenFree(() => calls.call(destroy(domain))), libvirtCodes.operationInvalid, libvirtCodes.noDomain);
-    });
+    }, { callMs: stopCallMs });
   }
 
   async reboot(instanceId: string, options: { force: boolean }): Promise<void> {
@@ -230,7 +233,7 @@ class LibvirtHypervisor implements HypervisorDriver {
       if (this.#uri.kind === 'qemu') await this.#disks.forget(calls, await this.#disks.secretsOf(calls, domain));
       const flags = this.#uri.kind === 'qemu' ? undefineEverything : 0;
       await unless(calls.call(undefine(domain, flags)), libvirtCodes.noDomain);
-    });
+    }, { callMs: stopCallMs });
   }
 
   disks(instanceId: string): Promise<readonly DiskStatus[]> {
@@ -266,7 +269,7 @@ class LibvirtHypervisor implements HypervisorDriver {
 
   async close(): Promise<void> {
     this.#listeners.clear();
-    await this.#session.close();
+    await Promise.all([this.#session.close(), this.#recorder?.close()]);
   }
 
   #onEvent(event: RpcEvent): void {
@@ -281,7 +284,6 @@ class LibvirtHypervisor implements HypervisorDriver {
   #onConnected(): void {
     this.#clouds.clear();
     this.#emit({ type: 'connected' });
-    this.#recorder?.recordAll().catch((error: unknown) => this.#options.log.warn({ error: messageOf(error) }, 'consoles are not recorded'));
   }
 
   #emit(event: HypervisorEvent): void {

@@ -15,9 +15,10 @@ export interface SessionOptions {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   readonly keepAlive?: KeepAlive;
-  readonly onEvent: (event: RpcEvent) => void;
+  /** Absent: events are not asked for. */
+  readonly onEvent?: (event: RpcEvent) => void;
   readonly onConnected: () => void;
-  readonly onDisconnected: (error: DriverError) => void;
+  readonly onDisconnected?: (error: DriverError) => void;
 }
 
 /** What a piece of work may do with the connection of the moment. Every call gets what is left of the work's deadline. */
@@ -42,21 +43,26 @@ export class Session {
     void this.#connect();
   }
 
-  /** Does the work on a live connection, again when the connection is lost meanwhile, until the deadline. `attempted` begins its errors. */
-  async run<T>(attempted: string, timeoutMs: number, work: (calls: Calls) => Promise<T>): Promise<T> {
+  /**
+   * Does the work on a live connection, again when the connection is lost meanwhile, or when a call has no answer within `callMs` (default: all the
+   * time there is): libvirtd may have lost it. Until the deadline; `attempted` begins its errors.
+   */
+  async run<T>(attempted: string, timeoutMs: number, work: (calls: Calls) => Promise<T>, { callMs = timeoutMs }: { callMs?: number } = {}): Promise<T> {
     const { clock } = this.#options;
     const until = clock.now() + timeoutMs;
     for (;;) {
       const connection = await this.#connected(attempted, until);
-      const left = () => Math.max(1, until - clock.now());
+      const left = () => Math.max(1, Math.min(callMs, until - clock.now()));
       try {
         return await work({
           call: (procedure) => connection.call(procedure, left()),
           readConsole: (domain, onData) => connection.readConsole(domain, left(), onData),
         });
       } catch (error) {
-        if (!(error instanceof ConnectionLost)) throw toDriverError(attempted, error);
-        this.#options.log.debug({ attempted, error: error.message }, 'libvirtd went away: will repeat');
+        const isUnanswered = callMs < timeoutMs && clock.now() < until && error instanceof DriverError && error.kind === 'timeout';
+        if (isUnanswered) this.#options.log.warn({ attempted, error: error.message }, 'libvirtd does not answer: will repeat');
+        else if (error instanceof ConnectionLost) this.#options.log.debug({ attempted, error: error.message }, 'libvirtd went away: will repeat');
+        else throw toDriverError(attempted, error);
       }
     }
   }
@@ -103,10 +109,12 @@ export class Session {
     let connection: Connection | undefined;
     try {
       connection = await connect({
-        socket: socketOf(uri), uri: uri.uri, clock, timeoutMs: connectTimeoutMs, onEvent, onClose: (error) => this.#lost(connection, error),
+        socket: socketOf(uri), uri: uri.uri, clock, timeoutMs: connectTimeoutMs,
+        onEvent: (event) => onEvent?.(event), onClose: (error) => this.#lost(connection, error),
         ...(keepAlive === undefined ? {} : { keepAlive }),
       });
-      for (const kind of Object.values(eventKinds)) await connection.call(registerEvent(kind.id), connectTimeoutMs);
+      const kinds = onEvent === undefined ? [] : Object.values(eventKinds);
+      for (const kind of kinds) await connection.call(registerEvent(kind.id), connectTimeoutMs);
     } catch (error) {
       this.#lastError = messageOf(error);
       connection?.end(this.#lastError);
@@ -126,7 +134,7 @@ export class Session {
     this.#lastError = error.message;
     if (this.#closed) return;
     this.#options.log.warn({ error: error.message }, 'lost libvirtd');
-    this.#options.onDisconnected(error);
+    this.#options.onDisconnected?.(error);
     this.#later();
   }
 
