@@ -10,7 +10,7 @@ cmd=$1 name=$2 dir=$3 user=${GUEST_USER:-root} certificates=${CERTIFICATES:-}
 # kill -0 also succeeds on a zombie that nobody has reaped.
 alive() { [ -s "$1" ] && grep -q '^State:.[^ZX]' "/proc/$(cat "$1")/status" 2>/dev/null; }
 stopped() { for _ in $(seq "$2"); do alive "$1" || return 0; sleep 0.05; done; return 1; }
-pid=$dir/run/libvirtd.pid sock=$dir/run/libvirt-sock
+pid=$dir/run/libvirtd.pid sock=$dir/run/libvirt-sock supervisor=$dir/run/supervisor.pid
 
 configure() {
   mkdir -p "$dir"/{run,lib,log,cache,etc}
@@ -57,6 +57,7 @@ supervise='
     }
     last unless $signal == SIGSEGV || $signal == SIGABRT;
     print "libvirtd crashed with signal $signal and starts again\n";
+    unlink $ENV{LIBVIRTD_SOCKET};
   }'
 
 start() {
@@ -72,7 +73,8 @@ start() {
         for c in \$(awk '\$2>0{print \$1}' /proc/cgroups); do mkdir -p /sys/fs/cgroup/\$c; mount -t cgroup -o \$c cgroup /sys/fs/cgroup/\$c || rmdir /sys/fs/cgroup/\$c; done
       else mount -t cgroup2 cgroup2 /sys/fs/cgroup; fi
     fi 2>/dev/null
-    exec perl -e '$supervise' libvirtd ${certificates:+-l} -p $pid" </dev/null >>"$dir/log/libvirtd.out" 2>&1 &
+    echo \$\$ > $supervisor
+    LIBVIRTD_SOCKET=$sock exec perl -e '$supervise' libvirtd ${certificates:+-l} -p $pid" </dev/null >>"$dir/log/libvirtd.out" 2>&1 &
   for _ in $(seq 400); do [ -S "$sock" ] && return 0; sleep 0.05; done
   cat "$dir/log/libvirtd.out" "$dir/log/libvirtd.log" >&2
   return 1
@@ -82,10 +84,11 @@ case $cmd in
 up)
   ip netns list | grep -qw "$name" || ip netns add "$name"
   ip -n "$name" link set lo up
-  alive "$pid" || { configure; start; }
+  # One that crashed is on its way again: a second one would have the same folder.
+  until alive "$pid" && [ -S "$sock" ]; do alive "$supervisor" || { configure; start; break; }; sleep 0.05; done
   echo "$sock" ;;
 kill)
-  if alive "$pid"; then kill -9 "$(cat "$pid")"; stopped "$pid" 100; fi ;;
+  if alive "$pid"; then kill -9 "$(cat "$pid")"; stopped "$pid" 100; stopped "$supervisor" 100; fi ;;
 down)
   if alive "$pid"; then
     for driver in qemu lxc; do
