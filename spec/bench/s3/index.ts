@@ -1,6 +1,7 @@
 // How fast S3 is and what it takes: GET and PUT by size beside a bare server that streams the same file, listings of many keys, and the memory that a
 // large object costs. `npm run bench -- s3`; NOVACT_BENCH_ROUNDS (default 5), NOVACT_BENCH_S3_MIB (of the large object; default 5120 where the disk has
-// room for it), NOVACT_BENCH_S3 (`role`, `radosgw` beside it where it is installed, `up`, `pglite`; default all).
+// room for it), NOVACT_BENCH_S3 (`role`, `radosgw` beside it where it is installed, `up`, `pglite`; default all), NOVACT_BENCH_S3_ONLY (a pattern,
+// `PUT (4|1)`: of the rates those, and nothing else).
 import { statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { apply } from './load.ts';
@@ -12,6 +13,8 @@ import { large, measureRates, medium, small } from './throughput.ts';
 import type { BenchRow } from '../row.ts';
 
 const wanted = (process.env['NOVACT_BENCH_S3'] ?? 'role,up,pglite').split(',');
+
+const isSelection = process.env['NOVACT_BENCH_S3_ONLY'] !== undefined;
 
 async function largeMiB(): Promise<number> {
   const set = process.env['NOVACT_BENCH_S3_MIB'];
@@ -56,12 +59,14 @@ async function withServer<S extends Server, T>(starting: Promise<S>, measure: (s
 
 /** Memory first: afterwards the process is as large as the load has made it. */
 async function measureRole(bare: Server, server: S3Server): Promise<BenchRow[]> {
+  const ratesOf = () => withRadosgw((rival) => measureRates(bare, server, [small, medium, large], rival));
+  if (isSelection) return ratesOf();
   const memory = await measureMemory(server, await largeMiB());
   const listings = server.db === undefined ? [] : await measureListings(server, server.db);
-  const rates = await withRadosgw((rival) => measureRates(bare, server, [small, medium, large], rival));
-  return [...rates, ...listings, ...memory];
+  return [...(await ratesOf()), ...listings, ...memory];
 }
 
 async function measureUp(bare: Server, server: S3Server): Promise<BenchRow[]> {
+  if (isSelection) return measureRates(bare, server, [small, medium]);
   return [...(await measureRates(bare, server, [small, medium])), ...(await measureMemory(server, 1024))];
 }

@@ -25,6 +25,9 @@ export const large: Case = { sizeBytes: 64 * mib, connections: 4, gets: 12, puts
 const keys = 64;
 const rounds = Number(process.env['NOVACT_BENCH_ROUNDS'] ?? 5);
 
+/** Of the rates, those with such a name. */
+const only = new RegExp(process.env['NOVACT_BENCH_S3_ONLY'] ?? '');
+
 interface Work {
   readonly name: string;
   readonly requests: number;
@@ -64,7 +67,7 @@ const rivalRatioMin = 1.5;
 export async function measureRates(bare: Server, product: S3Server, cases: readonly Case[], rival?: Server): Promise<BenchRow[]> {
   const rows: BenchRow[] = [];
   for (const one of cases) {
-    for (const work of worksOf(one)) {
+    for (const work of worksOf(one).filter(({ name }) => only.test(name))) {
       const [bares, products, rivals]: [number[], number[], number[]] = [[], [], []];
       // The first round warms up, and makes what is got.
       for (let round = 0; round <= rounds; round += 1) {
