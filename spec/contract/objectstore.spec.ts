@@ -102,6 +102,29 @@ describe.each(Object.entries(objectStoreDrivers))('object store %s', (name, crea
     if (name === 'filesystem') expect(await readdir(join(folder, 'tmp'))).toEqual([]);
   });
 
+  it('leaves nothing of a stream that fails after it was written in part', async () => {
+    async function* torn() {
+      for (let piece = 0; piece < 5; piece += 1) yield Buffer.alloc(700_000);
+      throw new Error('the cable was cut');
+    }
+    await expect(store.write(torn())).rejects.toThrow('the cable was cut');
+    expect(await all(store.list({ changedBefore: tomorrow() }))).toEqual([]);
+  });
+
+  it('keeps what is written at once, each whole, up to a batch and beyond', async () => {
+    const sizes = [0, 1, 4_096, 1024 ** 2 - 1, 1024 ** 2, 1024 ** 2 + 1, 3 * 1024 ** 2];
+    const contents = sizes.map((size, index) => Buffer.alloc(size, `content ${index} `));
+    const pieces = (content: Buffer) => Readable.from(Array.from({ length: Math.ceil(content.length / 65_536) }, (_, at) =>
+      content.subarray(at * 65_536, (at + 1) * 65_536)), { objectMode: false });
+    const blobs = await Promise.all(contents.map((content) => store.write(pieces(content))));
+    expect(new Set(blobs.map(({ blobId }) => blobId)).size).toBe(sizes.length);
+    for (const [index, content] of contents.entries()) {
+      const { blobId, sizeBytes, md5 } = blobs[index] ?? { blobId: '' };
+      expect([sizeBytes, md5]).toEqual([content.length, createHash('md5').update(content).digest('hex')]);
+      expect((await text(await store.read(blobId))) === content.toString()).toBe(true);
+    }
+  });
+
   it('refuses content above the given size and leaves nothing', async () => {
     await expect(store.write(of('12345', '67890'), { sizeBytesMax: 9 })).rejects.toMatchObject({ name: 'DriverError', kind: 'failed' });
     expect(await all(store.list({ changedBefore: tomorrow() }))).toEqual([]);

@@ -2,10 +2,11 @@
 // compared with what the client said of it. The request itself is never destroyed, so that an error can still be answered.
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Transform, type Readable, type TransformCallback } from 'node:stream';
+import type { Readable, Transform } from 'node:stream';
 import type { Payload, PayloadDecoder } from '../../auth/payload.ts';
 import type { BlobWritten, ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
 import { ApiError } from '../../lib/errors.ts';
+import { bodyChunks, incompleteBody } from './body-chunks.ts';
 import { checksumsIn, contentMd5, createDigester, isChecksumName, type ChecksumName, type Checksums, type Digester } from './checksums.ts';
 import { fail } from './errors.ts';
 
@@ -48,8 +49,8 @@ export function createContent(source: ContentSource): Content {
     async storeIn(store, sizeBytesMax, alsoChecksum) {
       if (lengthBytes === undefined) fail('MissingContentLength', 'You must provide the Content-Length HTTP header.');
       if (lengthBytes > sizeBytesMax) fail('EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size');
-      const body = await openBody(source, { alsoChecksum });
-      const written = await store.write(body.stream);
+      const body = await takeBody(source, { withChecksums: true, alsoChecksum });
+      const written = await store.write(body.chunks);
       try {
         return { ...written, checksums: body.verify(written) };
       } catch (error) {
@@ -58,14 +59,14 @@ export function createContent(source: ContentSource): Content {
       }
     },
     async open() {
-      return openBody(source, { withChecksums: false });
+      return openBody(source);
     },
     async read(sizeBytesMax, checksums = { ofBody: true }) {
       if ((lengthBytes ?? 0) > sizeBytesMax) fail('MaxMessageLengthExceeded', 'Your request was too big.');
-      const body = await openBody(source, { withChecksums: checksums.ofBody });
+      const body = await takeBody(source, { withChecksums: checksums.ofBody });
       const chunks: Buffer[] = [];
       let size = 0;
-      for await (const chunk of body.stream as AsyncIterable<Buffer>) {
+      for await (const chunk of body.chunks) {
         size += chunk.length;
         if (size > sizeBytesMax) fail('MaxMessageLengthExceeded', 'Your request was too big.');
         chunks.push(chunk);
@@ -84,34 +85,61 @@ function lengthOf({ request, payload }: ContentSource): number | undefined {
   return request.headers['transfer-encoding'] === undefined ? 0 : undefined;
 }
 
-interface Body extends OpenContent {
+interface Body {
+  /** Without framing; digested on their way. What was taken is judged after the end. */
+  readonly chunks: AsyncIterable<Buffer>;
   /** After the end. Returns the verified checksums. */
   verify(written: { md5: string }): Checksums;
 }
 
-async function openBody(source: ContentSource, wanted: { withChecksums?: boolean; alsoChecksum?: ChecksumName | undefined }): Promise<Body> {
-  const { request, response, payload } = source;
+async function takeBody(source: ContentSource, wanted: { withChecksums: boolean; alsoChecksum?: ChecksumName | undefined }): Promise<Body> {
+  const { request, payload } = source;
   const md5 = contentMd5(headerOf(request, 'content-md5'));
-  const promised = wanted.withChecksums ?? true ? checksumsIn(Object.entries(request.headers)) : {};
+  const promised = wanted.withChecksums ? checksumsIn(Object.entries(request.headers)) : {};
   const names = new Set([...checksumsPromised(promised, payload), ...(wanted.alsoChecksum === undefined ? [] : [wanted.alsoChecksum])]);
   const digesters = new Map<ChecksumName, Digester>();
   for (const name of names) digesters.set(name, await createDigester(name));
-  const decoder = payload.createDecoder();
-  const digest = new DigestStream([...digesters.values()]);
-  digest.once('close', () => decoder.destroy()); // and the decoder lets go of the request
-  digest.on('error', () => undefined); // whoever reads it learns of it, even when that begins later
-  source.onOpen();
-  if (source.expectsContinue) response.writeContinue();
-  connect(request, decoder);
-  connect(decoder, digest);
-  const close = async () => {
-    if (decoder.closed) return;
-    // A request that was let go of later would be paused while somebody reads it away.
-    const gone = new Promise((resolve) => decoder.once('close', resolve));
-    digest.destroy();
-    await gone;
+  // What is not vouched for goes through no decoder.
+  const decoder = payload.kind === 'unsigned' ? undefined : payload.createDecoder();
+  return {
+    chunks: chunksOf(source, decoder, [...digesters.values()]),
+    verify: (written) => verify({ written, md5, promised, trailers: decoder?.trailers ?? new Map(), digesters }),
   };
-  return { stream: digest, close, verify: (written) => verify({ written, md5, promised, decoder, digesters }) };
+}
+
+/** Asked for when the first is wanted. */
+async function* chunksOf(source: ContentSource, decoder: PayloadDecoder | undefined, digesters: readonly Digester[]): AsyncGenerator<Buffer, void, undefined> {
+  if (decoder !== undefined) connect(source.request, decoder);
+  askFor(source);
+  try {
+    for await (const chunk of bodyChunks(decoder ?? source.request)) {
+      for (const digester of digesters) digester.update(chunk);
+      yield chunk;
+    }
+  } finally {
+    if (decoder !== undefined) await closed(decoder);
+  }
+}
+
+function openBody(source: ContentSource): OpenContent {
+  const decoder = source.payload.createDecoder();
+  decoder.on('error', () => undefined); // whoever reads it learns of it, even when that begins later
+  askFor(source);
+  connect(source.request, decoder);
+  return { stream: decoder, close: () => closed(decoder) };
+}
+
+function askFor({ expectsContinue, onOpen, response }: ContentSource): void {
+  onOpen();
+  if (expectsContinue) response.writeContinue();
+}
+
+/** And the request is let go of: later it would be paused while somebody reads it away. */
+async function closed(decoder: PayloadDecoder): Promise<void> {
+  if (decoder.closed) return;
+  const gone = new Promise((resolve) => decoder.once('close', resolve));
+  decoder.destroy();
+  await gone;
 }
 
 /** Of one upload AWS takes one checksum; several are no harm. */
@@ -125,13 +153,13 @@ interface Verification {
   readonly written: { readonly md5: string };
   readonly md5: string | undefined;
   readonly promised: Checksums;
-  readonly decoder: PayloadDecoder;
+  readonly trailers: ReadonlyMap<string, string>;
   readonly digesters: ReadonlyMap<ChecksumName, Digester>;
 }
 
-function verify({ written, md5, promised, decoder, digesters }: Verification): Checksums {
+function verify({ written, md5, promised, trailers, digesters }: Verification): Checksums {
   if (md5 !== undefined && md5 !== written.md5) fail('BadDigest', 'The Content-MD5 you specified did not match what we received.');
-  const trailing = checksumsIn(decoder.trailers);
+  const trailing = checksumsIn(trailers);
   const verified: Checksums = {};
   for (const [name, digester] of digesters) {
     const value = digester.digest();
@@ -143,36 +171,19 @@ function verify({ written, md5, promised, decoder, digesters }: Verification): C
   return verified;
 }
 
-/** Counts on its way through; what it lets through is judged after the end. */
-class DigestStream extends Transform {
-  readonly #digesters: readonly Digester[];
-
-  constructor(digesters: readonly Digester[]) {
-    super({ highWaterMark: 256 * 1024 });
-    this.#digesters = digesters;
-  }
-
-  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    for (const digester of this.#digesters) digester.update(chunk);
-    done(null, chunk);
-  }
-}
-
 /** Like `pipe`, and a source that fails or ends early fails the target; a target that fails only lets go of the source. */
 function connect(source: Readable, target: Transform): void {
   let ended = false;
   source.once('end', () => {
     ended = true;
   });
-  source.once('error', (error) => target.destroy(error instanceof ApiError ? error : incomplete()));
+  source.once('error', (error) => target.destroy(error instanceof ApiError ? error : incompleteBody()));
   source.once('close', () => {
-    if (!ended && !target.destroyed) target.destroy(incomplete());
+    if (!ended && !target.destroyed) target.destroy(incompleteBody());
   });
   target.once('close', () => source.unpipe(target));
   source.pipe(target);
 }
-
-const incomplete = (): ApiError => new ApiError('IncompleteBody', 'You did not provide the number of bytes specified by the Content-Length HTTP header.', 400);
 
 function headerOf(request: IncomingMessage, name: string): string | undefined {
   const value = request.headers[name];

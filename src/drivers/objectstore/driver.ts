@@ -18,10 +18,10 @@ export interface Pieces {
 export interface ObjectStoreDriver {
   readonly info: { readonly name: string };
   /**
-   * Streams to a temporary file, then makes it durable and visible (fsync of file and folder). A stream that fails leaves nothing.
+   * Streams to a new file and makes it durable, and its name (fsync of file and folder). A stream that fails leaves nothing.
    * Back-pressure holds: memory is flat.
    */
-  write(content: Readable, options?: { sizeBytesMax?: number }): Promise<BlobWritten>;
+  write(content: AsyncIterable<Buffer>, options?: { sizeBytesMax?: number }): Promise<BlobWritten>;
   /**
    * One new blob of what `fill` leaves in the file at the path that it is given, which may take hours. What an earlier try under that name has left
    * is removed first, and what this one has when it fails; whoever still writes there writes into nothing.

@@ -1,24 +1,28 @@
-// Blobs as files of a folder: `blobs/ab/<id>`, written under `tmp/` first. A blob appears by one rename, after its bytes are on the
-// disk, and never changes; so a power cut leaves either the whole blob or a temporary file for the sweeper.
-import { createHash, randomBytes } from 'node:crypto';
+// Blobs as files of a folder: `blobs/ab/<id>`, each with a name that nothing knows before its bytes and its name are on the disk, and that never
+// changes afterwards; so a power cut leaves either the whole blob or a file that nothing names, for the sweeper. What tools make is made under `tmp/`.
+import { randomBytes, randomInt } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { link, mkdir, open, opendir, readdir, rename, stat, unlink, type FileHandle } from 'node:fs/promises';
+import { link, mkdir, open, opendir, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { DriverError, messageOf } from '../../lib/errors.ts';
+import { DriverError } from '../../lib/errors.ts';
 import { openPieces } from '../../lib/file-pieces.ts';
+import { FolderSync } from '../../lib/folder-sync.ts';
 import { readFileAt } from '../../lib/read-file-at.ts';
 import { syncFolder } from '../../lib/sync-folder.ts';
+import { attempt, codeOf } from './attempt.ts';
+import { BlobFile } from './blob-file.ts';
 import type { BlobWritten, ObjectStoreDriver, Pieces } from './driver.ts';
 
-/** Bytes gathered before one write: few system calls, flat memory. */
-const batchBytes = 1024 * 1024;
+const shelves = 256;
+/** New blobs that come to one shelf before the next has its turn: those that are put at the same time wait for their folder together. */
+const shelfTurn = 64;
 
 /** Opens (and makes) the folder. The two folders inside must be on one file system, since blobs are renamed and linked. */
 export async function openFilesystemStore(options: { folder: string }): Promise<ObjectStoreDriver> {
   const folders = { blobs: join(options.folder, 'blobs'), temporary: join(options.folder, 'tmp') };
   for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (let byte = 0; byte < 256; byte += 1) await mkdir(join(folders.blobs, byte.toString(16).padStart(2, '0')), { recursive: true, mode: 0o700 });
+  for (let shelf = 0; shelf < shelves; shelf += 1) await mkdir(join(folders.blobs, shelfName(shelf)), { recursive: true, mode: 0o700 });
   await syncFolder(folders.blobs);
   await syncFolder(options.folder);
   return new FilesystemStore(folders);
@@ -27,12 +31,15 @@ export async function openFilesystemStore(options: { folder: string }): Promise<
 class FilesystemStore implements ObjectStoreDriver {
   readonly info = { name: 'filesystem' };
   readonly #folders: { readonly blobs: string; readonly temporary: string };
+  readonly #shelfSyncs = new Map<string, FolderSync>();
+  /** Many processes may share the folder: each begins somewhere else. */
+  #blobs = randomInt(shelves) * shelfTurn;
 
   constructor(folders: { blobs: string; temporary: string }) {
     this.#folders = folders;
   }
 
-  async write(content: Readable, options: { sizeBytesMax?: number } = {}): Promise<BlobWritten> {
+  async write(content: AsyncIterable<Buffer>, options: { sizeBytesMax?: number } = {}): Promise<BlobWritten> {
     return this.#create((target) => target.append(content), options.sizeBytesMax);
   }
 
@@ -44,7 +51,7 @@ class FilesystemStore implements ObjectStoreDriver {
 
   async build(name: string, fill: (path: string) => Promise<void>): Promise<Pick<BlobWritten, 'blobId' | 'sizeBytes'>> {
     await this.abandon(name);
-    const blobId = newBlobId();
+    const blobId = this.#newBlobId();
     // Of its own for each try: one that was given up on, but still runs, cannot write into what a later one makes.
     const temporary = join(this.#folders.temporary, `${name}.${blobId}`);
     try {
@@ -63,7 +70,7 @@ class FilesystemStore implements ObjectStoreDriver {
       await handle.sync();
       const { size } = await handle.stat();
       await rename(temporary, this.path(blobId));
-      await syncFolder(this.#shelf(blobId));
+      await this.#synced(blobId);
       return { blobId, sizeBytes: size };
     } finally {
       await handle.close();
@@ -99,10 +106,10 @@ class FilesystemStore implements ObjectStoreDriver {
   }
 
   async link(blobId: string): Promise<string> {
-    const copyId = newBlobId();
+    const copyId = this.#newBlobId();
     await attempt(`link blob ${blobId}`, async () => {
       await link(this.path(blobId), this.path(copyId));
-      await syncFolder(this.#shelf(copyId));
+      await this.#synced(copyId);
     });
     return copyId;
   }
@@ -143,90 +150,39 @@ class FilesystemStore implements ObjectStoreDriver {
     return join(this.#folders.blobs, blobId.slice(0, 2));
   }
 
-  /** Temporary file → fsync → rename → fsync of the folder; whatever fails, the temporary file goes. */
-  async #create(fill: (target: BlobFile) => Promise<void>, sizeBytesMax = Number.MAX_SAFE_INTEGER): Promise<BlobWritten> {
-    const blobId = newBlobId();
-    const temporary = join(this.#folders.temporary, blobId);
-    const handle = await attempt(`create ${temporary}`, () => open(temporary, 'wx', 0o600));
+  /** A file under its own name → bytes and name on the disk; whatever fails, the file goes. */
+  async #create(fill: (file: BlobFile) => Promise<void>, sizeBytesMax = Number.MAX_SAFE_INTEGER): Promise<BlobWritten> {
+    const blobId = this.#newBlobId();
+    const file = new BlobFile({ path: this.path(blobId), folder: this.#shelfSync(blobId), sizeBytesMax });
     try {
-      const target = new BlobFile(handle, sizeBytesMax);
-      try {
-        await fill(target);
-        await target.flush();
-        await attempt(`sync ${temporary}`, () => handle.sync());
-      } finally {
-        await handle.close();
-      }
-      await attempt(`rename ${temporary}`, () => rename(temporary, this.path(blobId)));
-      await attempt(`sync the folder of blob ${blobId}`, () => syncFolder(this.#shelf(blobId)));
-      return { blobId, sizeBytes: target.sizeBytes, md5: target.md5() };
+      await fill(file);
+      await file.finish();
+      return { blobId, sizeBytes: file.sizeBytes, md5: file.md5() };
     } catch (error) {
-      await unlink(temporary).catch(() => undefined); // renamed already, or left to the sweeper
+      await file.abandon();
       throw error;
     }
   }
-}
 
-/** Appends in large writes: the next batch is gathered and hashed while the last one is on its way. */
-class BlobFile {
-  sizeBytes = 0;
-  readonly #handle: FileHandle;
-  readonly #sizeBytesMax: number;
-  readonly #hash = createHash('md5');
-  #batch: Buffer[] = [];
-  #batchSize = 0;
-  #writing: Promise<void> = Promise.resolve();
-
-  constructor(handle: FileHandle, sizeBytesMax: number) {
-    this.#handle = handle;
-    this.#sizeBytesMax = sizeBytesMax;
+  #newBlobId(): string {
+    const shelf = Math.floor(this.#blobs / shelfTurn) % shelves;
+    this.#blobs += 1;
+    return shelfName(shelf) + randomBytes(15).toString('hex');
   }
 
-  async append(content: Readable): Promise<void> {
-    try {
-      for await (const chunk of content as AsyncIterable<Buffer>) {
-        this.sizeBytes += chunk.length;
-        if (this.sizeBytes > this.#sizeBytesMax) throw new DriverError('failed', `the content is longer than ${this.#sizeBytesMax} bytes`);
-        this.#hash.update(chunk);
-        this.#batch.push(chunk);
-        this.#batchSize += chunk.length;
-        if (this.#batchSize >= batchBytes) await this.#start();
-      }
-    } finally {
-      await this.#writing.catch(() => undefined); // reported by flush or #start; here only: no write may outlive the handle
-    }
+  #synced(blobId: string): Promise<void> {
+    return this.#shelfSync(blobId).sync();
   }
 
-  async flush(): Promise<void> {
-    await this.#start();
-    await this.#writing;
-  }
-
-  md5(): string {
-    return this.#hash.digest('hex');
-  }
-
-  async #start(): Promise<void> {
-    await this.#writing;
-    if (this.#batch.length === 0) return;
-    const batch = this.#batch;
-    this.#batch = [];
-    this.#batchSize = 0;
-    this.#writing = attempt('write a blob', () => writeAll(this.#handle, batch));
-    this.#writing.catch(() => undefined); // awaited by the next #start
+  #shelfSync(blobId: string): FolderSync {
+    const shelf = this.#shelf(blobId);
+    const known = this.#shelfSyncs.get(shelf) ?? new FolderSync(shelf);
+    this.#shelfSyncs.set(shelf, known);
+    return known;
   }
 }
 
-/** A write may be short, for example when the disk fills: the rest is tried again, and then fails with the reason. */
-async function writeAll(handle: FileHandle, batch: Buffer[]): Promise<void> {
-  const total = batch.reduce((sum, chunk) => sum + chunk.length, 0);
-  const { bytesWritten } = await handle.writev(batch);
-  if (bytesWritten === total) return;
-  const rest = Buffer.concat(batch).subarray(bytesWritten);
-  for (let done = 0; done < rest.length; ) done += (await handle.write(rest, done)).bytesWritten;
-}
-
-const newBlobId = (): string => randomBytes(16).toString('hex');
+const shelfName = (shelf: number): string => shelf.toString(16).padStart(2, '0');
 
 const isBlobId = (name: string): boolean => /^[0-9a-f]{32}$/.test(name);
 
@@ -236,20 +192,6 @@ async function statIfThere(file: string): Promise<{ ctimeMs: number; mtimeMs: nu
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
-  }
-}
-
-const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
-
-async function attempt<T>(what: string, act: () => Promise<T>): Promise<T> {
-  try {
-    return await act();
-  } catch (cause) {
-    const code = codeOf(cause);
-    if (code === 'ENOENT') throw new DriverError('notFound', `${what}: there is no such blob`, { cause });
-    if (code === 'ENOSPC' || code === 'EDQUOT') throw new DriverError('failed', `${what}: the disk is full`, { cause });
-    if (cause instanceof DriverError) throw cause;
-    throw new DriverError('failed', `${what}: ${messageOf(cause)}`, { cause });
   }
 }
 

@@ -22,7 +22,7 @@ export class MemoryStore implements ObjectStoreDriver {
     this.#clock = options.clock;
   }
 
-  async write(content: Readable, options: { sizeBytesMax?: number } = {}): Promise<BlobWritten> {
+  async write(content: AsyncIterable<Buffer>, options: { sizeBytesMax?: number } = {}): Promise<BlobWritten> {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
     for await (const chunk of content as AsyncIterable<Buffer>) {
