@@ -42,7 +42,8 @@ C
 }
 
 # Dead emulators fall to the nearest reaper. PID 1 of a container may be slow at it, and libvirt waits for a zombie to vanish. A libvirtd that crashed
-# (9.0 does, of SIGSEGV, when a client dies in the midst of a call) starts again, as by systemd on a real host; one that was killed stays dead.
+# (9.0 does, of SIGSEGV, when a client dies in the midst of a call) starts again, as by systemd on a real host; one that was killed stays dead
+# (its supervisor's file goes; the process reaps on while there are guests).
 supervise='
   use POSIX qw(:signal_h);
   syscall(157, 36, 1, 0, 0, 0);
@@ -54,10 +55,11 @@ supervise='
       next if $ended != $libvirtd;
       $signal = $? & 127;
       last if $signal == SIGSEGV || $signal == SIGABRT;
+      unlink $ENV{SUPERVISOR};
     }
     last unless $signal == SIGSEGV || $signal == SIGABRT;
     print "libvirtd crashed with signal $signal and starts again\n";
-    unlink $ENV{LIBVIRTD_SOCKET};
+    unlink $ENV{LIBVIRTD_SOCKET}, $start == 10 ? $ENV{SUPERVISOR} : ();
   }'
 
 start() {
@@ -74,7 +76,7 @@ start() {
       else mount -t cgroup2 cgroup2 /sys/fs/cgroup; fi
     fi 2>/dev/null
     echo \$\$ > $supervisor
-    LIBVIRTD_SOCKET=$sock exec perl -e '$supervise' libvirtd ${certificates:+-l} -p $pid" </dev/null >>"$dir/log/libvirtd.out" 2>&1 &
+    LIBVIRTD_SOCKET=$sock SUPERVISOR=$supervisor exec perl -e '$supervise' libvirtd ${certificates:+-l} -p $pid" </dev/null >>"$dir/log/libvirtd.out" 2>&1 &
   for _ in $(seq 400); do [ -S "$sock" ] && return 0; sleep 0.05; done
   cat "$dir/log/libvirtd.out" "$dir/log/libvirtd.log" >&2
   return 1
