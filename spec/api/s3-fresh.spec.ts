@@ -158,3 +158,39 @@ describe('the next request after another process', () => {
     expect((await other.ask(ann, 'PUT', `${bucket}/k`, 'x')).code).toBe('AccessDenied');
   });
 });
+
+describe('many requests at once', () => {
+  it('have each its own answer, whoever asks for what', async () => {
+    const keys = Array.from({ length: 90 }, (_, number) => `k${number}/ä ${number}`);
+    const pathOf = (key: string): string => `${bucket}/${encodeURIComponent(key).replaceAll('%2F', '/')}`;
+    for (const key of keys) await one.ask(ann, 'PUT', pathOf(key), `content of ${key}`);
+    const asked = keys.flatMap((key, number) => [
+      { key: ann, path: pathOf(key), told: `content of ${key}` },
+      { key: bob, path: pathOf(key), told: 'AccessDenied' },
+      ...(number % 9 > 0 ? [] : [
+        { key: { ...ann, accessKeyId: `AKIANONE${number}` }, path: pathOf(key), told: 'InvalidAccessKeyId' },
+        { key: { ...ann, secretAccessKey: bob.secretAccessKey }, path: pathOf(key), told: number < 18 ? 'SignatureDoesNotMatch' : undefined },
+        { key: ann, path: `${pathOf(key)}-none`, told: 'NoSuchKey' },
+        { key: ann, path: `${bucket}-none/${number}`, told: 'NoSuchBucket' },
+        { key: ann, path: `${bucket}%00/${number}`, told: 'NoSuchBucket' },
+      ]),
+    ]).filter(({ told }) => told !== undefined);
+    const answers = await Promise.all(asked.map(({ key, path }) => other.ask(key, 'GET', path)));
+    expect(answers.map(({ code, text }) => (code === '' || code === undefined ? text : code))).toEqual(asked.map(({ told }) => told));
+  });
+
+  it('see what was put before they were sent, while others are on their way', async () => {
+    let isOver = false;
+    const crowd = Array.from({ length: 12 }, async () => {
+      while (!isOver) await other.ask(ann, 'GET', `${bucket}/k`);
+    });
+    for (let number = 0; number < 40; number += 1) {
+      await one.ask(ann, 'PUT', `${bucket}/k`, `content ${number}`);
+      expect((await getAs(ann)).text).toBe(`content ${number}`);
+    }
+    await one.auth.modifyAccessKey(ann.accessKeyId, { enabled: false });
+    expect((await getAs(ann)).code).toBe('InvalidAccessKeyId');
+    isOver = true;
+    await Promise.all(crowd);
+  });
+});

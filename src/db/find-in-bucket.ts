@@ -1,9 +1,12 @@
 // What every request for an object begins with: its bucket and itself, in one look and of one moment. Nothing of it is kept, so that what another
-// process changed a moment ago is seen.
-import { and, eq, sql } from 'drizzle-orm';
+// process changed a moment ago is seen; what many ask for at once is one statement.
+import { getTableColumns, sql, type Column, type SQL, type Table } from 'drizzle-orm';
+import { Batches } from '../lib/batches.ts';
+import type { Clock } from '../lib/clock.ts';
+import { askedTexts, canBeAsked } from './asked-texts.ts';
 import type { Bucket } from './buckets.ts';
 import { builtOnce } from './built-once.ts';
-import type { Queryable } from './db.ts';
+import type { Db, Queryable } from './db.ts';
 import { buckets, objects } from './schema/objects.ts';
 import { findVersion, type DeleteMarker, type KeyAddress, type StoredObject } from './versions.ts';
 
@@ -14,15 +17,57 @@ export interface BucketAndObject {
 }
 
 /** The bucket, and that version of the key, or the current one. Undefined: there is no such bucket. */
+export type FindInBucket = (at: KeyAddress, versionId?: string) => Promise<BucketAndObject | undefined>;
+
+/** For whoever asks for one now and then. */
 export async function findInBucket(db: Queryable, at: KeyAddress, versionId?: string): Promise<BucketAndObject | undefined> {
-  const [row] = await currentIn(db).execute({ bucket: at.bucket, key: at.key });
-  if (row === undefined) return undefined;
-  const { bucket, object } = row;
-  const isWanted = object !== null && (versionId === undefined || versionId === object.versionId);
+  return inVersion(db, { at, versionId }, (await currentIn(db, [at])).get(nameOf(at)));
+}
+
+/** For who asks all the time. */
+export function finderInBuckets({ db, clock }: { readonly db: Db; readonly clock: Clock }): FindInBucket {
+  const current = new Batches<KeyAddress, Current>({ clock, nameOf, ask: (addresses) => currentIn(db, addresses) });
+  return async (at, versionId) => inVersion(db, { at, versionId }, await current.find(at));
+}
+
+interface Current {
+  readonly bucket: Bucket;
+  readonly object: StoredObject | undefined;
+}
+
+async function inVersion(
+  db: Queryable, { at, versionId }: { at: KeyAddress; versionId: string | undefined }, current: Current | undefined,
+): Promise<BucketAndObject | undefined> {
+  if (current === undefined) return undefined;
+  const { bucket, object } = current;
+  const isWanted = object !== undefined && (versionId === undefined || versionId === object.versionId);
   return { bucket, object: isWanted ? object : await findVersion(db, at, versionId) };
 }
 
-const currentIn = builtOnce((db) => db.select({ bucket: buckets, object: objects }).from(buckets)
-  .leftJoin(objects, and(eq(objects.bucket, buckets.name), eq(objects.key, sql.placeholder('key'))))
-  .where(eq(buckets.name, sql.placeholder('bucket')))
-  .prepare('bucket_and_object'));
+/** Whatever is asked for, also what can be no bucket's name: no two have one name. */
+const nameOf = ({ bucket, key }: KeyAddress): string => `${bucket.length} ${bucket}/${key}`;
+
+/** The current objects by bucket and key, with their buckets; none where there is no such bucket. */
+async function currentIn(db: Queryable, addresses: readonly KeyAddress[]): Promise<ReadonlyMap<string, Current>> {
+  const asked = addresses.filter(({ bucket, key }) => canBeAsked(bucket) && canBeAsked(key));
+  const rows = await look(db).execute({ asked: askedTexts(asked.map(({ bucket, key }) => [bucket, key])) });
+  const found = new Map<string, Current>();
+  for (const { number, bucket, object } of rows) {
+    const at = asked[number - 1];
+    if (at !== undefined) found.set(nameOf(at), { bucket: bucket as Bucket, object: object.blobId === null ? undefined : object as StoredObject });
+  }
+  return found;
+}
+
+/** The columns of a table under another name, read as the table's. */
+const columnsOf = <T extends Table>(table: T, alias: string): Record<keyof T['_']['columns'], SQL> => Object.fromEntries(
+  Object.entries<Column>(getTableColumns(table)).map(([field, column]) => [field, sql`${sql.identifier(alias)}.${sql.identifier(column.name)}`.mapWith(column)]),
+) as Record<keyof T['_']['columns'], SQL>;
+
+/** By the index, each key for itself: as a plain join the whole table would be read for a batch, while it is small. */
+const look = builtOnce((db) => db.select({
+  number: sql<number>`asked.number::integer`, bucket: columnsOf(buckets, 'bucket'), object: columnsOf(objects, 'object'),
+}).from(sql`json_array_elements(${sql.placeholder('asked')}::text::json) with ordinality as asked (pair, number)
+  join lateral (select * from ${buckets} where ${buckets.name} = asked.pair->>0 limit 1) as bucket on true
+  left join lateral (select * from ${objects} where ${objects.bucket} = bucket.name and ${objects.key} = asked.pair->>1 limit 1) as object on true`)
+  .prepare('buckets_and_objects'));

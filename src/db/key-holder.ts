@@ -1,17 +1,19 @@
-// What a request that is signed with an access key asks for, in one look and of one moment: the key, its user, the project that it stands for, what
-// the user is in it, and whether wrong signatures have locked the key. Each request asks, so the statement is built once.
+// What requests that are signed with access keys ask for, in one look and of one moment: the keys, their users, the projects that they stand for, what
+// the users are in them, and whether wrong signatures have locked a key. Each request asks, so the statement is built once.
 import { and, eq, sql, type SQL } from 'drizzle-orm';
 import type { PgColumn } from 'drizzle-orm/pg-core';
+import { askedTexts, canBeAsked } from './asked-texts.ts';
 import { builtOnce } from './built-once.ts';
 import type { Db, Queryable } from './db.ts';
-import { lockoutSubject } from './lockouts.ts';
+import { lockoutSubjectOf } from './lockouts.ts';
 import { accessKeys, globalRoles, lockouts, projectMembers, projectRoles, projects, users } from './schema/identity.ts';
 
 export type KeyHolderRow = Awaited<ReturnType<ReturnType<typeof look>['execute']>>[number];
 
-export async function selectKeyHolder(db: Db, accessKeyId: string): Promise<KeyHolderRow | undefined> {
-  const [row] = await look(db).execute({ accessKeyId, subject: lockoutSubject('key', accessKeyId) });
-  return row;
+/** By the ids of the keys; none for keys that there are not. */
+export async function selectKeyHolders(db: Db, accessKeyIds: readonly string[]): Promise<ReadonlyMap<string, KeyHolderRow>> {
+  const rows = await look(db).execute({ accessKeyIds: askedTexts(accessKeyIds.filter(canBeAsked)) });
+  return new Map(rows.map((row) => [row.key.id, row]));
 }
 
 /** Of the two drivers of PostgreSQL one knows no arrays. */
@@ -33,7 +35,7 @@ const look = builtOnce((db: Queryable) => {
   }).from(accessKeys)
     .innerJoin(users, eq(users.id, userId))
     .leftJoin(projects, eq(projects.id, projectId))
-    .leftJoin(lockouts, eq(lockouts.subject, sql.placeholder('subject')))
-    .where(eq(id, sql.placeholder('accessKeyId')))
-    .prepare('key_holder');
+    .leftJoin(lockouts, eq(lockouts.subject, lockoutSubjectOf('key', id)))
+    .where(sql`${id} = any(array(select json_array_elements_text(${sql.placeholder('accessKeyIds')}::text::json)))`)
+    .prepare('key_holders');
 });

@@ -1,5 +1,5 @@
 // Counts of what was wrong of late, and who is locked out for it: one statement each, so that what processes count at once is counted once each.
-import { and, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm';
+import { and, eq, gt, isNull, lt, lte, or, sql, type SQL, type SQLWrapper } from 'drizzle-orm';
 import type { Queryable } from './db.ts';
 import { lockouts } from './schema/identity.ts';
 
@@ -7,6 +7,9 @@ import { lockouts } from './schema/identity.ts';
 export type LockoutKind = 'key' | 'password';
 
 export const lockoutSubject = (kind: LockoutKind, id: string): string => `${kind}:${id}`;
+
+/** The same within a statement. */
+export const lockoutSubjectOf = (kind: LockoutKind, id: SQLWrapper): SQL => sql`${sql.raw(`'${kind}:'`)} || ${id}`;
 
 export type LockoutRow = typeof lockouts.$inferSelect;
 

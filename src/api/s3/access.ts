@@ -98,7 +98,7 @@ export interface Found {
 /** The object, or the source of a copy. Whoever may not list the bucket does not learn whether the key exists. */
 export async function requireObject(call: S3Call, action: ObjectAction, source?: ObjectAddress, requestTags?: Tags): Promise<Found> {
   const at = source ?? addressed(call);
-  const inBucket = await findInBucket(call.db, at, at.versionId);
+  const inBucket = await call.findInBucket(at, at.versionId);
   const bucket = expected(call, inBucket?.bucket, source === undefined ? undefined : 'x-amz-source-expected-bucket-owner');
   const found = inBucket?.object;
   if (found === undefined || isMarker(found)) {

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import type { Authority } from '../../auth/authenticate.ts';
 import type { Principal } from '../../auth/principal.ts';
 import type { Db } from '../../db/db.ts';
+import type { FindInBucket } from '../../db/find-in-bucket.ts';
 import type { ImageBlob } from '../../db/blobs.ts';
 import type { Quotas } from '../../db/quotas.ts';
 import type { ObjectStoreDriver, Pieces } from '../../drivers/objectstore/driver.ts';
@@ -14,6 +15,8 @@ import { fail } from './errors.ts';
 
 export interface S3Services {
   readonly db: Db;
+  /** As it is at this moment; what is asked for at once is looked up together. */
+  readonly findInBucket: FindInBucket;
   readonly store: ObjectStoreDriver;
   readonly clock: Clock;
   readonly log: Log;

@@ -13,13 +13,22 @@ import { element } from './xml.ts';
 const drainBytesMax = 32 * 1024 * 1024;
 const drainMsMax = 10_000;
 
+const idBytes = 8;
+const longIdBytes = 24;
+/** Of so many requests the ids are drawn at once. */
+const idsDrawn = 128;
+
 export function identify(): Middleware {
+  let [random, at] = [Buffer.alloc(0), 0];
+  const take = (length: number, encoding: 'hex' | 'base64'): string => random.toString(encoding, at, (at += length));
   return async (context, next) => {
-    const requestId = randomBytes(8).toString('hex').toUpperCase();
+    if (at === random.length) [random, at] = [randomBytes((idBytes + longIdBytes) * idsDrawn), 0];
+    const requestId = take(idBytes, 'hex').toUpperCase();
     context.state['requestId'] = requestId;
-    context.set('x-amz-request-id', requestId);
-    context.set('x-amz-id-2', randomBytes(24).toString('base64'));
-    context.set('Server', 'novact');
+    const { res: response } = context;
+    response.setHeader('x-amz-request-id', requestId);
+    response.setHeader('x-amz-id-2', take(longIdBytes, 'base64'));
+    response.setHeader('Server', 'novact');
     await next();
   };
 }
@@ -29,10 +38,12 @@ export function logRequests({ log, clock }: { log: Log; clock: Clock }): Middlew
   return async (context, next) => {
     const startedAt = clock.now();
     await next();
+    const isFault = context.status >= 500 && context.status !== 501;
+    if (!isFault && !log.isLevelEnabled('debug')) return;
     const { requestId, operation, projectId, error } = context.state;
     const path = (context.req.url ?? '').split('?')[0]?.slice(0, 300);
     const line = { requestId, operation, projectId, method: context.method, path, status: context.status, ms: clock.now() - startedAt, code: error };
-    if (context.status >= 500 && context.status !== 501) log.warn(line, 's3');
+    if (isFault) log.warn(line, 's3');
     else log.debug(line, 's3');
   };
 }

@@ -7,6 +7,7 @@ import type { Authority, S3Authentication, SignedRequest } from '../../auth/auth
 import type { AuditTrail } from '../../db/audit.ts';
 import { findImageBlob, type ImageBlob } from '../../db/blobs.ts';
 import type { Db } from '../../db/db.ts';
+import { finderInBuckets } from '../../db/find-in-bucket.ts';
 import type { ObjectStoreDriver, Pieces } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { ApiError } from '../../lib/errors.ts';
@@ -65,7 +66,7 @@ const connectionsMax = 10_000;
 export function createS3Server(options: S3ServerOptions): S3Server {
   const findImage = options.findImage ?? ((imageId: string) => findImageBlob(options.db, imageId));
   const services: S3Services = {
-    ...options, findImage, receiveImage: options.receiveImage ?? (() => Promise.resolve('unwanted')), authority: options.authority,
+    ...options, findInBucket: finderInBuckets(options), findImage, receiveImage: options.receiveImage ?? (() => Promise.resolve('unwanted')), authority: options.authority,
     olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)),
   };
   const own = (options.domains ?? []).map((domain) => domain.toLowerCase());

@@ -1,7 +1,8 @@
 // Users, projects, roles and access keys in novact's own database.
 import type { Db } from '../../db/db.ts';
 import * as identity from '../../db/identity.ts';
-import { selectKeyHolder, type KeyHolderRow } from '../../db/key-holder.ts';
+import { selectKeyHolders, type KeyHolderRow } from '../../db/key-holder.ts';
+import { Batches } from '../../lib/batches.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
 import type { AccessKeyRecord, AuthDriver, KeyHolder, ProjectRecord, UserRecord } from './driver.ts';
@@ -12,6 +13,7 @@ export interface DbAuthSettings {
 }
 
 export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
+  const holders = new Batches<string, KeyHolderRow>({ clock, nameOf: (id) => id, ask: (ids) => selectKeyHolders(db, ids) });
   return {
     info: { name: 'db', readOnly: false },
     user: (idOrName) => lookUp('user', idOrName, async () => userOf(await identity.selectUser(db, idOrName))),
@@ -34,7 +36,7 @@ export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
     addRole: (userId, role, projectId) => attempt(`give ${role} to ${userId}`, () => identity.insertRole(db, userId, role, projectId)),
     removeRole: (userId, role, projectId) => attempt(`take ${role} from ${userId}`, () => identity.deleteRole(db, userId, role, projectId)),
     accessKey: (id) => lookUp('access key', id, async () => accessKeyOf(await identity.selectAccessKey(db, id))),
-    keyHolder: (id) => lookUp('access key', id, async () => holderOf(await selectKeyHolder(db, id))),
+    keyHolder: (id) => lookUp('access key', id, async () => holderOf(await holders.find(id))),
     accessKeys: (userId) => attempt(`list the access keys of ${userId}`, async () => (await identity.selectAccessKeys(db, userId)).map(toAccessKey)),
     createAccessKey: (key) => attempt(`create the access key ${key.id}`, () =>
       identity.insertAccessKey(db, { ...key, projectId: key.projectId ?? null, createdAt: clock.date() })),
