@@ -45,7 +45,7 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20',
-  keepNames: true,
+  // No keepNames: it sets the name of every function each time one is made, by a slow path of V8, and each function is then of another shape.
   sourcemap: true,
   logLevel: 'warning',
   plugins: [urls, postgres],

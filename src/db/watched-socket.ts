@@ -10,8 +10,10 @@ export interface SocketTarget {
 
 export function watchedSocket({ path, host, port }: SocketTarget, answerMsMax: number): Socket {
   const timeout = answerMsMax;
+  // A statement that follows another on its heels is not to wait until the server has acknowledged the first.
+  const noDelay = true;
   const socket = path === undefined || path === false
-    ? createConnection({ host: host[0] ?? 'localhost', port: port[0] ?? 5432, timeout })
+    ? createConnection({ host: host[0] ?? 'localhost', port: port[0] ?? 5432, timeout, noDelay })
     : createConnection({ path, timeout });
   let answered = 0;
   socket.on('data', () => {
