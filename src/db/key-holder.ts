@@ -10,11 +10,9 @@ import { accessKeys, globalRoles, lockouts, projectMembers, projectRoles, projec
 
 export type KeyHolderRow = Awaited<ReturnType<ReturnType<typeof look>['execute']>>[number];
 
-/** By the ids of the keys; none for keys that there are not. */
-export async function selectKeyHolders(db: Db, accessKeyIds: readonly string[]): Promise<ReadonlyMap<string, KeyHolderRow>> {
-  const rows = await look(db).execute({ accessKeyIds: askedTexts(accessKeyIds.filter(canBeAsked)) });
-  return new Map(rows.map((row) => [row.key.id, row]));
-}
+/** None for keys that there are not. */
+export const selectKeyHolders = (db: Db, accessKeyIds: readonly string[]): Promise<KeyHolderRow[]> =>
+  look(db).execute({ accessKeyIds: askedTexts(accessKeyIds.filter(canBeAsked)) });
 
 /** Of the two drivers of PostgreSQL one knows no arrays. */
 const lines = (column: PgColumn): SQL => sql`coalesce(string_agg(${column}, chr(10) order by ${column}), '')`;

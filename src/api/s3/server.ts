@@ -66,8 +66,8 @@ const connectionsMax = 10_000;
 export function createS3Server(options: S3ServerOptions): S3Server {
   const findImage = options.findImage ?? ((imageId: string) => findImageBlob(options.db, imageId));
   const services: S3Services = {
-    ...options, findInBucket: finderInBuckets(options), findImage, receiveImage: options.receiveImage ?? (() => Promise.resolve('unwanted')), authority: options.authority,
-    olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)),
+    ...options, findInBucket: finderInBuckets(options), findImage, receiveImage: options.receiveImage ?? (() => Promise.resolve('unwanted')),
+    authority: options.authority, olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)),
   };
   const own = (options.domains ?? []).map((domain) => domain.toLowerCase());
   const domains = [...own, 'localhost', 's3.localhost', 's3.amazonaws.com', `s3.${options.region}.amazonaws.com`];
@@ -113,13 +113,14 @@ function perform({ services, domains, authenticate, tls, waiting }: Performing):
     });
     const asked = ask();
     const { principal } = authentication;
-    Object.assign(known, { bucket: asked.bucket, key: asked.key, principal } satisfies KnownRequest);
+    [known.bucket, known.key, known.principal] = [asked.bucket, asked.key, principal];
     const route = routeOf(asked);
     known.operation = route.name;
     context.state['projectId'] = principal?.projectId;
     const expectsContinue = waiting.has(request);
     const call: S3Call = {
-      ...services, ...asked, requestId: String(context.state['requestId']), principal, foundOut: (more) => void Object.assign(known, more),
+      ...services, method, bucket: asked.bucket, key: asked.key, query: asked.query, headers: request.headers,
+      requestId: String(context.state['requestId']), principal, foundOut: (more) => void Object.assign(known, more),
       remoteAddress: request.socket.remoteAddress ?? '', isSecure: isSecure(request),
       content: createContent({ request, response, expectsContinue, payload: authentication.payload, onOpen: () => waiting.delete(request) }),
     };
@@ -156,7 +157,8 @@ async function shareAcrossOrigins(context: Context, call: S3Call): Promise<void>
 function write(context: Context, result: S3Result): Pieces | undefined {
   const { status = 200, headers = {}, body, lengthBytes } = result;
   context.status = status;
-  for (const [name, value] of Object.entries(headers)) context.set(name, value);
+  const { res: response } = context;
+  for (const name in headers) response.setHeader(name, headers[name] ?? '');
   if (typeof body === 'object' && 'copyTo' in body) {
     context.respond = false;
     if (lengthBytes !== undefined) context.length = lengthBytes;

@@ -13,7 +13,9 @@ export interface DbAuthSettings {
 }
 
 export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
-  const holders = new Batches<string, KeyHolderRow>({ clock, nameOf: (id) => id, ask: (ids) => selectKeyHolders(db, ids) });
+  const holders = new Batches<string, KeyHolder>({
+    clock, nameOf: (id) => id, ask: async (ids) => new Map((await selectKeyHolders(db, ids)).map((row) => [row.key.id, holderOf(row)])),
+  });
   return {
     info: { name: 'db', readOnly: false },
     user: (idOrName) => lookUp('user', idOrName, async () => userOf(await identity.selectUser(db, idOrName))),
@@ -36,7 +38,7 @@ export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
     addRole: (userId, role, projectId) => attempt(`give ${role} to ${userId}`, () => identity.insertRole(db, userId, role, projectId)),
     removeRole: (userId, role, projectId) => attempt(`take ${role} from ${userId}`, () => identity.deleteRole(db, userId, role, projectId)),
     accessKey: (id) => lookUp('access key', id, async () => accessKeyOf(await identity.selectAccessKey(db, id))),
-    keyHolder: (id) => lookUp('access key', id, async () => holderOf(await holders.find(id))),
+    keyHolder: (id) => lookUp('access key', id, () => holders.find(id)),
     accessKeys: (userId) => attempt(`list the access keys of ${userId}`, async () => (await identity.selectAccessKeys(db, userId)).map(toAccessKey)),
     createAccessKey: (key) => attempt(`create the access key ${key.id}`, () =>
       identity.insertAccessKey(db, { ...key, projectId: key.projectId ?? null, createdAt: clock.date() })),
@@ -57,10 +59,10 @@ const userOf = (row: identity.UserRow | undefined) => row && toUser(row);
 const projectOf = (row: identity.ProjectRow | undefined) => row && toProject(row);
 const accessKeyOf = (row: identity.AccessKeyRow | undefined) => row && toAccessKey(row);
 
-const holderOf = (row: KeyHolderRow | undefined): KeyHolder | undefined => row && {
+const holderOf = (row: KeyHolderRow): KeyHolder => ({
   key: toAccessKey(row.key), user: toUser(row.user), globalRoles: row.globalRoles, lockedUntil: row.lockedUntil ?? undefined,
   project: row.project === null ? undefined : { ...toProject(row.project), isMember: row.isMember, roles: row.projectRoles },
-};
+});
 
 /** What a violated foreign key means: something still refers to what is to be deleted, or what is written refers to nothing. */
 type ReferenceMeaning = 'busy' | 'notFound';
