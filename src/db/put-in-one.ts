@@ -1,9 +1,10 @@
-// A put as one statement, which is a fifth of what a transaction of seven costs: into a bucket without versions, of a project without a limit of
-// bytes, whatever was there before. It takes the same locks in the same order as `putObjectIn`. A statement sees what was there when it began: when
-// it had to wait for another put of a new key, it changes nothing and says so, and the transaction does the work.
-import { getTableColumns, Param, sql, type SQL } from 'drizzle-orm';
+// Puts without the transaction of seven statements: what is put at the same time, into buckets without versions, of projects without a limit of bytes,
+// is one statement with one commit, whatever was there before. It takes the same locks as `putObjectIn`, but waits for none while it has others: a put
+// that would have to wait, or that meets what its statement did not see at its beginning, changes nothing, and the transaction does that work.
+import { getTableColumns, sql, type SQL } from 'drizzle-orm';
 import { builtOnce } from './built-once.ts';
-import type { Queryable } from './db.ts';
+import type { Db } from './db.ts';
+import { PutBatches } from './put-batches.ts';
 import { projectQuotas } from './schema/identity.ts';
 import { blobGarbage, buckets, objects } from './schema/objects.ts';
 import { keyLock, nullVersion, type StoredObject } from './versions.ts';
@@ -12,34 +13,42 @@ import { keyLock, nullVersion, type StoredObject } from './versions.ts';
 export type PlainObject = Omit<StoredObject, 'versionId' | 'parts'>;
 
 /** False: nothing has changed, and it is not for one statement. */
-export async function putInOne(db: Queryable, object: PlainObject): Promise<boolean> {
-  const [told] = await putting(db).execute({ ...object, versionId: nullVersion });
-  return told?.isStored === true;
-}
+export const putInOne = (db: Db, object: PlainObject): Promise<boolean> => batchesOf(db).put(object);
 
-const columns = Object.entries(getTableColumns(objects)).map(([field, column]) => ({ field, column, name: sql.identifier(column.name) }));
+const batchesOf = builtOnce((db) => new PutBatches<PlainObject>(async (batch) => {
+  const given = batch.map((object) => rowOf({ ...object, versionId: nullVersion, parts: null }));
+  const stored = await putting(db).execute({ given: JSON.stringify(given) });
+  return new Set(stored.map(({ blobId }) => blobId));
+}));
+
+const columns = Object.entries(getTableColumns(objects)).map(([field, column]) => ({ field: field as keyof StoredObject, column, name: sql.identifier(column.name) }));
 const listed = (show: (column: (typeof columns)[number]) => SQL): SQL => sql.join(columns.map(show), sql`, `);
 const names = listed(({ name }) => sql`${name}`);
-const givenNames = listed(({ name }) => sql`given.${name}`);
-const changes = listed(({ name }) => sql`${name} = given.${name}`);
-const given = listed(({ field, column, name }) => {
-  const value = column === objects.parts ? sql`null` : sql`${new Param(sql.placeholder(field), column)}`;
-  return sql`${value}::${sql.raw(column.getSQLType())} as ${name}`;
-});
+const typed = listed(({ column, name }) => sql`${name} ${sql.raw(column.getSQLType())}`);
+const changes = listed(({ name }) => sql`${name} = excluded.${name}`);
+
+const rowOf = (object: StoredObject): Readonly<Record<string, unknown>> => Object.fromEntries(columns.map(({ field, column }) => [column.name, object[field]]));
 
 const putting = builtOnce((db) => {
   const step = (name: string, query: SQL) => db.$with(name, {}).as(query);
-  const isGiven = sql`${objects.bucket} = given.bucket and ${objects.key} = given.key`;
+  const at = (table: SQL) => sql`${table}.bucket = given.bucket and ${table}.key = given.key`;
   return db.with(
-    step('given', sql`select ${given}`),
-    step('held', sql`select ${buckets.name} from ${buckets} where ${buckets.name} = (select bucket from given) and ${buckets.versioning} is null
+    step('given', sql`select * from json_to_recordset(${sql.placeholder('given')}::text::json) as given (${typed})`),
+    step('held', sql`select ${buckets.name} from ${buckets} where ${buckets.name} in (select bucket from given) and ${buckets.versioning} is null
       and not exists (select from ${projectQuotas} where ${projectQuotas.projectId} = ${buckets.projectId} and ${projectQuotas.name} = 'bytes')
-      for key share`),
-    step('locked', sql`select ${keyLock(sql`given.bucket || '/' || given.key`)} from held, given`),
-    step('old', sql`select ${objects.blobId} from locked, given, ${objects} where ${isGiven} for update of ${objects}`),
-    step('changed', sql`update ${objects} set ${changes} from given, old where ${isGiven} returning old.blob_id`),
-    step('made', sql`insert into ${objects} (${names}) select ${givenNames} from given, locked where not exists (select from changed)
-      on conflict do nothing returning 1`),
-    step('discarded', sql`insert into ${blobGarbage} (blob_id, since) select changed.blob_id, given.modified_at from changed, given on conflict do nothing`),
-  ).select({ isStored: sql<boolean>`exists (select from changed) or exists (select from made)` }).from(sql`(select) as one`).prepare('put_in_one');
+      for key share skip locked`),
+    step('tried', sql`select given.bucket, given.key, given.modified_at, ${keyLock(sql`given.bucket || '/' || given.key`, 'try')} as is_locked
+      from given join held on held.name = given.bucket`),
+    // Each by the index, for as a join the whole table would be read for a batch while it is small.
+    step('old', sql`select given.bucket, given.key, given.modified_at, one.blob_id from tried as given cross join lateral
+      (select blob_id from ${objects} where ${at(sql`${objects}`)} limit 1 for update skip locked) as one where given.is_locked`),
+    step('stored', sql`insert into ${objects} (${names}) select ${names} from given
+      where exists (select from tried where ${at(sql`tried`)} and tried.is_locked)
+      and (exists (select from old where ${at(sql`old`)}) or not exists (select from ${objects} where ${at(sql`${objects}`)}))
+      on conflict (bucket, key) do update set ${changes}
+      where exists (select from old where old.bucket = excluded.bucket and old.key = excluded.key and old.blob_id = ${objects.blobId})
+      returning bucket, key, blob_id`),
+    step('discarded', sql`insert into ${blobGarbage} (blob_id, since) select old.blob_id, old.modified_at
+      from stored join old on old.bucket = stored.bucket and old.key = stored.key where old.blob_id <> stored.blob_id on conflict do nothing`),
+  ).select({ blobId: sql<string>`stored.blob_id` }).from(sql`stored`).prepare('put_in_one');
 });

@@ -55,8 +55,9 @@ export async function holdBucket(tx: Tx, name: string): Promise<HeldBucket | und
   return bucket;
 }
 
-/** Of `bucket/key`; held until the end of the transaction. */
-export const keyLock = (address: SQL): SQL => sql`pg_advisory_xact_lock(hashtextextended(${address}, 0))`;
+/** Of `bucket/key`; held until the end of the transaction. `try`: tells whether it was free, and does not wait. */
+export const keyLock = (address: SQL, how: 'wait' | 'try' = 'wait'): SQL =>
+  sql`${sql.raw(how === 'try' ? 'pg_try_advisory_xact_lock' : 'pg_advisory_xact_lock')}(hashtextextended(${address}, 0))`;
 
 /** One change of a key at a time. */
 export async function holdKey(tx: Tx, at: KeyAddress): Promise<void> {

@@ -1,8 +1,8 @@
-// A put as one statement does what the transaction does, or nothing.
+// Puts as one statement do what the transaction does, or nothing.
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { insertBucket, setVersioning } from '../../../src/db/buckets.ts';
-import { findObject, putObject, putObjectIn, type NewObject } from '../../../src/db/objects.ts';
+import { deleteObjects, findObject, putObject, putObjectIn, type NewObject } from '../../../src/db/objects.ts';
 import { unlimitedBytes } from '../../../src/db/project-bytes.ts';
 import { putInOne } from '../../../src/db/put-in-one.ts';
 import { projectQuotas, projects, users } from '../../../src/db/schema/identity.ts';
@@ -77,4 +77,49 @@ it('of many puts at once leaves one object, and every other blob as garbage', as
   const thrownAway = await garbage();
   expect(thrownAway).toHaveLength(3 * ids.length - 2);
   for (const { blobId } of stored) expect(thrownAway).not.toContain(blobId);
+});
+
+it('stores many of one moment, new and old, and leaves out what is not for it', async () => {
+  const { db } = database;
+  const versioned = `${bucket}-versioned`;
+  await insertBucket(db, { name: versioned, projectId: '111111111111', createdAt: now });
+  await setVersioning(db, versioned, 'Enabled');
+  for (const key of ['a', 'b']) await putInOne(db, objectOf(key, `old-${key}`));
+  const puts = [objectOf('a', 'new-a'), objectOf('b', 'new-b'), objectOf('c', 'new-c'), { ...objectOf('a', 'x'), bucket: versioned },
+    { ...objectOf('a', 'y'), bucket: 'none' }];
+  expect(await Promise.all(puts.map((put) => putInOne(db, put)))).toEqual([true, true, true, false, false]);
+  const stored = await db.select().from(objects).where(eq(objects.bucket, bucket)).orderBy(objects.key);
+  expect(stored.map(({ blobId }) => blobId)).toEqual(['a', 'b', 'c'].map((key) => `${bucket}-new-${key}`));
+  expect((await garbage()).toSorted()).toEqual([`${bucket}-old-a`, `${bucket}-old-b`]);
+});
+
+it('one that the database cannot take harms no other of its batch', async () => {
+  const { db } = database;
+  const told = await Promise.allSettled(['a', '\0', 'b'].map((key) => putObject(db, objectOf(key, `blob-${key}`))));
+  expect(told.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+  const stored = await db.select().from(objects).where(eq(objects.bucket, bucket));
+  expect(stored.map(({ key }) => key).toSorted()).toEqual(['a', 'b']);
+});
+
+it('beside transactions and deletions of the same keys names every blob once: as an object, or as garbage', async () => {
+  const { db } = database;
+  const keys = ['a', 'b', 'c', 'd'];
+  const put = new Set<string>();
+  const objectAt = (key: string, blobId: string) => {
+    const object = objectOf(key, blobId);
+    put.add(object.blobId);
+    return object;
+  };
+  for (let round = 0; round < 10; round += 1) {
+    const work = keys.flatMap((key, index) => [
+      putObject(db, objectAt(key, `${round}-${key}-1`)),
+      putObject(db, objectAt(key, `${round}-${key}-2`)),
+      db.transaction((tx) => putObjectIn(tx, objectAt(key, `${round}-${key}-3`))),
+      ...(index === round % keys.length ? [deleteObjects(db, bucket, round % 2 === 0 ? keys : keys.toReversed(), now)] : []),
+    ]);
+    await Promise.all<unknown>(work);
+  }
+  const stored = (await db.select().from(objects).where(eq(objects.bucket, bucket))).map(({ blobId }) => blobId);
+  const all = [...stored, ...(await garbage())];
+  expect(all.toSorted()).toEqual([...put].toSorted());
 });

@@ -1,0 +1,92 @@
+// Puts that meet, done together: while one batch is in the database, the next gathers. Each key is in one batch at a time, so that puts of a key come
+// one after the other.
+export interface Put {
+  readonly bucket: string;
+  readonly key: string;
+  /** Of this put alone. */
+  readonly blobId: string;
+}
+
+/** Does all of them or, by themselves, some. Resolves with the blobs of those that were done. */
+export type PutTogether<P extends Put> = (batch: readonly P[]) => Promise<ReadonlySet<string>>;
+
+const sizeMax = 64;
+/** One waits for the disk while the next is worked on. */
+const underWayMax = 2;
+
+interface Waiting<P> {
+  readonly put: P;
+  readonly resolve: (isDone: boolean) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class PutBatches<P extends Put> {
+  readonly #together: PutTogether<P>;
+  readonly #busy = new Set<string>();
+  #waiting: Waiting<P>[] = [];
+  #underWay = 0;
+  #isDue = false;
+
+  constructor(together: PutTogether<P>) {
+    this.#together = together;
+  }
+
+  /** False: nothing has changed. Rejects when nobody knows whether it has. */
+  put(put: P): Promise<boolean> {
+    const done = new Promise<boolean>((resolve, reject) => void this.#waiting.push({ put, resolve, reject }));
+    this.#consider();
+    return done;
+  }
+
+  /** What else comes in this turn of the loop comes along. */
+  #consider(): void {
+    if (this.#isDue || this.#underWay >= underWayMax || this.#waiting.length === 0) return;
+    this.#isDue = true;
+    setImmediate(() => {
+      this.#isDue = false;
+      this.#begin();
+    });
+  }
+
+  #begin(): void {
+    const batch: Waiting<P>[] = [];
+    const left: Waiting<P>[] = [];
+    for (const waiting of this.#waiting) {
+      const name = nameOf(waiting.put);
+      if (batch.length >= sizeMax || this.#busy.has(name)) left.push(waiting);
+      else {
+        this.#busy.add(name);
+        batch.push(waiting);
+      }
+    }
+    this.#waiting = left;
+    if (batch.length === 0) return; // those that are left wait for their keys
+    this.#underWay += 1;
+    void this.#do(batch).finally(() => {
+      this.#underWay -= 1;
+      for (const { put } of batch) this.#busy.delete(nameOf(put));
+      this.#consider();
+    });
+    this.#consider();
+  }
+
+  async #do(batch: readonly Waiting<P>[]): Promise<void> {
+    try {
+      const done = await this.#together(batch.map(({ put }) => put));
+      for (const { put, resolve } of batch) resolve(done.has(put.blobId));
+    } catch (error) {
+      // The fault of one of them, or two that met: nothing has changed, and each is tried by itself.
+      if (isRolledBack(error)) for (const { resolve } of batch) resolve(false);
+      else for (const { reject } of batch) reject(error);
+    }
+  }
+}
+
+/** Whatever is put, also what can be no bucket's name: no two have one name. */
+const nameOf = ({ bucket, key }: Put): string => `${bucket.length} ${bucket}/${key}`;
+
+/** The database says so: a value it cannot take, a constraint, a deadlock. */
+const isRolledBack = (error: unknown): boolean => {
+  const { code, cause } = error as { code?: unknown; cause?: { code?: unknown } };
+  return [code, cause?.code].some((text) => typeof text === 'string' && /^(22|23|40)[0-9A-Z]{3}$/.test(text));
+};
