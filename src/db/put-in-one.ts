@@ -21,7 +21,8 @@ const batchesOf = builtOnce((db) => new PutBatches<PlainObject>(async (batch) =>
   return new Set(stored.map(({ blobId }) => blobId));
 }));
 
-const columns = Object.entries(getTableColumns(objects)).map(([field, column]) => ({ field: field as keyof StoredObject, column, name: sql.identifier(column.name) }));
+const columns = Object.entries(getTableColumns(objects))
+  .map(([field, column]) => ({ field: field as keyof StoredObject, column, name: sql.identifier(column.name) }));
 const listed = (show: (column: (typeof columns)[number]) => SQL): SQL => sql.join(columns.map(show), sql`, `);
 const names = listed(({ name }) => sql`${name}`);
 const typed = listed(({ column, name }) => sql`${name} ${sql.raw(column.getSQLType())}`);
