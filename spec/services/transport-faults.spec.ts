@@ -5,10 +5,12 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/lib/clock.ts';
 import { newMessageId } from '../../src/lib/ids.ts';
 import { encodeEnvelope } from '../../src/messages/envelope.ts';
+import { group } from '../../src/transport/redis-keys.ts';
 import { TransportError } from '../../src/transport/transport.ts';
 import { compute, handlers, host1, scheduler } from '../contract/transport-protocol.ts';
 import { createRedisCloud, within, type RedisCloud } from '../support/redis-cloud.ts';
 import { startRedis, startSentinels, type RedisServer } from '../support/redis-server.ts';
+import { gate } from '../support/waiting.ts';
 
 const ends: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -260,21 +262,29 @@ it('a receiver of a shared mailbox that is paused loses its work to another, and
   expect(begun).toEqual(['one:0', 'two:0']);
 });
 
-it('an owner that another process has replaced handles and acknowledges nothing more', async () => {
+it('an owner that another process has replaced handles and acknowledges nothing more, and what it still took is not lost', async () => {
   const redis = await serverWith();
   const cloud = cloudOn(redis.url, { keepMs: 300, blockMs: 200 });
   const [api, old, heir] = [cloud.process('api@h1#1'), cloud.process('compute@host1#1'), cloud.process('compute@host1#2')];
   const seen: string[] = [];
+  const held = gate();
   await old.serve(host1, compute, handlers({ note: async ({ n }) => {
     seen.push(`old:${n}`);
-    await systemClock.sleep(600);
+    await held.opened;
   } }));
   for (const n of [1, 2, 3]) await api.tell(host1, compute, 'note', { instanceId: 'i-1', n });
-  await within(2000, () => seen.length === 1);
-  await heir.serve(host1, compute, handlers({ note: ({ n }, { deliveries }) => void seen.push(`heir:${n}:${deliveries}`) }));
-  await within(3000, () => seen.length === 4);
-  await systemClock.sleep(700);
+  // All three are in its hands, two of them not begun.
+  const counts = async () => (await redis.command('XPENDING', 'nv:{compute@host1}:mb', group, '-', '+', '9')).split('\n').filter((_line, index) => index % 4 === 3);
+  await within(20_000, async () => String(await counts()) === '1,0,0');
+  await heir.serve(host1, compute, handlers({ note: ({ n }, { deliveries }) => void seen.push(n > 3 ? `heir:${n}` : `heir:${n}:${deliveries}`) }));
+  // Redis gives them to the one that waits longer, which is the old one until it has looked whether it is still the owner.
   for (const n of [4, 5]) await api.tell(host1, compute, 'note', { instanceId: 'i-1', n });
-  await within(3000, () => seen.length === 6);
-  expect(seen).toEqual(['old:1', 'heir:1:2', 'heir:2:1', 'heir:3:1', 'heir:4:1', 'heir:5:1']);
+  const all = ['old:1', 'heir:1:2', 'heir:2:1', 'heir:3:1', 'heir:4', 'heir:5'];
+  await within(20_000, () => seen.length === all.length);
+  expect(seen).toEqual(all);
+  await within(20_000, async () => (await redis.command('XLEN', 'nv:{compute@host1}:mb')) === '0');
+  held.open();
+  for (const n of [6, 7]) await api.tell(host1, compute, 'note', { instanceId: 'i-1', n });
+  await within(20_000, () => seen.length === all.length + 2);
+  expect(seen).toEqual([...all, 'heir:6', 'heir:7']);
 });

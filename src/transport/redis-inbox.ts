@@ -31,6 +31,8 @@ export interface InboxOptions {
 const pageMax = 1000;
 /** Handled entries that are not acknowledged yet. They count against the depth, so that a small mailbox has fewer. */
 const gatherMax = 64;
+/** So many intervals of keeping after a mailbox was opened, whoever had it before has noticed, or is so late that it begins nothing without looking. */
+const predecessorKeeps = 5;
 
 export class RedisInbox {
   readonly keys: MailboxKeys;
@@ -52,6 +54,7 @@ export class RedisInbox {
   #whenIdle: (() => void) | undefined;
   #confirmedAt: number;
   #claimedAt: number;
+  #openedAt = -Infinity;
 
   constructor(options: InboxOptions) {
     this.#options = options;
@@ -92,6 +95,7 @@ export class RedisInbox {
   async open(): Promise<void> {
     const { token, writer } = this.#options;
     const replies = await writer.batch([...(token === undefined ? [] : [['set', this.keys.owner, token] as const]), ...this.#standing(), this.createGroup]);
+    this.#openedAt = this.#options.clock.now();
     valuesOf(replies.filter((reply) => !('error' in reply && reply.error.message.startsWith('BUSYGROUP'))));
   }
 
@@ -265,7 +269,9 @@ export class RedisInbox {
   }
 
   async #keepOwned(): Promise<void> {
-    const { writer, token = '' } = this.#options;
+    const { writer, token = '', clock, maxima } = this.#options;
+    // A predecessor that has not looked yet whether it is the owner still reads, and leaves behind what it read.
+    if (clock.now() - this.#openedAt < maxima.keepMs * predecessorKeeps) this.isDirty = true;
     const [owner] = valuesOf((await writer.batch([['set', this.keys.owner, token, 'NX', 'GET'], ...this.#standing()])).slice(0, 1));
     if (owner !== null && owner !== token) this.#superseded();
   }
