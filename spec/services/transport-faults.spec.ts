@@ -274,8 +274,9 @@ it('an owner that another process has replaced handles and acknowledges nothing 
   } }));
   for (const n of [1, 2, 3]) await api.tell(host1, compute, 'note', { instanceId: 'i-1', n });
   // All three are in its hands, two of them not begun.
-  const counts = async () => (await redis.command('XPENDING', 'nv:{compute@host1}:mb', group, '-', '+', '9')).split('\n').filter((_line, index) => index % 4 === 3);
-  await within(20_000, async () => String(await counts()) === '1,0,0');
+  const pending = async () => (await redis.command('XPENDING', 'nv:{compute@host1}:mb', group, '-', '+', '9')).split('\n');
+  const deliveriesOfEach = async () => (await pending()).filter((_line, index) => index % 4 === 3);
+  await within(20_000, async () => String(await deliveriesOfEach()) === '1,0,0');
   await heir.serve(host1, compute, handlers({ note: ({ n }, { deliveries }) => void seen.push(n > 3 ? `heir:${n}` : `heir:${n}:${deliveries}`) }));
   // Redis gives them to the one that waits longer, which is the old one until it has looked whether it is still the owner.
   for (const n of [4, 5]) await api.tell(host1, compute, 'note', { instanceId: 'i-1', n });
