@@ -95,7 +95,8 @@ async function authenticateS3V4(request: SignedRequest, claim: ClaimV4, deps: Au
   checkTimeV4(claim, deps.clock.now());
   const credential = await findCredential(deps, claim.accessKeyId, tokenOf(request));
   const { signingKeys } = deps.auth;
-  const key = await proven(deps, credential, () => verifyV4({ request, claim, payloadHash, paths: 'once', ...credential, signingKeys }));
+  const { accessKeyId, secret } = credential;
+  const key = await proven(deps, credential, () => verifyV4({ request, claim, payloadHash, paths: 'once', accessKeyId, secret, signingKeys }));
   const signing = { key, timestamp: claim.timestamp, scope: scopeText(claim.scope), seed: claim.signature };
   const payload = payloadOf(request, payloadHash, claim.place === 'header' ? signing : undefined);
   return { principal: await findPrincipal(deps, credential), payload };

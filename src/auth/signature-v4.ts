@@ -8,7 +8,7 @@ import { canonicalParameters, parseParameters, type Parameter } from './percent-
 import { Refusal } from './refusal.ts';
 import { headerValue, headerValues, type SignedRequest } from './request.ts';
 import { hmacSha256, type Scope, type SigningKeys } from './signing-keys.ts';
-import { clockWindowMs, formatAmzDate, parseAmzDate, parseHttpDate } from './timestamps.ts';
+import { clockWindowMs, formatAmzDate, isAmzDate, parseAmzDate, parseHttpDate } from './timestamps.ts';
 
 /** What a request says of its own signature. */
 export interface ClaimV4 {
@@ -201,7 +201,7 @@ function headerDate(request: SignedRequest): { timestamp: string; instant: numbe
   if (text === undefined) throw new Refusal('noDate', "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.");
   const instant = parseAmzDate(text) ?? parseHttpDate(text);
   if (instant === undefined) throw new Refusal('noDate', 'Date must be in ISO-8601 basic format.');
-  return { timestamp: formatAmzDate(instant), instant };
+  return { timestamp: isAmzDate(text) ? text : formatAmzDate(instant), instant };
 }
 
 function checkScopeDate(claim: ClaimV4): void {

@@ -12,6 +12,9 @@ export function parseAmzDate(text: string): number | undefined {
   return fields === undefined ? undefined : instantOf(fields);
 }
 
+/** As `formatAmzDate` writes it, of one that was read: a leap second is the next one there. */
+export const isAmzDate = (text: string): boolean => /^\d{8}T\d{6}Z$/.test(text) && !text.endsWith('60Z');
+
 /** `Sun, 22 Nov 2026 13:43:53 GMT`, also with `-0000`, `+0100` or `UTC`. */
 export function parseHttpDate(text: string): number | undefined {
   const match = /^(?:[A-Za-z]{3,9},?\s+)?(\d{1,2})[ -]([A-Za-z]{3})[ -](\d{4})\s+(\d{2}):(\d{2}):(\d{2})\s+(GMT|UTC|Z|[+-]\d{4})$/.exec(text.trim());

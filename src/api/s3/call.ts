@@ -53,6 +53,16 @@ export interface S3Call extends S3Services {
   readonly foundOut: (more: { readonly principal?: Principal | undefined; readonly key: string }) => void;
 }
 
+/** Each by its name: spread into one object they would be a table of its own for every request, and the most of what there is to collect. */
+export function callOf(services: S3Services, asked: Omit<S3Call, keyof S3Services>): S3Call {
+  const { db, findInBucket, store, clock, log, region, quotas, findImage, receiveImage, authority, olderHosts } = services;
+  const { requestId, method, principal, bucket, key, query, headers, remoteAddress, isSecure, content, foundOut } = asked;
+  return {
+    db, findInBucket, store, clock, log, region, quotas, findImage, receiveImage, authority, olderHosts,
+    requestId, method, principal, bucket, key, query, headers, remoteAddress, isSecure, content, foundOut,
+  };
+}
+
 /** What of a request decides over whether it may. */
 export type Requester = Pick<S3Call, 'principal' | 'headers' | 'query' | 'clock' | 'remoteAddress' | 'isSecure'>;
 

@@ -64,14 +64,12 @@ export function checksumHeaders(checksums: Readonly<Record<string, string>>, typ
 
 /** Everything but the length, the range and the checksums. */
 export function headersOf(object: StoredObject): Record<string, string> {
-  const metadata = Object.entries(object.metadata).map(([name, value]) => [metadataPrefix + name, value] as const);
-  return {
-    ...object.headers,
-    ...Object.fromEntries(metadata),
-    etag: `"${object.etag}"`,
-    'last-modified': object.modifiedAt.toUTCString(),
-    'accept-ranges': 'bytes',
-  };
+  const headers: Record<string, string> = { ...object.headers };
+  for (const [name, value] of Object.entries(object.metadata)) headers[metadataPrefix + name] = value;
+  headers['etag'] = `"${object.etag}"`;
+  headers['last-modified'] = object.modifiedAt.toUTCString();
+  headers['accept-ranges'] = 'bytes';
+  return headers;
 }
 
 const overridable = ['content-type', 'content-language', 'expires', 'cache-control', 'content-disposition', 'content-encoding'];

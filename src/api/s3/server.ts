@@ -16,7 +16,7 @@ import { recordChanges, type KnownRequest } from '../audit/s3-changes.ts';
 import { acceptWaiting } from '../http/server.ts';
 import { createWebServer, isSecure, plainRefusal, type Tls } from '../http/web-server.ts';
 import { addressOf, bucketOfHost, queryOf, splitUrl } from './address.ts';
-import { header, type S3Call, type S3Result, type S3Services } from './call.ts';
+import { callOf, header, type S3Call, type S3Result, type S3Services } from './call.ts';
 import { createContent } from './content.ts';
 import { corsRules, crossOriginHeaders } from './cors.ts';
 import { fail } from './errors.ts';
@@ -118,12 +118,12 @@ function perform({ services, domains, authenticate, tls, waiting }: Performing):
     known.operation = route.name;
     context.state['projectId'] = principal?.projectId;
     const expectsContinue = waiting.has(request);
-    const call: S3Call = {
-      ...services, method, bucket: asked.bucket, key: asked.key, query: asked.query, headers: request.headers,
+    const call = callOf(services, {
+      method, bucket: asked.bucket, key: asked.key, query: asked.query, headers: request.headers,
       requestId: String(context.state['requestId']), principal, foundOut: (more) => void Object.assign(known, more),
       remoteAddress: request.socket.remoteAddress ?? '', isSecure: isSecure(request),
       content: createContent({ request, response, expectsContinue, payload: authentication.payload, onOpen: () => waiting.delete(request) }),
-    };
+    });
     await shareAcrossOrigins(context, call);
     const result = await route.operation(call);
     // Nobody asked for the body: whether the client sends it now is open, so the connection cannot be used again.

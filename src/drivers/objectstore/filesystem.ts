@@ -116,7 +116,7 @@ class FilesystemStore implements ObjectStoreDriver {
 
   path(blobId: string): string {
     if (!isBlobId(blobId)) throw new DriverError('notFound', `no blob has the id ${JSON.stringify(blobId)}`);
-    return join(this.#shelf(blobId), blobId);
+    return `${this.#shelf(blobId)}/${blobId}`;
   }
 
   async remove(blobId: string): Promise<void> {
@@ -147,7 +147,7 @@ class FilesystemStore implements ObjectStoreDriver {
   }
 
   #shelf(blobId: string): string {
-    return join(this.#folders.blobs, blobId.slice(0, 2));
+    return `${this.#folders.blobs}/${blobId.slice(0, 2)}`;
   }
 
   /** A file under its own name → bytes and name on the disk; whatever fails, the file goes. */

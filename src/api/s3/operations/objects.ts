@@ -103,10 +103,9 @@ const smallBytesMax = 64 * 1024;
 
 function describe(call: S3Call, { bucket, object }: Found, overrides: Record<string, string>): S3Result {
   const range = wantedRange(call, object);
-  const headers = {
-    ...headersOf(object), ...shownChecksums(call, object), ...versionHeader(bucket, object.versionId), ...tagCountHeader(object.tags),
-    ...partsCount(call, object), ...overrides,
-  };
+  const headers = Object.assign(
+    headersOf(object), shownChecksums(call, object), versionHeader(bucket, object.versionId), tagCountHeader(object.tags), partsCount(call, object), overrides,
+  );
   if (range === undefined) return { headers, lengthBytes: object.sizeBytes };
   return {
     status: 206,
