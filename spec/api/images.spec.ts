@@ -237,6 +237,10 @@ describe('an image', () => {
     const [operation] = await operationsOf(lab.db, id, 5);
     expect(operation).toMatchObject({ kind: 'image.deregister', owner: 'objectstore' });
     expect(await lab.told()).toEqual([{ to: 'objectstore', verb: 'performOperation', body: { imageId: id, operationId: operation?.id } }]);
+    // Nothing for a while, which clients wait for; then an error, which strangers get at once.
+    expect(await see(id)).toBeUndefined();
+    expect(await lab.codeOf('DescribeImages', { 'ImageId.1': id }, lab.bob)).toBe('InvalidAMIID.NotFound');
+    await lab.db.update(images).set({ stateChangedAt: new Date(Date.now() - 3_700_000) }).where(eq(images.id, id));
     expect(await lab.codeOf('DescribeImages', { 'ImageId.1': id })).toBe('InvalidAMIID.NotFound');
     expect(await lab.codeOf('DeregisterImage', { ImageId: id })).toBe('InvalidAMIID.NotFound');
     expect(await lab.db.select({ state: images.state }).from(images).where(eq(images.id, id))).toEqual([{ state: 'deregistered' }]);

@@ -1,5 +1,5 @@
 // The queries of images: who sees which, and the changes that clients ask for. What the objectstore does to them is in image-work.ts.
-import { and, asc, eq, inArray, ne, or } from 'drizzle-orm';
+import { and, asc, eq, gte, inArray, ne, or } from 'drizzle-orm';
 import type { Db, Queryable, Tx } from './db.ts';
 import { insertOperation, type NewOperation } from './operations.ts';
 import { imagesUsed, limitOf } from './quotas.ts';
@@ -22,6 +22,14 @@ export async function visibleImages(db: Queryable, projectId: string): Promise<I
 /** Images by id, whoever's they are: for superusers. */
 export function imagesById(db: Queryable, ids: readonly string[]): Promise<ImageRow[]> {
   return db.select().from(images).where(and(registered, inArray(images.id, [...ids])));
+}
+
+/** Those of the project's own images that were deregistered since then. */
+export async function deregisteredSince(db: Queryable, which: { projectId: string; ids: readonly string[]; since: Date }): Promise<string[]> {
+  const { projectId, ids, since } = which;
+  const rows = await db.select({ id: images.id }).from(images)
+    .where(and(eq(images.projectId, projectId), inArray(images.id, [...ids]), eq(images.state, 'deregistered'), gte(images.stateChangedAt, since)));
+  return rows.map(({ id }) => id);
 }
 
 /** For operators: of all projects, or of one. */

@@ -25,6 +25,8 @@ export interface Wanted<Item> {
   /** The whole form of an id; another text is refused with `code` before anything is looked for. */
   readonly form?: { readonly pattern: RegExp; readonly code: ErrorCode };
   readonly notFound: { readonly code: ErrorCode; readonly message: (missing: readonly string[]) => string };
+  /** Ids of what was the caller's until lately: they are no error, and show nothing. */
+  readonly gone?: readonly string[];
 }
 
 export interface PageLimits {
@@ -77,6 +79,7 @@ function selectWanted<Item>(items: readonly Item[], wanted: Wanted<Item>, id: (i
   for (const value of values) if (wanted.form !== undefined) checkForm(value, wanted.form);
   const of = wanted.of ?? id;
   const missing = new Set(values);
+  for (const value of wanted.gone ?? []) missing.delete(value);
   const asked = new Set(values);
   const found = items.filter((item) => {
     const key = of(item);

@@ -2,7 +2,7 @@
 // taken when it is made, so that a guest never meets a full disk. Snapshots share blocks where the file system can (XFS, btrfs), in one
 // step; elsewhere they are copies without the holes.
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { chmod, link, mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DriverError, messageOf } from '../../lib/errors.ts';
 import type { Run } from '../../lib/exec.ts';
@@ -45,7 +45,8 @@ class FileStore implements VolumeStore {
   /** What an earlier start left half done is removed. */
   async probe(): Promise<void> {
     await rm(this.#drafts, { recursive: true, force: true });
-    for (const folder of [this.#volumes, this.#snapshots, this.#drafts]) await mkdir(folder, { recursive: true, mode: 0o700 });
+    for (const folder of [this.#options.folder, this.#volumes]) await ensurePassable(folder);
+    for (const folder of [this.#snapshots, this.#drafts]) await mkdir(folder, { recursive: true, mode: 0o700 });
     await this.#draft(async (path) => {
       await this.#allocate(path, 1024 * 1024, probeMs);
       this.#sharesBlocks = await this.#options.run('cp', ['--reflink=always', path, `${path}.clone`], { timeoutMs: probeMs }).then(() => true, () => false);
@@ -146,8 +147,9 @@ class FileStore implements VolumeStore {
     }
   }
 
-  /** A link and not a rename: it never replaces what came into being meanwhile. */
+  /** A link and not a rename: it never replaces what came into being meanwhile. Whoever may read it is given it: libvirt does for a guest. */
   async #keep(draft: string, path: string, folder: string): Promise<void> {
+    await chmod(draft, 0o600);
     await syncFile(draft);
     await link(draft, path).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code !== 'EEXIST') throw cause;
@@ -182,6 +184,13 @@ class FileStore implements VolumeStore {
 
 const isNoRoom = (error: unknown): boolean =>
   (error as NodeJS.ErrnoException).code === 'ENOSPC' || /No space left on device|Disk quota exceeded/.test(messageOf(error));
+
+/** Guests of this host open the files as an account of their own: it may pass, and not look around. */
+async function ensurePassable(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o711 });
+  const { mode } = await stat(folder);
+  if ((mode & 0o011) !== 0o011) await chmod(folder, (mode & 0o7777) | 0o011);
+}
 
 async function entriesOf(folder: string): Promise<readonly StoredVolume[]> {
   const names = (await readdir(folder)).filter((name) => name.endsWith(suffix));

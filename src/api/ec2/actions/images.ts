@@ -1,7 +1,8 @@
 // Images: registered from an object of the objectstore or a snapshot, seen, launched by others, and given up. A kernel is registered with
 // KernelId=true and a ramdisk with RamdiskId=true, as Nova and Eucalyptus had it.
 import {
-  deregisterImage, findVisibleImage, imagesById, insertImage, launchPermissionsOf, visibleImages, type ImageInsertion, type ImageRow, type NewImage,
+  deregisteredSince, deregisterImage, findVisibleImage, imagesById, insertImage, launchPermissionsOf, visibleImages, type ImageInsertion, type ImageRow,
+  type NewImage,
 } from '../../../db/images.ts';
 import { tagsOf, type TagText } from '../../../db/tags.ts';
 import { groupBy } from '../../../lib/group-by.ts';
@@ -22,6 +23,7 @@ import { importActions } from './import-image.ts';
 
 const changers = ['projectmanager', 'sysadmin'] as const;
 const registerTimeoutMs = 30 * 60_000;
+const goneShownMs = 3_600_000;
 const rootDeviceNameDefault = '/dev/vda';
 const architectures: ReadonlySet<string> = new Set(['i386', 'x86_64', 'arm64']);
 
@@ -132,7 +134,8 @@ const deregister = action({
 
 const describeImages = action({
   name: 'DescribeImages',
-  doc: 'Images that the project may launch: its own, public ones and those it was permitted.',
+  doc: 'Images that the project may launch: its own, public ones and those it was permitted. For an hour after its end, the id of one of its own is no '
+    + 'error, and shows nothing.',
   roles: 'anyMember',
   errors: ['InvalidAMIID.Malformed', 'InvalidAMIID.NotFound', 'InvalidNextToken', 'InvalidParameterCombination', 'InvalidParameterValue',
     'InvalidUserID.Malformed'],
@@ -144,7 +147,7 @@ const describeImages = action({
       // Ids that exist are no error, though the owner asked for is another.
       items: loaded,
       id: (image) => image.id,
-      ids: { values: input.ImageIds, form: imageForm, notFound: imageNotFound },
+      ids: { values: input.ImageIds, form: imageForm, notFound: imageNotFound, gone: await goneLately(call, loaded, input.ImageIds) },
       filters: { ...filters },
       tags: (image) => image.tags,
     });
@@ -172,6 +175,14 @@ async function loadImages(call: Call, ids: readonly string[] | undefined): Promi
   const tags = await tagsOf(call.db, projectId, known);
   const permissions = groupBy(await launchPermissionsOf(call.db, known), (permission) => permission.imageId);
   return rows.map((row) => ({ ...row, tags: tags.get(row.id) ?? [], permitted: (permissions.get(row.id) ?? []).map((permission) => permission.projectId) }));
+}
+
+/** Clients wait for the end of an image until nothing is shown any more (Ansible's ec2_ami), which AWS says before it says that there is no such id. */
+async function goneLately(call: Call, loaded: readonly FullImage[], ids: readonly string[] = []): Promise<readonly string[]> {
+  const known = new Set(loaded.map((image) => image.id));
+  const missing = ids.filter((id) => !known.has(id));
+  if (missing.length === 0) return [];
+  return deregisteredSince(call.db, { projectId: call.principal.projectId, ids: missing, since: new Date(call.clock.now() - goneShownMs) });
 }
 
 function ownerTest(call: Call, owners: readonly string[] | undefined): (image: FullImage) => boolean {
