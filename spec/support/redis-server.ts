@@ -65,7 +65,7 @@ export async function prepareRedis(options: RedisServerOptions = {}): Promise<Re
   writeFileSync(join(folder, 'redis.conf'), settingsText(options, { folder, port, socket }));
   const command = async (...words: readonly string[]): Promise<string> => {
     const env = options.password === undefined ? process.env : { ...process.env, REDISCLI_AUTH: options.password };
-    const { stdout } = await run('redis-cli', ['-s', socket, '--raw', ...words], { env, timeout: 5000, maxBuffer: 64 * 1024 * 1024 });
+    const { stdout } = await run('redis-cli', ['-s', socket, '--raw', ...words], { env, timeout: 30_000, maxBuffer: 64 * 1024 * 1024 });
     return stdout.trimEnd();
   };
   const start = async (): Promise<void> => {
@@ -114,6 +114,9 @@ export interface Sentinels {
   readonly replica: RedisServer;
   /** The port of the server that the sentinels hold for the primary. */
   primaryPort(): Promise<number>;
+  /** The sentinels alone, all or the first few: who asks them waits. */
+  pauseSentinels(count?: number): void;
+  resumeSentinels(): void;
   close(): Promise<void>;
 }
 
@@ -125,7 +128,7 @@ export async function startSentinels(options: { downAfterMs?: number } = {}): Pr
   const sentinels = await Promise.all([1, 2, 3].map((number) => startSentinel(join(folder, `${number}`), primary.port, options.downAfterMs ?? 1000)));
   const ports = sentinels.map(({ port }) => port);
   const ask = async (port: number, ...words: string[]): Promise<string> => {
-    const { stdout } = await run('redis-cli', ['-p', String(port), '--raw', ...words], { timeout: 5000 });
+    const { stdout } = await run('redis-cli', ['-p', String(port), '--raw', ...words], { timeout: 30_000 });
     return stdout;
   };
   // A fail-over needs sentinels that know each other and the replica.
@@ -134,6 +137,8 @@ export async function startSentinels(options: { downAfterMs?: number } = {}): Pr
     url: `redis+sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(',')}/nova`,
     primary, replica,
     primaryPort: async () => Number((await ask(ports[0] ?? 0, 'SENTINEL', 'get-master-addr-by-name', 'nova')).split('\n')[1]),
+    pauseSentinels: (count = sentinels.length) => { for (const { child } of sentinels.slice(0, count)) child.signal('SIGSTOP'); },
+    resumeSentinels: () => { for (const { child } of sentinels) child.signal('SIGCONT'); },
     async close() {
       await Promise.all(sentinels.map(({ child }) => child.end('SIGKILL')));
       await Promise.all([primary.close(), replica.close()]);
@@ -150,7 +155,7 @@ async function startSentinel(path: string, primaryPort: number, downAfterMs: num
   ].join('\n'));
   const child = new ServerChild('redis-sentinel', `${path}.conf`);
   child.start();
-  await child.answers(async () => (await run('redis-cli', ['-p', String(port), 'PING'], { timeout: 2000 })).stdout.includes('PONG'));
+  await child.answers(async () => (await run('redis-cli', ['-p', String(port), 'PING'], { timeout: 5_000 })).stdout.includes('PONG'));
   return { port, child };
 }
 

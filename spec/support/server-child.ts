@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 
-const startMsMax = 10_000;
+const startMsMax = 60_000;
 
 /** A server program that is started again and again in the same way. */
 export class ServerChild {

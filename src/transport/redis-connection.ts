@@ -32,7 +32,7 @@ const logPauseMs = 10_000;
  * What both kinds share. `autoResendUnfulfilledCommands` would repeat what may have been stored; without `maxRetriesPerRequest: 0` commands in
  * flight would then hang for ever. The answers of RESP2 have one shape on every server.
  */
-function settingsOf(target: RedisTarget, { ca }: RedisConnectionOptions, more: Settings): Settings {
+function settingsOf(target: RedisTarget, { ca, commandTimeoutMs }: RedisConnectionOptions, more: Settings): Settings {
   const [node] = target.nodes;
   const tls = target.tls ? { tls: ca === undefined ? {} : { ca } } : {};
   const where: Settings = target.sentinelName === undefined
@@ -41,6 +41,8 @@ function settingsOf(target: RedisTarget, { ca }: RedisConnectionOptions, more: S
       sentinels: target.nodes.map(({ host, port }) => ({ host, port })), name: target.sentinelName,
       ...(target.sentinelUsername === undefined ? {} : { sentinelUsername: target.sentinelUsername }),
       ...(target.sentinelPassword === undefined ? {} : { sentinelPassword: target.sentinelPassword }),
+      // Of a sentinel that is frozen no more is waited for than leaves time to ask the others.
+      sentinelCommandTimeout: commandTimeoutMs / 4,
       ...tls, ...(target.tls ? { enableTLSForSentinelMode: true, sentinelTLS: tls.tls ?? {} } : {}),
     };
   return {
@@ -69,6 +71,7 @@ export class RedisWriter {
   /** What becomes of a command that is not answered, or refused. */
   readonly #ends = { late: () => this.#refusal(new Error(timedOut)), refused: (error: unknown) => this.#refusal(error) };
   #renewedAt = 0;
+  #isClosed = false;
 
   constructor(options: RedisConnectionOptions) {
     this.#options = options;
@@ -81,7 +84,9 @@ export class RedisWriter {
       reconnectOnError: (error) => error.message.startsWith('READONLY'),
     }));
     this.#redis.on('error', errorListener(target, options));
-    this.#redis.connect().catch(() => undefined); // told to the error listener; it tries again until it is closed
+    // It tries again until it is closed, but for one case: told to begin anew while it asks the sentinels, it ends.
+    this.#redis.on('end', () => void options.clock.after(reconnectMsMax, () => this.#connect(), { unref: true }));
+    this.#connect();
   }
 
   command(...[name, ...words]: Command): Promise<unknown> {
@@ -97,7 +102,12 @@ export class RedisWriter {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#redis.disconnect();
+  }
+
+  #connect(): void {
+    if (!this.#isClosed) this.#redis.connect().catch(() => undefined); // told to the error listener
   }
 
   /** A server that is frozen, or gone without a word, keeps its connections: after a time-out a new one is made. */
