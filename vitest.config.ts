@@ -21,7 +21,8 @@ export default defineConfig({
     maxWorkers: '100%',
     sequence: { sequencer: SlowestFirst },
     projects: Object.entries(kinds).map(([name, { folders, ...settings }]) => ({
-      test: { name, include: folders.map((folder) => `spec/${folder}/**/*.spec.ts`), ...settings },
+      // Limits of what fails: one second, as vitest has it, is not enough where all cores are busy.
+      test: { name, expect: { poll: { timeout: 30_000 } }, include: folders.map((folder) => `spec/${folder}/**/*.spec.ts`), ...settings },
     })),
   },
 });

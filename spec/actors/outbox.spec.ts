@@ -202,7 +202,7 @@ describe('a cloud whose messages', () => {
       return original(messages);
     };
     const launched = await cloud.launch(6);
-    await waitUntil('all to run', { timeoutMs: 10_000, pollMs: 20 }, async () =>
+    await waitUntil('all to run', { timeoutMs: 25_000, pollMs: 20 }, async () =>
       (await Promise.all(launched.map((id) => stateOf(cloud, id)))).every((row) => row?.state === 'running'));
     await original(all);
     await eventually(async () => (await cloud.transport.depths()).every(({ waiting, inHand }) => waiting + inHand === 0));
@@ -227,8 +227,8 @@ describe('a cloud whose messages', () => {
     await eventually(async () => refused > 0);
     expect(await countOutbox(cloud.database.db, 10)).toBe(4);
     isAway = false;
-    await waitUntil('all to run', { timeoutMs: 10_000, pollMs: 20 }, async () =>
+    await waitUntil('all to run', { timeoutMs: 25_000, pollMs: 20 }, async () =>
       (await Promise.all(launched.map((id) => stateOf(cloud, id)))).every((row) => row?.state === 'running'));
-    expect(await countOutbox(cloud.database.db, 10)).toBe(0);
+    await eventually(async () => (await countOutbox(cloud.database.db, 10)) === 0);
   });
 });

@@ -21,7 +21,7 @@ afterEach(async () => {
   cloud = undefined;
 });
 
-const patience = { timeoutMs: 100_000, pollMs: 50 };
+const patience = { timeoutMs: 200_000, pollMs: 50 };
 const now = new Date();
 const policy = (cidr: string): ProjectNetworkPolicy => ({ manager: 'vxlan', cidr, segments: { min: 5_000, max: 5_100 }, mtu: 1450 });
 
@@ -71,7 +71,7 @@ describe('a network of a project', () => {
     expect(fake?.firewall?.networks.map((one) => one.id)).not.toContain(network.id);
     await run(1, network.id);
     expect(plumbed()[0]).toContain(network.id);
-  }, 120_000);
+  }, 240_000);
 
   it('has the same range and addresses as that of another project on the same host', async () => {
     const { made, db, other, networkOf, run } = await start('10.7.0.0/28');
@@ -82,7 +82,7 @@ describe('a network of a project', () => {
     expect([...addresses.values()]).toEqual(['10.7.0.4', '10.7.0.4']);
     const ports = made.hosts[0]?.network.host.firewall?.ports ?? [];
     expect(new Set(ports.map((port) => port.bridge)).size).toBe(2);
-  }, 120_000);
+  }, 240_000);
 
   it('is plumbed when its host starts anew, though that of another project cannot be: that one follows as soon as it can', async () => {
     const { made, db, other, networkOf, run } = await start('10.7.0.0/24');
@@ -104,14 +104,14 @@ describe('a network of a project', () => {
     expect([...driver.host.networks.keys()]).not.toContain(one.id);
     broken = false;
     await waitUntil('it has followed', patience, async () => driver.host.networks.has(one.id));
-  }, 120_000);
+  }, 240_000);
 
   it('N6: a hundred launches at once get a hundred addresses', async () => {
     const { made, db, networkOf, run } = await start('10.7.0.0/24');
     const network = await networkOf(made.projectId);
     const ids = await run(100, network.id);
     expect(new Set((await addressesOfInstances(db, ids)).values()).size).toBe(100);
-  }, 120_000);
+  }, 240_000);
 
   it('N5: thirty instances come and go on a range of eleven addresses, and all are free in the end', async () => {
     const { made, db, networkOf, run, end } = await start('10.7.0.0/28');

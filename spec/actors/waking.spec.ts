@@ -13,7 +13,7 @@ afterEach(async () => {
   cloud = undefined;
 });
 
-const patience = { timeoutMs: 10_000, pollMs: 10 };
+const patience = { timeoutMs: 40_000, pollMs: 10 };
 
 describe('the watch', () => {
   it('tells of a process that stood still, and of one that is counted among the living again', async () => {
@@ -41,7 +41,7 @@ describe('the watch', () => {
 });
 
 it('a host that wakes soon enough to lose nothing looks at its guests and its rules at once, not at its next round', async () => {
-  const made = await createSimCloud({ hosts: ['h1'], serviceDownMs: 4_000 });
+  const made = await createSimCloud({ hosts: ['h1'], serviceDownMs: 4_000, limits: { reconcileIntervalMs: 600_000, sweepIntervalMs: 600_000 } });
   cloud = made;
   const [host] = made.hosts;
   if (host === undefined) throw new Error('the cloud has no host');

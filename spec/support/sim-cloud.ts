@@ -188,11 +188,11 @@ async function createHost(name: string, { database, transport, options, stops, m
     owner: { name: `compute@${name}`, epoch },
     paths: { instances: '/instances', images: '/images' },
     limits: {
-      shutdownMs: 300, rebootMs: 300, imageFetchMs: 5_000, imageCacheBytesMax: 10_000, terminatedVisibleMs: 3_600_000, reconcileIntervalMs: 30_000,
+      shutdownMs: 300, rebootMs: 300, imageFetchMs: 60_000, imageCacheBytesMax: 10_000, terminatedVisibleMs: 3_600_000, reconcileIntervalMs: 30_000,
       sweepIntervalMs: 30_000, ...options.limits,
     },
     moves: {
-      address: name, migrationUri: `sim:${name}`, instancesShared: false, overcommit: { cores: 1, memory: 1, disk: 1 }, moveMs: 5_000,
+      address: name, migrationUri: `sim:${name}`, instancesShared: false, overcommit: { cores: 1, memory: 1, disk: 1 }, moveMs: 60_000,
       transfer: memoryTransfer(files, (address) => made.get(address)?.files), ...options.moves,
     },
   };
@@ -246,7 +246,8 @@ const memoryTransfer = (files: MemoryFiles, filesOf: (address: string) => Memory
 async function startNetwork(compute: ComputeHost, driver: FakeNetwork, database: TestDatabase, transport: Transport): Promise<Ref<NetworkMessage>> {
   const { db } = database;
   const networks = networksToPlumb({ db, clock }, { host: compute.name, dnsDomain: 'spec', leaseSeconds: 3_600 });
-  const host = { name: compute.name, db, clock, log, system: compute.system, driver, networks, metadataPort: 1, reconcileIntervalMs: 30_000 };
+  const reconcileIntervalMs = Math.max(30_000, compute.limits.reconcileIntervalMs);
+  const host = { name: compute.name, db, clock, log, system: compute.system, driver, networks, metadataPort: 1, reconcileIntervalMs };
   const { ref, handlers } = await startNetworkActors(host);
   await transport.serve({ role: 'network', host: compute.name }, networkProtocol, handlers);
   return ref;
