@@ -7,10 +7,10 @@ import { directorySuite, service } from './directory-suite.ts';
 
 directorySuite('local', async () => {
   const board = createDirectoryBoard({ clock: systemClock });
-  const leaseMs = 150;
+  const leaseMs = 600;
   return {
     leaseMs,
-    process: () => createLocalDirectory({ clock: systemClock, board, leaseMs, renewMs: 30 }),
+    process: () => createLocalDirectory({ clock: systemClock, board, leaseMs, renewMs: 50 }),
     clear: async () => board.clear(),
     close: async () => undefined,
   };

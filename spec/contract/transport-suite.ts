@@ -97,12 +97,12 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
       it('messages of one key are handled one after another in order, those of different keys in parallel', async () => {
         const seen = new Map<string, number[]>();
         const inHand = new Map<string, number>();
-        let most = 0;
-        let mostOfOne = 0;
+        let [most, mostOfOne] = [0, 0];
         await worker.serve(host1, compute, handlers({ note: async ({ instanceId, n }) => {
           inHand.set(instanceId, (inHand.get(instanceId) ?? 0) + 1);
           mostOfOne = Math.max(mostOfOne, inHand.get(instanceId) ?? 0);
           most = Math.max(most, [...inHand.values()].reduce((sum, each) => sum + each, 0));
+          await until(() => most === 4); // however slowly they are sent
           await new Promise((resolve) => { setTimeout(resolve, Math.random() * 3); });
           seen.set(instanceId, [...(seen.get(instanceId) ?? []), n]);
           inHand.set(instanceId, (inHand.get(instanceId) ?? 0) - 1);
@@ -136,12 +136,11 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
 
       it('order survives a failing message: later ones of its key wait for its retry', async () => {
         const seen: string[] = [];
+        for (const [instanceId, n] of [['i-1', 0], ['i-1', 1], ['i-1', 2], ['i-2', 0]] as const) await api.tell(host1, compute, 'note', { instanceId, n });
         await worker.serve(host1, compute, handlers({ note: ({ instanceId, n }, { deliveries }) => {
           if (n === 1 && deliveries < 3) throw new Error('not yet');
           seen.push(`${instanceId}:${n}`);
         } }));
-        for (let n = 0; n < 3; n += 1) await api.tell(host1, compute, 'note', { instanceId: 'i-1', n });
-        await api.tell(host1, compute, 'note', { instanceId: 'i-2', n: 0 });
         await until(() => seen.length === 4);
         expect(seen.filter((each) => each.startsWith('i-1'))).toEqual(['i-1:0', 'i-1:1', 'i-1:2']);
         expect(seen.indexOf('i-2:0')).toBeLessThan(seen.indexOf('i-1:1'));
@@ -149,17 +148,18 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
 
       it('each message of a shared mailbox is taken by one of its receivers, and all of them work', async () => {
         const taken: string[] = [];
+        const busy = new Set<string>();
         for (const who of ['one', 'two', 'three']) {
           const transport = await cloud.process(who);
           await transport.serve({ role: 'scheduler' }, scheduler, { place: async ({ n }) => {
-            await new Promise((resolve) => { setTimeout(resolve, 1); });
+            busy.add(who);
+            await until(() => busy.size === 3);
             taken.push(`${who}:${n}`);
           } }, { concurrencyMax: 2 });
         }
         for (let n = 0; n < 60; n += 1) await api.tell({ role: 'scheduler' }, scheduler, 'place', { n });
         await until(() => taken.length === 60);
         expect(new Set(taken.map((each) => each.split(':')[1])).size).toBe(60);
-        expect(new Set(taken.map((each) => each.split(':')[0])).size).toBe(3);
       });
     });
 
@@ -308,8 +308,9 @@ export function transportSuite(name: string, createCloud: () => Promise<Cloud>):
 
       it('M2: an ask that nobody answers ends at its time, and is not executed afterwards', async () => {
         const asked: number[] = [];
-        const lateAt = Date.now() + 25;
-        await expect(api.ask(host1, compute, 'double', { n: 1 }, { timeoutMs: 20 })).rejects.toMatchObject(refusal('timeout'));
+        await api.depths(); // connected, so that the question is written in time
+        const lateAt = Date.now() + 205;
+        await expect(api.ask(host1, compute, 'double', { n: 1 }, { timeoutMs: 200 })).rejects.toMatchObject(refusal('timeout'));
         await until(() => Date.now() > lateAt); // a timer may be a little early, and the message is in time then
         await expect(api.ask(host1, compute, 'double', { n: 1 }, { timeoutMs: 0 })).rejects.toMatchObject(refusal('expired'));
         await worker.serve(host1, compute, handlers({ double: ({ n }) => ({ n: asked.push(n) }) }));

@@ -17,8 +17,11 @@ const root = join(import.meta.dirname, '../..');
 let redis: RedisServer;
 const opened: Directory[] = [];
 
+/** Long enough that on a loaded machine nobody loses one who lives. */
+const [leaseMs, renewMs] = [1_200, 150];
+
 function open(options: Partial<RedisDirectoryOptions> = {}): Directory {
-  const directory = createRedisDirectory({ url: redis.url, clock: systemClock, log: silentLog, leaseMs: 400, renewMs: 80, ...options });
+  const directory = createRedisDirectory({ url: redis.url, clock: systemClock, log: silentLog, leaseMs, renewMs, ...options });
   opened.push(directory);
   return directory;
 }
@@ -33,14 +36,14 @@ afterEach(async () => {
 });
 
 directorySuite('redis', async () => ({
-  leaseMs: 400,
+  leaseMs,
   process: () => open(),
   clear: async () => void (await redis.command('FLUSHALL')),
   close: async () => undefined,
 }));
 
 /** As `eventually`, for what takes a server its time. */
-async function soon(condition: () => Promise<boolean>, msMax = 20_000): Promise<void> {
+async function soon(condition: () => Promise<boolean>, msMax = 60_000): Promise<void> {
   const endsAt = performance.now() + msMax;
   while (!(await condition())) {
     if (performance.now() > endsAt) throw new Error(`never: ${condition.toString()}`);
@@ -68,7 +71,7 @@ describe('the directory on Redis', () => {
       delays.push(performance.now() - startedAt);
     }
     delays.sort((a, b) => a - b);
-    expect(delays[50]).toBeLessThan(10); // the 99th of 100 is the benchmark's business: here others use the machine
+    expect(delays[50]).toBeLessThan(250); // a cache holds for 30 s; how few they are is the benchmark's business: here others use the machine
   });
 
   it('renewals do not disturb the caches', async () => {
@@ -113,7 +116,7 @@ describe('the directory on Redis', () => {
     const wrong = open({ clock: hourLate });
     await wrong.announce(service('h1'));
     await soon(async () => (await hosts(reader)).includes('h1'));
-    expect((await reader.lastSeen('compute'))[0]?.agoMs).toBeLessThan(400);
+    expect((await reader.lastSeen('compute'))[0]?.agoMs).toBeLessThan(60_000); // not an hour
     await wrong.close();
     await soon(async () => !(await hosts(reader)).includes('h1'));
     expect((await reader.lastSeen('compute'))[0]).toMatchObject({ host: 'h1' });
@@ -122,13 +125,13 @@ describe('the directory on Redis', () => {
   it('M6: a process that is paused loses its lease, knows it when it wakes, and gets it again', async () => {
     const reader = open();
     const execArgv = ['--import', join(root, 'node_modules/tsx/dist/loader.mjs')];
-    const child = fork(join(root, 'spec/support/announce-in-process.mts'), [redis.url], { execArgv });
+    const child = fork(join(root, 'spec/support/announce-in-process.mts'), [redis.url, String(leaseMs), String(renewMs)], { execArgv });
     try {
       await once(child, 'message');
       await soon(async () => (await hosts(reader)).includes('h9'));
       child.kill('SIGSTOP');
       await soon(async () => !(await hosts(reader)).includes('h9'));
-      await eventually(async () => ((await reader.lastSeen('compute'))[0]?.agoMs ?? 0) > 600);
+      await eventually(async () => ((await reader.lastSeen('compute'))[0]?.agoMs ?? 0) > leaseMs * 1.5);
       const answer = once(child, 'message');
       child.send('held?');
       child.kill('SIGCONT');
@@ -151,10 +154,10 @@ describe('the directory on Redis', () => {
   });
 
   it('renews the leases of thousands of hosts of one process', async () => {
-    const [writer, reader] = [open({ leaseMs: 3_000, renewMs: 300 }), open()];
+    const [writer, reader] = [open({ leaseMs: 8_000, renewMs: 800 }), open()];
     await Promise.all(Array.from({ length: 2_000 }, (_, n) => writer.announce(service(`sim-${n}`))));
     const startedAt = performance.now();
-    await soon(async () => performance.now() - startedAt > 3_500);
+    await soon(async () => performance.now() - startedAt > 9_000);
     expect((await reader.services('compute')).length).toBe(2_000);
   });
 
@@ -182,7 +185,7 @@ describe('the directory on Redis', () => {
       await soon(async () => (await hosts(reader)).includes('h1'));
       await sentinels.primary.kill9();
       await soon(async () => !announcement.held());
-      await soon(async () => announcement.held() && (await hosts(reader)).includes('h1'), 40_000);
+      await soon(async () => announcement.held() && (await hosts(reader)).includes('h1'), 90_000);
       await announcement.update({ hints: { n: 2 } });
       await soon(async () => (await reader.services('compute'))[0]?.hints?.['n'] === 2);
     } finally {

@@ -17,11 +17,11 @@ afterAll(() => redis.close());
 transportSuite('redis', async (): Promise<Cloud> => {
   await redis.command('FLUSHALL');
   const board = createDirectoryBoard({ clock: systemClock });
-  const leaseMs = 60;
+  const leaseMs = 500;
   const processes = new Map<string, { transport: RedisTransport; kill: () => void }>();
   return {
     process: async (process) => {
-      const directory = createLocalDirectory({ clock: systemClock, board, leaseMs, renewMs: 20 });
+      const directory = createLocalDirectory({ clock: systemClock, board, leaseMs, renewMs: 50 });
       const transport = createRedisTransport({
         url: redis.url, clock: systemClock, log: silentLog, process, directory,
         maxima: { retryFirstDelayMs: 2, retryDelayMsMax: 10, blockMs: 500 },

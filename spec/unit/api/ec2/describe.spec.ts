@@ -82,7 +82,7 @@ group('wildcards', () => {
   it('cannot be made slow', () => {
     const startedAt = performance.now();
     expect(wildcard(`${'*a'.repeat(120)}b`)('a'.repeat(250))).toBe(false);
-    expect(performance.now() - startedAt).toBeLessThan(200);
+    expect(performance.now() - startedAt).toBeLessThan(2_000); // trying all ways would take years
   });
 });
 
