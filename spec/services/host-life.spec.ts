@@ -81,7 +81,7 @@ describe.skipIf(obstacle !== undefined)(`hosts of role processes${obstacle === u
     if (how === 'paused') computeOn('h1').pause();
     else await computeOn('h1').kill9();
     await waitFor('h1 is down', { timeoutMs: patienceMs }, async () => (await isDown('h1') ? true : undefined));
-    expect(performance.now() - startedAt).toBeLessThan(20_000); // service_down is 10 s
+    expect(performance.now() - startedAt).toBeLessThan(30_000); // service_down is 10 s, and 60 s where nothing is said
     const { text } = await cloud.ec2.call('DescribeInstances', { 'Filter.1.Name': 'instance-id', 'Filter.1.Value.1': here[0] ?? '' });
     expect(text).toContain('<name>stopped</name>');
     expect(text).toContain('Server.HostUnavailable');

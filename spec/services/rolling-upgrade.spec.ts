@@ -204,7 +204,7 @@ describe.skipIf(obstacle !== undefined)(`an upgrade process by process${obstacle
       await Promise.all([clients.stop(), storing.stop()]);
     }
     expect(storing.failures).toEqual([]);
-    const isReset = (failure: string): boolean => /: 0 Error: (socket hang up|read ECONNRESET)/.test(failure);
+    const isReset = (failure: string): boolean => /: 0 Error: (socket hang up|read ECONNRESET|write ECONNRESET|write EPIPE)/.test(failure);
     expect(clients.failures.filter((failure) => !isReset(failure))).toEqual([]);
     const servers = layout.filter(([role]) => role === 'api' || role === 'objectstore');
     expect(resets.length + clients.failures.length, resets.join('\n')).toBeLessThanOrEqual(servers.length);

@@ -54,7 +54,7 @@ function processOf(role: string, host: string): RedisTransport {
 
 async function redisCli(options: readonly string[], password: string, ...words: string[]): Promise<string> {
   const all = ['-p', String(redis.port), '--tls', '--cacert', certificates.ca, '--raw', '--no-auth-warning', ...options, ...words];
-  const settings = { env: { ...process.env, REDISCLI_AUTH: password }, timeout: 5000 };
+  const settings = { env: { ...process.env, REDISCLI_AUTH: password }, timeout: 30_000 };
   const { stdout } = await run('redis-cli', all, settings).catch((error: { stdout: string }) => error);
   return stdout.trim();
 }
@@ -69,18 +69,18 @@ it('everything works under the users over TLS: asks, tells, fan-out, shared work
   await host1.serve({ role: 'compute', host: 'h1' }, compute, handlers({ note, mark: ({ n }) => void seen.push(`h1:${n}`) }));
   await host2.serve({ role: 'compute', host: 'h2' }, compute, handlers({ mark: ({ n }) => void seen.push(`h2:${n}`) }));
   await scheduling.serve({ role: 'scheduler' }, scheduler, { place: ({ n }) => void seen.push(`placed:${n}`) });
-  await within(5000, async () => (await api.hosts('compute')).length === 2);
+  await within(30_000, async () => (await api.hosts('compute')).length === 2);
   expect(await api.ask({ role: 'compute', host: 'h2' }, compute, 'double', { n: 4 })).toEqual({ n: 8 });
   expect(await host1.ask({ role: 'compute', host: 'h2' }, compute, 'double', { n: 5 })).toEqual({ n: 10 });
   expect(await api.fanOut('compute', compute, 'mark', { n: 1 })).toEqual(['h1', 'h2']);
   await host1.tell({ role: 'scheduler' }, scheduler, 'place', { n: 3 });
-  await within(5000, () => seen.length === 3);
+  await within(30_000, () => seen.length === 3);
   await api.tell({ role: 'compute', host: 'h1' }, compute, 'note', { instanceId: 'i-1', n: 1 });
-  await within(5000, async () => (await host2.deadLetters()).length === 1);
+  await within(30_000, async () => (await host2.deadLetters()).length === 1);
   const [letter] = await api.deadLetters();
   expect(letter).toMatchObject({ to: 'compute@h1', reason: 'poison' });
   expect(await api.requeue(letter?.id ?? '')).toBe(true);
-  await within(5000, async () => (await api.deadLetters()).length === 1);
+  await within(30_000, async () => (await api.deadLetters()).length === 1);
   expect(await api.drop(letter?.id ?? '')).toBe(true);
   expect(await api.depths()).toContainEqual({ mailbox: 'compute@h1', waiting: 0, inHand: 0 });
   // Long enough for the upkeep of both kinds of mailboxes.

@@ -11,7 +11,7 @@ import { productCommand, withoutNovact } from '../support/product-command.ts';
 import { freePort } from '../support/free-port.ts';
 
 const obstacle = postgresObstacle() ?? redisObstacle();
-const readyMsMax = 90_000;
+const readyMsMax = 160_000;
 let folder: string;
 let environment: NodeJS.ProcessEnv;
 let child: ChildProcess | undefined;
@@ -19,7 +19,7 @@ let said = '';
 
 function novact(...args: string[]) {
   const { command: [file, ...first] } = productCommand();
-  const { status, stdout, stderr } = spawnSync(file, [...first, ...args], { encoding: 'utf8', timeout: 90_000, env: environment });
+  const { status, stdout, stderr } = spawnSync(file, [...first, ...args], { encoding: 'utf8', timeout: 120_000, env: environment });
   return { code: status, text: stdout + stderr };
 }
 
@@ -70,19 +70,19 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'novact up --se
     const listed = novact('manage', 'service', 'list').text;
     for (const { role } of processes) expect(listed).toMatch(new RegExp(`\\b${role}\\b.*\\bup\\b`));
     expect(novact('up')).toMatchObject({ code: 2, text: expect.stringContaining('in use by process') });
-  }, 180_000);
+  }, 300_000);
 
   it('starts a role again that was killed', async () => {
     const before = statusOf().processes.find(({ role }) => role === 'scheduler')?.pid ?? 0;
     process.kill(before, 'SIGKILL');
-    await waitFor('another scheduler', { timeoutMs: 30_000 }, async () => {
+    await waitFor('another scheduler', { timeoutMs: 90_000 }, async () => {
       const after = statusOf().processes.find(({ role }) => role === 'scheduler');
       return after !== undefined && after.pid !== before && after.answer?.isReady === true ? true : undefined;
     });
     // What it says is read when the command above, for which this process waited, has ended.
     const told = /novact-scheduler ended with SIGKILL; started again in 0.5 s/;
-    await waitFor('it says so', { timeoutMs: 10_000 }, async () => (told.test(said) ? true : undefined));
-  }, 120_000);
+    await waitFor('it says so', { timeoutMs: 60_000 }, async () => (told.test(said) ? true : undefined));
+  }, 240_000);
 
   it('leaves no role behind when it is killed itself, and its next start adopts database and Redis', async () => {
     const pids = statusOf().processes.map(({ pid }) => pid);
@@ -94,7 +94,7 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'novact up --se
     expect(after.filter((pid) => pids.includes(pid))).toEqual([]);
     expect(after.length).toBe(roleNames.length);
     expect(novact('try')).toMatchObject({ code: 0, text: expect.stringContaining('it works') });
-  }, 180_000);
+  }, 300_000);
 
   it('ends with all its processes on down, and says that nothing runs', async () => {
     const exited = exitOf(child);
@@ -103,5 +103,5 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'novact up --se
     expect(await exited).toBe(0);
     for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH');
     expect(novact('status').code).toBe(3);
-  }, 120_000);
+  }, 240_000);
 });

@@ -1,5 +1,6 @@
 // A process of its own that serves compute@host1 and the scheduler's mailbox on the Redis it is given: `note` of i-kill ends it as kill -9
-// does, `note` of i-throw throws. It tells its parent what it handles.
+// does, `note` of i-throw throws. It tells its parent what it handles. A `place` ends when the parent says that it may.
+import { once } from 'node:events';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { createLocalDirectory } from '../../src/transport/local-directory.ts';
@@ -20,10 +21,11 @@ await transport.serve(host1, compute, handlers({
     if (instanceId === 'i-throw') throw new Error('as always');
   },
 }));
+const ended = once(process, 'message');
 await transport.serve({ role: 'scheduler' }, scheduler, {
   place: async ({ n }) => {
     say(`begun:${n}`);
-    await systemClock.sleep(1000);
+    await ended;
     say(`placed:${n}`);
   },
 }, { concurrencyMax: 2 });
