@@ -30,7 +30,7 @@ async function launchWith(volumes: readonly LaunchVolume[], changes: Parameters<
   return id;
 }
 
-const until = (id: string, state: string) => waitFor(`${id} is ${state}`, { timeoutMs: 20_000 }, async () => {
+const until = (id: string, state: string) => waitFor(`${id} is ${state}`, { timeoutMs: 25_000 }, async () => {
   const row = await stateOf(cloud, id);
   if (row?.state === state) return true;
   throw new Error(`it is ${row?.state}: ${row?.stateReasonMessage}`);
@@ -70,7 +70,7 @@ describe('an instance that is launched with volumes', () => {
     await untilVolume(cloud, first.volume.id, 'available');
     await untilVolume(cloud, second.volume.id, 'deleted');
     for (const { volumes } of cloud.hosts) expect(volumes.exports.size).toBe(0);
-  }, 60_000);
+  }, 90_000);
 
   it('goes to a host that can have them, where volume hosts serve nobody but themselves', async () => {
     const { db } = cloud.database;
@@ -81,7 +81,7 @@ describe('an instance that is launched with volumes', () => {
     for (const id of ids) await until(id, 'running');
     expect(await Promise.all(ids.map(async (id) => (await stateOf(cloud, id))?.host))).toEqual(['h2', 'h2']);
     expect((await Promise.all(ids.map(async (id) => (await stateOf(cloud, id))?.failedHosts))).flat()).toEqual(['h1']);
-  }, 60_000);
+  }, 90_000);
 
   it('ends, with the reason, when one cannot be made, and leaves nothing that was to go with it', async () => {
     for (const { volumes } of cloud.hosts) volumes.failNext('ensureVolume', new DriverError('failed', 'no room'));
@@ -89,11 +89,11 @@ describe('an instance that is launched with volumes', () => {
     const [attached] = await volumesOfInstance(cloud.database.db, id);
     await until(id, 'terminated');
     expect((await stateOf(cloud, id))?.stateReasonMessage).toContain('no room');
-    await waitFor('its volume is gone', { timeoutMs: 20_000 }, async () => {
+    await waitFor('its volume is gone', { timeoutMs: 25_000 }, async () => {
       const row = await volumeOf(cloud, attached?.volume.id ?? '');
       return row === undefined || row.state === 'deleted' ? true : undefined;
     });
-  }, 60_000);
+  }, 90_000);
 });
 
 describe('an instance that boots from a volume', () => {
@@ -112,5 +112,5 @@ describe('an instance that boots from a volume', () => {
     expect(await disksOf(id)).toEqual([`vda ${volumeSerial(volumeId)}`]);
     await cloud.wish(id, 'instance.terminate', 'shutting-down');
     await untilVolume(cloud, volumeId, 'deleted');
-  }, 60_000);
+  }, 90_000);
 });

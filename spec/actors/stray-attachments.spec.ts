@@ -66,7 +66,7 @@ describe('a host that is lost', () => {
     await reconcileInstances(computeOf(pair.host), { hostRestarted: false, purge: false });
     expect(await stateOf(cloud, pair.instanceId)).toMatchObject({ state: 'running', hostLost: false });
     expect(await serials(pair)).toEqual(['root']);
-  }, 60_000);
+  }, 90_000);
 
   it('V5: with a volume attached: it is the instance\'s still, wherever that goes on', async () => {
     const pair = await attached();
@@ -76,7 +76,7 @@ describe('a host that is lost', () => {
     await hostReturned(cloud.database.db, pair.host, now());
     await reconcileInstances(computeOf(pair.host), { hostRestarted: false, purge: false });
     expect(await serials(pair)).toEqual(['root', volumeSerial(pair.volumeId)]);
-  }, 60_000);
+  }, 90_000);
 
   it('before a volume is detached, or attached to what is stopped there: it is free after the next look', async () => {
     const pair = await attached();
@@ -91,7 +91,7 @@ describe('a host that is lost', () => {
     await untilVolume(cloud, pair.volumeId, 'available');
     expect((await volumeOf(cloud, pair.volumeId))?.stateReason).toContain('it could not be attached: host');
     expect(await attachmentFor(cloud, pair.volumeId)).toBeUndefined();
-  }, 60_000);
+  }, 90_000);
 });
 
 it('a detach whose wish has ended without it leaves the volume attached, as the guest has it', async () => {
@@ -109,4 +109,4 @@ it('a detach whose wish has ended without it leaves the volume attached, as the 
   expect((await volumeOf(cloud, pair.volumeId))?.stateReason).toContain('it could not be detached');
   expect((await loadInstance(db, pair.instanceId))?.state).toBe('running');
   expect(await db.select().from(hosts).where(eq(hosts.name, pair.host))).toMatchObject([{ downSince: null }]);
-}, 60_000);
+}, 90_000);

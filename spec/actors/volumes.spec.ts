@@ -70,7 +70,7 @@ describe('E20: a volume', () => {
     await wishDelete(cloud, volumeId);
     await untilVolume(cloud, volumeId, 'deleted');
     expect(keeper?.volumes.volumes.size).toBe(0);
-  }, 60_000);
+  }, 90_000);
 
   it('V8: of twenty parallel attaches exactly one wins', async () => {
     const volumeId = await available();
@@ -82,7 +82,7 @@ describe('E20: a volume', () => {
     await untilAttached(cloud, volumeId);
     expect((await Promise.all(instanceIds.map(disksOf))).flat()).toEqual([volumeSerial(volumeId)]);
     expect(await exportsOf(volumeId)).toHaveLength(1);
-  }, 60_000);
+  }, 90_000);
 
   it('that cannot be made on one host is made on another', async () => {
     const [first] = cloud.hosts;
@@ -93,7 +93,7 @@ describe('E20: a volume', () => {
     first?.volumes.failNext('ensureVolume', new DriverError('failed', 'no room'));
     const next = await wishVolume(cloud);
     await untilVolume(cloud, next, 'available');
-  }, 30_000);
+  }, 90_000);
 
   it('C4: that fits nowhere is in error at once, with its reason, and can be deleted', async () => {
     const id = await wishVolume(cloud, { sizeGiB: 5_000 });
@@ -132,7 +132,7 @@ describe('V4: when its instance ends', () => {
     await untilVolume(cloud, volumeId, 'available');
     expect(await exportsOf(volumeId)).toEqual([]);
     expect(await attachmentFor(cloud, volumeId)).toBeUndefined();
-  }, 30_000);
+  }, 90_000);
 });
 
 describe('V5: after a restart', () => {
@@ -144,16 +144,16 @@ describe('V5: after a restart', () => {
     await cloud.wish(instanceId, 'instance.start', 'pending');
     await waitFor('it runs', { timeoutMs: 20_000 }, async () => ((await stateOf(cloud, instanceId))?.state === 'running' ? true : undefined));
     expect(await disksOf(instanceId)).toEqual([volumeSerial(volumeId)]);
-  }, 60_000);
+  }, 90_000);
 
   it('what served a volume has died: it is served again at once', async () => {
     const { volumeId } = await attached();
     const keeper = await keeperOf(volumeId);
     keeper?.volumes.killServer((await attachmentFor(cloud, volumeId))?.id ?? '');
     const isServed = async () => (await exportsOf(volumeId)).every((one) => one.isServed);
-    await waitFor('it is served', { timeoutMs: 5_000, pollMs: 20 }, async () => ((await isServed()) ? true : undefined));
+    await waitFor('it is served', { timeoutMs: 25_000, pollMs: 20 }, async () => ((await isServed()) ? true : undefined));
     expect(await exportsOf(volumeId)).toHaveLength(1);
-  }, 30_000);
+  }, 90_000);
 });
 
 describe('E21: a snapshot', () => {
@@ -168,7 +168,7 @@ describe('E21: a snapshot', () => {
     await untilVolume(cloud, copy, 'available');
     expect((await volumeOf(cloud, copy))?.host).toBe(keeper?.name);
     expect(keeper?.volumes.volumes.get(copy)?.content[0]).toBe('before');
-  }, 60_000);
+  }, 90_000);
 
   it('that cannot be made is in error, with its reason', async () => {
     const id = await available();

@@ -62,4 +62,4 @@ it('a host that wakes soon enough to lose nothing looks at its guests and its ru
   await waitUntil('the rules to be back', patience, async () => network.host.firewall?.ports[0]?.instanceId === id);
   await waitUntil('the stranger to be gone', patience, async () => !world.domains.has(ended));
   expect(compute.limits.reconcileIntervalMs).toBeGreaterThan(2 * patience.timeoutMs);
-}, 60_000);
+}, 90_000);

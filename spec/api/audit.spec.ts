@@ -50,7 +50,7 @@ describe('G4: of the query API', () => {
     expect(rows.map(({ action, outcome: came, status, code: why }) => ({ action, outcome: came, status, code: why }))).toEqual(wanted);
     for (const row of rows) expect([row.projectId, row.userName?.slice(0, 5), row.requestId, row.kind]).toEqual([projectId, 'story', 'request-1', 'control']);
     expect(queries.map(actionOf)).toContain(name);
-  }, 60_000);
+  }, 90_000);
 
   it('of all of them there are many that change something, and many that do not', () => {
     expect(names.filter((name) => !isReading(name)).length).toBeGreaterThan(75);
@@ -155,7 +155,7 @@ describe('of S3', () => {
     expect(new Set(told.map(({ outcome: came }) => came))).toEqual(new Set(['done', 'refused']));
     await log.close();
     await s3.close();
-  }, 60_000);
+  }, 90_000);
 
   it('who is not believed is there with what was asked for; what is no operation is not', async () => {
     const log = createAuditLog();

@@ -91,7 +91,7 @@ describe('a stranger', () => {
       isOpen ||= /Group(\.\d+)?=all/.test(coming.query);
     });
     expect(played).toBe(text);
-  }, 60_000);
+  }, 90_000);
 
   it.each(['DescribeVolumes', 'DeleteVolume'])('is noticed here: the owner, taken for one, does see or change something by %s', async (name) => {
     const noticed: string[] = [];
@@ -100,7 +100,7 @@ describe('a stranger', () => {
       await intrude(coming, coming.real, { as: coming.owner }).catch((error: Error) => noticed.push(error.message));
     });
     expect(noticed.join('\n')).toMatch(/^(seen|changed) by /m);
-  }, 60_000);
+  }, 90_000);
 });
 
 /** Members of a request that name one thing, or several. */

@@ -87,5 +87,5 @@ describe('S11: an image that a compute host fetches', () => {
   it.each(['one', 'two', 'admin', 'liar', undefined])('is given to novact alone, not to %s', async (project) => {
     await expect(fetchAs(project)).rejects.toThrow('the objectstore answered 403');
     expect(await readdir(folder)).toEqual([]);
-  }, 60_000);
+  }, 90_000);
 });

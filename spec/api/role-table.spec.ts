@@ -72,7 +72,7 @@ describe('E9: over HTTP', () => {
     const refused = isPlain ? '403 AccessDenied' : '403 UnauthorizedOperation';
     const answers = await Promise.all(callers.map(async (one) => [one.what, await ask(one, entry)] as const));
     expect(answers).toEqual(callers.map((one) => [one.what, mayCall(one, entry) ? 'reached' : refused]));
-  }, 30_000);
+  }, 90_000);
 
   it.each(['toString', '__proto__', 'handle', 'constructor', 'runInstances', 'RunInstances ', 'describe_instances', '_gen_key'])(
     '%s is no action, and reaches nothing of the program', async (name) => {

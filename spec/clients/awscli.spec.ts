@@ -122,7 +122,7 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
     // The root disk has grown to what the type promises, if that is more than the image.
     expect(Number(await ssh(cloud, one, "df -k / | awk 'NR == 2 { print $2 }'"))).toBeGreaterThan(25_000);
     for (const login of [one, two]) {
-      const said = await waitFor('user data ran', { timeoutMs: 20_000 }, () => ssh(cloud, login, 'cat /root/user-data-ran'));
+      const said = await waitFor('user data ran', { timeoutMs: 60_000 }, () => ssh(cloud, login, 'cat /root/user-data-ran'));
       expect(said).toMatch(/^from user data on /);
     }
   });

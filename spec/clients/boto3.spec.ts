@@ -110,7 +110,7 @@ describe('boto3 with real guests', () => {
     const { Instances: [instance] } = await launch();
     const id = instance?.InstanceId ?? '';
     await ec2('wait:instance_running', { InstanceIds: [id], ...quick });
-    await waitUntil('it has a lease', { timeoutMs: 20_000 }, async () => (await hostLeftovers(cloud)).leases.length > 0);
+    await waitUntil('it has a lease', { timeoutMs: 60_000 }, async () => (await hostLeftovers(cloud)).leases.length > 0);
     const database = await cloud.openDatabase();
     const { operations, unsettled, outbox, attachments, ...rows } = await rowLeftovers(database); // it has no volume
     await database.close();

@@ -43,7 +43,7 @@ async function launch(boto3: Boto3, name: string, groupNames: readonly string[])
   const shown = await boto3.call<{ Reservations: { Instances: { PrivateIpAddress: string }[] }[] }>('ec2', 'describe_instances', { InstanceIds: [id] });
   const login = { address: shown.Reservations[0]?.Instances[0]?.PrivateIpAddress ?? '', keyFile };
   await untilSsh(cloud, login, 'true');
-  await waitUntil('its web server listens', { timeoutMs: 20_000 }, async () =>
+  await waitUntil('its web server listens', { timeoutMs: 60_000 }, async () =>
     (await ssh(cloud, login, 'nc -w 1 127.0.0.1 8080 < /dev/null && echo open')) === 'open');
   return { boto3, id, login };
 }
@@ -124,11 +124,11 @@ describe('security groups of running guests', () => {
   it('a rule for a range lets in that range only', async () => {
     const permission = { IpProtocol: 'tcp', FromPort: 8080, ToPort: 8080, IpRanges: [{ CidrIp: `${client.login.address}/32` }] };
     await change('authorize', permission);
-    await waitUntil('the client is let in', { timeoutMs: 5_000 }, () => reaches(client, web));
+    await waitUntil('the client is let in', { timeoutMs: 20_000 }, () => reaches(client, web));
     expect(await reaches(stranger, web)).toBe(false);
     expect(await isOpen(web)).toBe(false);
     await change('revoke', permission);
-    await waitUntil('the client is shut out', { timeoutMs: 5_000 }, async () => !(await reaches(client, web)));
+    await waitUntil('the client is shut out', { timeoutMs: 20_000 }, async () => !(await reaches(client, web)));
   });
 
   it('a rule for a group lets in its members, and those of no other', async () => {
@@ -136,10 +136,10 @@ describe('security groups of running guests', () => {
     const { SecurityGroups: [group] } = await own.call<{ SecurityGroups: Shown[] }>('ec2', 'describe_security_groups', { GroupNames: ['client'] });
     const permission = { IpProtocol: 'tcp', FromPort: 1, ToPort: 65_535, UserIdGroupPairs: [{ GroupId: group?.GroupId, UserId: group?.OwnerId }] };
     await change('authorize', permission);
-    await waitUntil('the client is let in', { timeoutMs: 5_000 }, () => reaches(client, web));
+    await waitUntil('the client is let in', { timeoutMs: 20_000 }, () => reaches(client, web));
     expect(await reaches(stranger, web)).toBe(false);
     await change('revoke', permission);
-    await waitUntil('the client is shut out', { timeoutMs: 5_000 }, async () => !(await reaches(client, web)));
+    await waitUntil('the client is shut out', { timeoutMs: 20_000 }, async () => !(await reaches(client, web)));
   });
 });
 
@@ -219,7 +219,7 @@ it('N11: a role that is killed in the midst of applying rules has them right whe
   const pings = { IpProtocol: 'icmp', FromPort: 8, ToPort: -1, IpRanges: [{ CidrIp: '0.0.0.0/0' }] };
   const added = { IpProtocol: 'tcp', FromPort: 8_088, ToPort: 8_088, IpRanges: [{ CidrIp: '0.0.0.0/0' }] };
   await change('authorize', pings);
-  await waitUntil('pings are let in', { timeoutMs: 20_000 }, async () => (await waysIn(client)).includes('ping'));
+  await waitUntil('pings are let in', { timeoutMs: 60_000 }, async () => (await waysIn(client)).includes('ping'));
   const flood = ssh(cloud, client.login, `ping -i 0.2 -c 150 -W 2 ${web.login.address} | tail -2`, 120_000);
   const atIt = waitFor('it applies rules', { timeoutMs: 30_000, pollMs: 0 }, async () => (await runsNft(cloud.pid() ?? 0)) || undefined);
   await change('authorize', added);

@@ -69,7 +69,7 @@ describe('the VPN of a project', () => {
     await cloud.novact('manage', 'vpn', 'revoke', account, 'joe');
     await waitUntil('the tunnel is cut', { timeoutMs: 30_000 }, async () => !(await pings()));
     await cloud.novact('manage', 'vpn', 'delete', account);
-    await waitUntil('the server is gone', { timeoutMs: 20_000 }, async () => !(await cloud.host.run('ip', ['-o', 'link'])).stdout.includes('novpn'));
+    await waitUntil('the server is gone', { timeoutMs: 60_000 }, async () => !(await cloud.host.run('ip', ['-o', 'link'])).stdout.includes('novpn'));
     await boto3.call('ec2', 'terminate_instances', { InstanceIds });
     await boto3.call('ec2', 'wait:instance_terminated', { InstanceIds, WaiterConfig: { Delay: 1, MaxAttempts: 90 } });
     const free = await boto3.call<{ NetworkInterfaces: unknown[] }>('ec2', 'describe_network_interfaces');

@@ -31,7 +31,7 @@ hypervisorContract('sim', async () => {
     disk: async (target, serial) => ({ source: { type: 'file', path: `/nowhere/${serial}`, format: 'raw' }, target, serial }),
     copiedBytes: async (path) => (copies.has(path) ? 2 ** 23 : undefined),
     plugged: async (instanceId) => (world.domains.get(instanceId)?.plugged ?? []).map((disk) => disk.target),
-    patienceMs: 5_000,
+    patienceMs: 30_000,
     close: () => driver.close(),
   };
 });

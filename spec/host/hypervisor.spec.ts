@@ -137,7 +137,7 @@ describe('libvirt itself', () => {
     const waiting = driver.status(spec.instanceId);
     await host.startLibvirtd();
     expect(await waiting).toMatchObject({ state: 'running' });
-    await eventually(() => types, (all) => all.includes('connected'), 10_000);
+    await eventually(() => types, (all) => all.includes('connected'), patienceMs);
     expect(types.indexOf('disconnected')).toBeLessThan(types.indexOf('connected'));
     expect((await host.run('pgrep', ['-f', `guest=${spec.instanceId}`])).stdout).toBe(before);
     unsubscribe();
@@ -149,7 +149,7 @@ describe('libvirt itself', () => {
     await driver.ensureRunning(spec.instanceId);
     const { stdout } = await host.run('pgrep', ['-f', `guest=${spec.instanceId}`]);
     process.kill(Number(stdout.trim()), 'SIGKILL');
-    expect(await eventually(() => driver.status(spec.instanceId), (status) => status.state === 'shutoff', 20_000)).toMatchObject({ reason: 'failed' });
+    expect(await eventually(() => driver.status(spec.instanceId), (status) => status.state === 'shutoff', patienceMs)).toMatchObject({ reason: 'failed' });
     await driver.ensureAbsent(spec.instanceId);
   });
 

@@ -84,12 +84,12 @@ describe('clients that go away', () => {
           });
           const goAway = () => socket.destroy();
           if (head.startsWith('GET')) socket.once('data', goAway);
-          else void vi.waitUntil(async () => (await openFiles()).length > 0, { timeout: 10_000 }).then(goAway, reject);
+          else void vi.waitUntil(async () => (await openFiles()).length > 0, { timeout: 60_000 }).then(goAway, reject);
           socket.on('error', reject).on('close', () => resolve());
         })));
-        await vi.waitUntil(async () => (await openFiles()).length === 0, { timeout: 10_000 });
+        await vi.waitUntil(async () => (await openFiles()).length === 0, { timeout: 60_000 });
       }
-      await vi.waitUntil(async () => (await blobsOf(store)) === 1, { timeout: 10_000 });
+      await vi.waitUntil(async () => (await blobsOf(store)) === 1, { timeout: 60_000 });
       expect((await s3.ask({ method: 'HEAD', path: '/gone/k' })).headers['content-length']).toBe(String(32 * 1024 * 1024));
     } finally {
       await s3.close();

@@ -34,7 +34,7 @@ export interface Login {
 const sshOptions = ['BatchMode=yes', 'ConnectTimeout=3', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'ServerAliveInterval=5'];
 
 /** What the command printed, trimmed. `tries` before the guest answers are the caller's: see `untilSsh`. */
-export async function ssh(cloud: ClientPlace, { address, keyFile }: Login, command: string, timeoutMs = 20_000): Promise<string> {
+export async function ssh(cloud: ClientPlace, { address, keyFile }: Login, command: string, timeoutMs = 30_000): Promise<string> {
   const options = sshOptions.flatMap((text) => ['-o', text]);
   return (await cloud.run('ssh', ['-F', '/dev/null', '-n', ...options, '-i', keyFile, `root@${address}`, command], { timeoutMs })).stdout.trim();
 }

@@ -168,7 +168,7 @@ class Cloud implements CloudProcess {
     await this.kill9();
     await this.host.down();
     // The namespace took its processes with it; the kernel may need a moment to let go of their files.
-    await waitFor(`${this.folder} can be removed`, { timeoutMs: 10_000 }, async () => {
+    await waitFor(`${this.folder} can be removed`, { timeoutMs: 60_000 }, async () => {
       await rm(this.folder, { recursive: true, force: true });
       return true;
     });

@@ -163,7 +163,7 @@ async function messagesLeft(cloud: Hosts, hadOutages: boolean): Promise<string[]
   return left;
 }
 
-async function expectNothing(look: () => Promise<Record<string, readonly string[]>>, timeoutMs = 5_000): Promise<void> {
+async function expectNothing(look: () => Promise<Record<string, readonly string[]>>, timeoutMs = 20_000): Promise<void> {
   let found: Record<string, readonly string[]> = {};
   try {
     await waitFor('nothing is left', { timeoutMs }, async () => {

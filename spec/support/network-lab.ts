@@ -157,7 +157,7 @@ function labProcess(child: ChildProcess): LabProcess {
     write: (line) => void child.stdin?.write(line),
     stop: () => void child.kill('SIGKILL'),
     saw: (wanted) => new Promise((resolve, reject) => {
-      const deadline = setTimeout(() => reject(new Error(`never said ${wanted}, but: ${text.slice(-500)}`)), 10_000);
+      const deadline = setTimeout(() => reject(new Error(`never said ${wanted}, but: ${text.slice(-500)}`)), 30_000);
       const look = () => {
         if (!text.includes(wanted)) return;
         clearTimeout(deadline);

@@ -31,7 +31,7 @@ const sshOptions = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHosts
 export const whoAmI = '/sbin/metadata token > /dev/null; /sbin/metadata get meta-data/instance-id';
 
 /** What the command printed, trimmed. */
-export async function inside(guest: SeedGuest, command: string, timeoutMs = 20_000): Promise<string> {
+export async function inside(guest: SeedGuest, command: string, timeoutMs = 30_000): Promise<string> {
   const options = [...sshOptions, 'ConnectTimeout=5'];
   const args = ['-F', '/dev/null', '-n', ...options.flatMap((text) => ['-o', text]), '-i', guest.keyFile, `root@${guest.address}`, command];
   return (await guest.host.inRouter(guest.routerId)('ssh', args, { timeoutMs })).stdout.trim();

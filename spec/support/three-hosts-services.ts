@@ -49,7 +49,7 @@ export interface Secured {
   readonly users: string;
 }
 
-const readyMsMax = 20_000;
+const readyMsMax = 60_000;
 
 export async function startSharedServers(options: SharedServersOptions): Promise<SharedServers> {
   const { namespace, folder, address, secured } = options;

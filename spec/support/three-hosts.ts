@@ -215,7 +215,7 @@ class ThreeHosts implements Hosts {
       root(hostUp, ['down', `${this.#name}-h${index + 1}`, hostFolder(this.#name, index + 1)], { timeoutMs: 60_000 })));
     await this.#shared?.close();
     await endNamespace(this.#fabric);
-    await waitFor(`${this.folder} can be removed`, { timeoutMs: 10_000 }, async () => {
+    await waitFor(`${this.folder} can be removed`, { timeoutMs: 60_000 }, async () => {
       await rm(this.folder, { recursive: true, force: true });
       return true;
     });

@@ -84,9 +84,9 @@ const refuse = (call: PeerCall, code: number): void => reply(call, new XdrWriter
 
 it('a guest whose console is read is stopped and removed although libvirtd answers nothing more where the console is', async () => {
   await driver?.ensureRunning('i-1');
-  await waitFor('what the guest says is written', { timeoutMs: 10_000, pollMs: 20 }, async () =>
+  await waitFor('what the guest says is written', { timeoutMs: 40_000, pollMs: 20 }, async () =>
     ((await readFile(join(directory, 'console.log'), 'utf8')) === 'hello\n' ? true : undefined));
   await driver?.ensureStopped('i-1');
   await driver?.ensureAbsent('i-1');
   expect(guest).toEqual({ runs: false, exists: false });
-}, 30_000);
+}, 90_000);
