@@ -85,10 +85,11 @@ put_modules() {
 
 # --- The ramdisk: busybox, what drives a disk and a network card, and a script that finds the root.
 ram=$work/ram
-mkdir -p "$ram"/{bin,dev,proc,sys,mnt,lib/modules}
+mkdir -p "$ram"/{bin,dev,proc,sys,mnt}
 cp /bin/busybox "$ram/bin/"
 for applet in sh mount umount insmod usleep switch_root; do ln -s busybox "$ram/bin/$applet"; done
-put_modules "$ram/lib/modules" virtio_pci virtio_blk virtio_net xen-blkfront xen-netfront
+put_modules "$ram/lib/modules/virtio" virtio_pci virtio_blk virtio_net
+put_modules "$ram/lib/modules/xen" xen-blkfront xen-netfront
 install -m 755 "$here/files/ramdisk-init" "$ram/init"
 (cd "$ram" && find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible -R 0:0 | gzip -9n) > "$work/initrd.gz"
 
@@ -147,7 +148,7 @@ cat > "$work/manifest.json" <<JSON
   "description": "busybox and dropbear on Linux $version",
   "architecture": "x86_64",
   "kernelVersion": "$version",
-  "kernelArguments": "root=/dev/vda console=ttyS0 nokaslr mitigations=off no_timer_check quiet loglevel=4",
+  "kernelArguments": "root=/dev/vda console=ttyS0 nokaslr mitigations=off no_timer_check acpi=noirq cryptomgr.notests noreplace-smp quiet loglevel=4",
   "rootDeviceName": "/dev/vda",
   "inputs": "$digest",
   "files": [

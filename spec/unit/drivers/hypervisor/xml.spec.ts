@@ -63,7 +63,9 @@ describe('domain XML', () => {
   it('differs where KVM and TCG do', () => {
     expect(domainXml(spec, 'kvm')).toContain('host-model');
     expect(domainXml(spec, 'kvm')).not.toContain('tb-cache');
+    expect(domainXml(spec, 'kvm')).not.toContain('erms');
     expect(domainXml(spec, 'qemu')).toContain('tb-cache');
+    expect(domainXml(spec, 'qemu')).toContain(`<cpu mode='maximum'><feature policy='disable' name='erms'/>`);
     expect(domainXml({ ...spec, kernelArguments: undefined }, 'qemu')).toContain('console=ttyS0 root=/dev/vda');
     expect(domainXml(wholeDisk, 'qemu')).toContain(`<boot dev='hd'/>`);
   });
