@@ -148,7 +148,7 @@ cat > "$work/manifest.json" <<JSON
   "description": "busybox and dropbear on Linux $version",
   "architecture": "x86_64",
   "kernelVersion": "$version",
-  "kernelArguments": "root=/dev/vda console=ttyS0 nokaslr mitigations=off no_timer_check acpi=noirq cryptomgr.notests noreplace-smp quiet loglevel=4",
+  "kernelArguments": "root=/dev/vda console=ttyS0 nokaslr mitigations=off no_timer_check cryptomgr.notests noreplace-smp quiet loglevel=4",
   "rootDeviceName": "/dev/vda",
   "inputs": "$digest",
   "files": [
