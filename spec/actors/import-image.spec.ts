@@ -86,6 +86,13 @@ async function blobs(): Promise<number> {
   return count;
 }
 
+/** Works until it is told to end, which may have been before. */
+const untilAborted = (signal: AbortSignal) => new Promise<never>((_resolve, reject) => {
+  const end = () => reject(signal.reason as Error);
+  if (signal.aborted) end();
+  else signal.addEventListener('abort', end, { once: true });
+});
+
 const taskOf = (context: ImageContext) => loadImport(context.db, String(context.input['taskId']));
 const temporaryFiles = () => readdir(join(folder, 'tmp'));
 
@@ -175,16 +182,15 @@ describe('E23: an import', () => {
   it('says how far it has come, and ends in the midst of a stage when it is cancelled', async () => {
     const seen: unknown[] = [];
     let context: ImageContext | undefined;
-    const beating = (signal: AbortSignal) => new Promise<never>((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
     const disk: DiskDriver = {
       ...createFakeDisk(),
       async convert(_conversion, { signal, onProgress }) {
         if (context === undefined) throw new Error('no context');
         onProgress(0.5);
-        await expect.poll(async () => (await loadImport(database.db, String(context?.input['taskId'])))?.bytesDone, { timeout: 20_000 }).toBe(2 ** 19);
+        await expect.poll(async () => (await loadImport(database.db, String(context?.input['taskId'])))?.bytesDone, { timeout: 40_000 }).toBe(2 ** 19);
         seen.push(await taskOf(context));
         expect(await cancelImport(database.db, { id: String(context.input['taskId']), reason: 'changed my mind' }, clock.date())).toBe('active');
-        return beating(signal);
+        return untilAborted(signal);
       },
     };
     context = await wished(vmdkHeader(), { disk });
@@ -202,7 +208,7 @@ describe('E23: an import', () => {
         converts += 1;
         if (converts > 1) return createFakeDisk().convert(conversion, watch);
         await writeFile(conversion.to, 'half');
-        return new Promise<never>((_resolve, reject) => watch.signal.addEventListener('abort', () => reject(watch.signal.reason as Error)));
+        return untilAborted(watch.signal);
       },
     };
     const context = await wished(vmdkHeader(), { disk });
@@ -222,12 +228,12 @@ describe('E23: an import', () => {
       starts.push(system);
     };
     start(1);
-    await expect.poll(() => converts, { timeout: 20_000 }).toBe(1);
-    await expect.poll(() => temporaryFiles(), { timeout: 20_000 }).toHaveLength(1);
+    await expect.poll(() => converts, { timeout: 40_000 }).toBe(1);
+    await expect.poll(() => temporaryFiles(), { timeout: 40_000 }).toHaveLength(1);
     await starts[0]?.stop(5_000);
     expect(await taskOf(context)).toMatchObject({ state: 'active', stage: 'converting' });
     start(2);
-    await expect.poll(async () => (await taskOf(context))?.state, { timeout: 20_000 }).toBe('completed');
+    await expect.poll(async () => (await taskOf(context))?.state, { timeout: 40_000 }).toBe('completed');
     await starts[1]?.stop(5_000);
     expect(await loadImage(context.db, context.image.id)).toMatchObject({ state: 'available', format: 'qcow2', virtualSizeBytes: 2 ** 20 });
     expect([converts, (await blobs()) - before, await temporaryFiles()]).toEqual([2, 1, []]);
