@@ -133,8 +133,8 @@ function rootDisks({ bootsFromVolume }: Instance, directory: string): DomainDisk
 
 /**
  * What only costs time under emulation: mitigations of faults that its CPU does not have, the kernel's tests of its own ciphers, its rewriting of its
- * code for one processor. Not acpi=noirq, which spares a fifth of a boot (the firmware's table of interrupts is computed anew for each device): a guest
- * then missed a disk that was plugged in (seen once).
+ * code for one processor. Not acpi=noirq, which spares a fifth of a boot (the firmware's table of interrupts is computed anew for each device): a
+ * guest then sees the first disk that is plugged in, and never a second one.
  */
 const emulatedArguments = 'nokaslr mitigations=off no_timer_check cryptomgr.notests noreplace-smp';
 
