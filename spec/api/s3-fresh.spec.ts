@@ -179,6 +179,22 @@ describe('many requests at once', () => {
     expect(answers.map(({ code, text }) => (code === '' || code === undefined ? text : code))).toEqual(asked.map(({ told }) => told));
   });
 
+  it('put into their own buckets, and into no other, whoever asks for what', async () => {
+    await one.ask(bob, 'PUT', `${bucket}-of-bob`);
+    const asked = Array.from({ length: 60 }, (_, number) => [
+      { key: ann, path: `${bucket}/${number}`, told: 200 },
+      { key: bob, path: `${bucket}/${number}`, told: 'AccessDenied' },
+      { key: bob, path: `${bucket}-of-bob/${number}`, told: 200 },
+      { key: ann, path: `${bucket}-of-bob/${number}`, told: 'AccessDenied' },
+      ...(number % 9 > 0 ? [] : [`${bucket}-none${number}`, `${bucket}%00`].map((name) => ({ key: ann, path: `${name}/${number}`, told: 'NoSuchBucket' }))),
+    ]).flat();
+    const answers = await Promise.all(asked.map(({ key, path }, number) => other.ask(key, 'PUT', path, `put ${number}`)));
+    expect(answers.map(({ code, status }) => (status === 200 ? status : code))).toEqual(asked.map(({ told }) => told));
+    const stored = asked.flatMap((put, number) => (put.told === 200 ? [{ ...put, content: `put ${number}` }] : []));
+    const found = await Promise.all(stored.map(({ key, path }) => other.ask(key, 'GET', path)));
+    expect(found.map(({ text }) => text)).toEqual(stored.map(({ content }) => content));
+  });
+
   it('see what was put before they were sent, while others are on their way', async () => {
     const over = new AbortController();
     const crowd = Array.from({ length: 12 }, async () => {

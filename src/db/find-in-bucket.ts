@@ -7,6 +7,7 @@ import { askedTexts, canBeAsked } from './asked-texts.ts';
 import type { Bucket } from './buckets.ts';
 import { builtOnce } from './built-once.ts';
 import type { Db, Queryable } from './db.ts';
+import { nameOfKey } from './name-of-key.ts';
 import { buckets, objects } from './schema/objects.ts';
 import { findVersion, type DeleteMarker, type KeyAddress, type StoredObject } from './versions.ts';
 
@@ -21,13 +22,27 @@ export type FindInBucket = (at: KeyAddress, versionId?: string) => Promise<Bucke
 
 /** For whoever asks for one now and then. */
 export async function findInBucket(db: Queryable, at: KeyAddress, versionId?: string): Promise<BucketAndObject | undefined> {
-  return inVersion(db, { at, versionId }, (await currentIn(db, [at])).get(nameOf(at)));
+  return inVersion(db, { at, versionId }, (await currentIn(db, [at])).get(nameOfKey(at)));
 }
 
 /** For who asks all the time. */
 export function finderInBuckets({ db, clock }: { readonly db: Db; readonly clock: Clock }): FindInBucket {
-  const current = new Batches<KeyAddress, Current>({ clock, nameOf, ask: (addresses) => currentIn(db, addresses) });
+  const current = new Batches<KeyAddress, Current>({ clock, nameOf: nameOfKey, ask: (addresses) => currentIn(db, addresses) });
   return async (at, versionId) => inVersion(db, { at, versionId }, await current.find(at));
+}
+
+/** Undefined: there is no such bucket. */
+export type FindBucket = (name: string) => Promise<Bucket | undefined>;
+
+/** A bucket alone, for who asks all the time: puts do. Of one bucket all who ask at once ask one question. */
+export function finderOfBuckets({ db, clock }: { readonly db: Db; readonly clock: Clock }): FindBucket {
+  const batches = new Batches<string, Bucket>({ clock, nameOf: (name) => name, ask: (names) => bucketsNamed(db, names) });
+  return (name) => batches.find(name);
+}
+
+async function bucketsNamed(db: Queryable, names: readonly string[]): Promise<ReadonlyMap<string, Bucket>> {
+  const rows = await lookAtBuckets(db).execute({ names: askedTexts(names.filter(canBeAsked)) });
+  return new Map(rows.map(({ bucket }) => bucketRow.read(bucket)).map((bucket) => [bucket.name, bucket]));
 }
 
 interface Current {
@@ -44,9 +59,6 @@ async function inVersion(
   return { bucket, object: isWanted ? object : await findVersion(db, at, versionId) };
 }
 
-/** Whatever is asked for, also what can be no bucket's name: no two have one name. */
-const nameOf = ({ bucket, key }: KeyAddress): string => `${bucket.length} ${bucket}/${key}`;
-
 /** The current objects by bucket and key, with their buckets; none where there is no such bucket. */
 async function currentIn(db: Queryable, addresses: readonly KeyAddress[]): Promise<ReadonlyMap<string, Current>> {
   const asked = addresses.filter(({ bucket, key }) => canBeAsked(bucket) && canBeAsked(key));
@@ -57,7 +69,7 @@ async function currentIn(db: Queryable, addresses: readonly KeyAddress[]): Promi
     const at = asked[number - 1];
     const bucket = read.get(text) ?? bucketRow.read(text);
     read.set(text, bucket);
-    if (at !== undefined) found.set(nameOf(at), { bucket, object: object === null ? undefined : objectRow.read(object) });
+    if (at !== undefined) found.set(nameOfKey(at), { bucket, object: object === null ? undefined : objectRow.read(object) });
   }
   return found;
 }
@@ -82,6 +94,11 @@ function rowAsText<Row>(table: Table, alias: string): { readonly text: SQL<strin
 
 const bucketRow = rowAsText<Bucket>(buckets, 'bucket');
 const objectRow = rowAsText<StoredObject>(objects, 'object');
+
+const lookAtBuckets = builtOnce((db) => db.select({ bucket: bucketRow.text })
+  .from(sql`${buckets} as bucket`)
+  .where(sql`bucket.name = any(array(select json_array_elements_text(${sql.placeholder('names')}::text::json)))`)
+  .prepare('buckets_named'));
 
 /** By the index, each key for itself: as a plain join the whole table would be read for a batch, while it is small. */
 const look = builtOnce((db) => db.select({

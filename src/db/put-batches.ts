@@ -1,5 +1,7 @@
 // Puts that meet, done together: while one batch is in the database, the next gathers. Each key is in one batch at a time, so that puts of a key come
 // one after the other.
+import { nameOfKey } from './name-of-key.ts';
+
 export interface Put {
   readonly bucket: string;
   readonly key: string;
@@ -52,7 +54,7 @@ export class PutBatches<P extends Put> {
     const batch: Waiting<P>[] = [];
     const left: Waiting<P>[] = [];
     for (const waiting of this.#waiting) {
-      const name = nameOf(waiting.put);
+      const name = nameOfKey(waiting.put);
       if (batch.length >= sizeMax || this.#busy.has(name)) left.push(waiting);
       else {
         this.#busy.add(name);
@@ -64,7 +66,7 @@ export class PutBatches<P extends Put> {
     this.#underWay += 1;
     void this.#do(batch).finally(() => {
       this.#underWay -= 1;
-      for (const { put } of batch) this.#busy.delete(nameOf(put));
+      for (const { put } of batch) this.#busy.delete(nameOfKey(put));
       this.#consider();
     });
     this.#consider();
@@ -81,9 +83,6 @@ export class PutBatches<P extends Put> {
     }
   }
 }
-
-/** Whatever is put, also what can be no bucket's name: no two have one name. */
-const nameOf = ({ bucket, key }: Put): string => `${bucket.length} ${bucket}/${key}`;
 
 /** The database says so: a value it cannot take, a constraint, a deadlock. */
 const isRolledBack = (error: unknown): boolean => {

@@ -1,6 +1,7 @@
 // A file, or a part of it, piece by piece through memory that is used again: node's streams allocate each piece anew, and of a server under load the
 // most would be garbage.
-import { closeSync, open, read } from 'node:fs';
+import { closeSync } from 'node:fs';
+import { opened, readAt } from './file-calls.ts';
 
 const pieceBytes = 256 * 1024;
 /** Kept for the next file. */
@@ -14,7 +15,7 @@ export interface FilePieces {
 
 /** Opened already: what is renamed or removed meanwhile is still there to its end. */
 export async function openPieces(path: string, range: { first: number; last: number }): Promise<FilePieces> {
-  const fd = await new Promise<number>((resolve, reject) => open(path, 'r', (error, opened) => (error === null ? resolve(opened) : reject(error))));
+  const fd = await opened(path);
   return {
     async copyTo(write) {
       const buffer = idle.pop() ?? Buffer.allocUnsafeSlow(pieceBytes);
@@ -33,7 +34,3 @@ export async function openPieces(path: string, range: { first: number; last: num
     },
   };
 }
-
-const readAt = (fd: number, buffer: Buffer, { length, at }: { length: number; at: number }): Promise<number> => new Promise((resolve, reject) => {
-  read(fd, buffer, 0, length, at, (error, count) => (error === null ? resolve(count) : reject(error)));
-});

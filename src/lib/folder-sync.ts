@@ -1,5 +1,6 @@
 // The names in a folder made durable for many at once: one wait for the disk serves everybody whose file was in the folder before it began.
-import { closeSync, fsync, open } from 'node:fs';
+import { closeSync, fsync } from 'node:fs';
+import { called, opened } from './file-calls.ts';
 
 /** Waits for the disk. */
 export type WaitForFolder = (fd: number) => Promise<void>;
@@ -30,7 +31,7 @@ export class FolderSync {
     let fd: number | undefined;
     for (let those = this.#next; those !== undefined; those = this.#next) {
       try {
-        fd ??= await openFolder(this.#path);
+        fd ??= await opened(this.#path);
         this.#next = undefined; // who comes from now on may have come after the wait has begun
         await this.#wait(fd);
         those.resolve();
@@ -56,7 +57,4 @@ function waiting(): Waiting {
   return { done, resolve, reject };
 }
 
-const fsynced: WaitForFolder = (fd) => new Promise((resolve, reject) => fsync(fd, (error) => (error === null ? resolve() : reject(error))));
-
-const openFolder = (path: string): Promise<number> =>
-  new Promise((resolve, reject) => open(path, 'r', (error, fd) => (error === null ? resolve(fd) : reject(error))));
+const fsynced: WaitForFolder = (fd) => called((done) => fsync(fd, done));

@@ -2,7 +2,7 @@
 // all; a policy and ACLs open it to others. Objects belong to the bucket's project, whoever put them (AWS's "bucket owner enforced"); the
 // project that put one may read it too.
 import type { Principal } from '../../auth/principal.ts';
-import { findBucket, type Bucket } from '../../db/buckets.ts';
+import type { Bucket } from '../../db/buckets.ts';
 import { findInBucket } from '../../db/find-in-bucket.ts';
 import type { Tags } from '../../db/schema/objects.ts';
 import { isMarker, isVersionId, type DeleteMarker, type StoredObject } from '../../db/versions.ts';
@@ -58,7 +58,7 @@ export async function requireExistingBucket(call: S3Call): Promise<Bucket> {
 }
 
 async function existing(call: S3Call, name: string): Promise<Bucket> {
-  return expected(call, await findBucket(call.db, name));
+  return expected(call, await call.findBucket(name));
 }
 
 /** It belongs to whom the client takes for its owner, if the client says so: a name may have come into other hands. */

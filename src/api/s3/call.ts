@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import type { Authority } from '../../auth/authenticate.ts';
 import type { Principal } from '../../auth/principal.ts';
 import type { Db } from '../../db/db.ts';
-import type { FindInBucket } from '../../db/find-in-bucket.ts';
+import type { FindBucket, FindInBucket } from '../../db/find-in-bucket.ts';
 import type { ImageBlob } from '../../db/blobs.ts';
 import type { Quotas } from '../../db/quotas.ts';
 import type { ObjectStoreDriver, Pieces } from '../../drivers/objectstore/driver.ts';
@@ -17,6 +17,7 @@ export interface S3Services {
   readonly db: Db;
   /** As it is at this moment; what is asked for at once is looked up together. */
   readonly findInBucket: FindInBucket;
+  readonly findBucket: FindBucket;
   readonly store: ObjectStoreDriver;
   readonly clock: Clock;
   readonly log: Log;
@@ -55,10 +56,10 @@ export interface S3Call extends S3Services {
 
 /** Each by its name: spread into one object they would be a table of its own for every request, and the most of what there is to collect. */
 export function callOf(services: S3Services, asked: Omit<S3Call, keyof S3Services>): S3Call {
-  const { db, findInBucket, store, clock, log, region, quotas, findImage, receiveImage, authority, olderHosts } = services;
+  const { db, findInBucket, findBucket, store, clock, log, region, quotas, findImage, receiveImage, authority, olderHosts } = services;
   const { requestId, method, principal, bucket, key, query, headers, remoteAddress, isSecure, content, foundOut } = asked;
   return {
-    db, findInBucket, store, clock, log, region, quotas, findImage, receiveImage, authority, olderHosts,
+    db, findInBucket, findBucket, store, clock, log, region, quotas, findImage, receiveImage, authority, olderHosts,
     requestId, method, principal, bucket, key, query, headers, remoteAddress, isSecure, content, foundOut,
   };
 }

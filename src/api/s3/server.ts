@@ -7,7 +7,7 @@ import type { Authority, S3Authentication, SignedRequest } from '../../auth/auth
 import type { AuditTrail } from '../../db/audit.ts';
 import { findImageBlob, type ImageBlob } from '../../db/blobs.ts';
 import type { Db } from '../../db/db.ts';
-import { finderInBuckets } from '../../db/find-in-bucket.ts';
+import { finderInBuckets, finderOfBuckets } from '../../db/find-in-bucket.ts';
 import type { ObjectStoreDriver, Pieces } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { ApiError } from '../../lib/errors.ts';
@@ -66,7 +66,8 @@ const connectionsMax = 10_000;
 export function createS3Server(options: S3ServerOptions): S3Server {
   const findImage = options.findImage ?? ((imageId: string) => findImageBlob(options.db, imageId));
   const services: S3Services = {
-    ...options, findInBucket: finderInBuckets(options), findImage, receiveImage: options.receiveImage ?? (() => Promise.resolve('unwanted')),
+    ...options, findInBucket: finderInBuckets(options), findBucket: finderOfBuckets(options), findImage,
+    receiveImage: options.receiveImage ?? (() => Promise.resolve('unwanted')),
     authority: options.authority, olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)),
   };
   const own = (options.domains ?? []).map((domain) => domain.toLowerCase());
@@ -159,6 +160,12 @@ function write(context: Context, result: S3Result): Pieces | undefined {
   context.status = status;
   const { res: response } = context;
   for (const name in headers) response.setHeader(name, headers[name] ?? '');
+  if (Buffer.isBuffer(body)) {
+    context.respond = false;
+    response.setHeader('content-length', body.length);
+    response.end(body); // head and body are one write
+    return undefined;
+  }
   if (typeof body === 'object' && 'copyTo' in body) {
     context.respond = false;
     if (lengthBytes !== undefined) context.length = lengthBytes;

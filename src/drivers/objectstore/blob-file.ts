@@ -2,8 +2,9 @@
 // what is larger is written in batches, the next of which is gathered and hashed meanwhile. Each call of the system is a trip to another thread,
 // which costs more than what the call does with a few KiB.
 import { createHash } from 'node:crypto';
-import { closeSync, constants, fdatasync, open, unlink, write, writev } from 'node:fs';
+import { closeSync, constants, fdatasync, unlink, write, writev } from 'node:fs';
 import { DriverError } from '../../lib/errors.ts';
+import { called, counted, opened } from '../../lib/file-calls.ts';
 import type { FolderSync } from '../../lib/folder-sync.ts';
 import { attempt } from './attempt.ts';
 
@@ -92,7 +93,7 @@ export class BlobFile {
   /** From then on the name is made durable: it need not wait for the content. */
   async #open(flags = 0): Promise<number> {
     const { path, folder } = this.#options;
-    const fd = await attempt(`create ${path}`, () => opened(path, O_CREAT | O_EXCL | O_WRONLY | flags));
+    const fd = await attempt(`create ${path}`, () => opened(path, O_CREAT | O_EXCL | O_WRONLY | flags, 0o600));
     this.#fd = fd;
     this.#named = attempt(`sync the folder of ${path}`, () => folder.sync());
     this.#named.catch(() => undefined); // awaited at the end
@@ -114,13 +115,3 @@ async function writeAll(fd: number, batch: readonly Buffer[]): Promise<void> {
   const rest = Buffer.concat(batch).subarray(count);
   for (let at = 0; at < rest.length; ) at += await counted((done) => write(fd, rest, at, rest.length - at, null, done));
 }
-
-const opened = (path: string, flags: number): Promise<number> => counted((done) => open(path, flags, 0o600, done));
-
-type Failure = NodeJS.ErrnoException | null;
-
-const called = (call: (done: (error: Failure) => void) => void): Promise<void> =>
-  new Promise((resolve, reject) => call((error) => (error === null ? resolve() : reject(error))));
-
-const counted = (call: (done: (error: Failure, count: number) => void) => void): Promise<number> =>
-  new Promise((resolve, reject) => call((error, count) => (error === null ? resolve(count) : reject(error))));
