@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hosts } from '../../src/db/schema/all.ts';
 import { aws, openBoto3, python, ssh, untilSsh, writeKey, type Boto3, type Login } from '../support/clients.ts';
 import { onFailureShow, startCloudProcess, type CloudProcess } from '../support/cloud-process.ts';
+import { diskCommand } from '../support/guest-disks.ts';
 import { expectNoLeftovers } from '../support/leftovers.ts';
 import { waitFor } from '../support/patience.ts';
 
@@ -60,7 +61,7 @@ async function remove(id: string): Promise<void> {
 
 /** The guest's own name of the disk with that volume's serial number; empty while it has none. */
 const diskIn = (guest: Guest, id: string) =>
-  ssh(cloud, guest, `grep -l ${id.replace('-', '').slice(0, 20)} /sys/block/*/serial 2>/dev/null | cut -d/ -f4`).catch(() => '');
+  ssh(cloud, guest, diskCommand(id.replace('-', '').slice(0, 20))).catch(() => '');
 const untilSeen = (guest: Guest, id: string) => waitFor(`${guest.id} sees ${id}`, patience, async () => (await diskIn(guest, id)) || undefined);
 const gibibytesOf = async (guest: Guest, disk: string) => Number(await ssh(cloud, guest, `cat /sys/block/${disk}/size`)) / 2 ** 21;
 const read = (guest: Guest, disk: string) =>

@@ -18,6 +18,7 @@ import { systemClock as clock } from '../../src/lib/clock.ts';
 import { newId, newMac, tapName } from '../../src/lib/ids.ts';
 import { silentLog as log } from '../../src/lib/log.ts';
 import { computeProtocol } from '../../src/messages/compute.ts';
+import { diskCommand } from '../support/guest-disks.ts';
 import { eventually } from '../support/hypervisor-contract.ts';
 import { exportSpecOf } from '../support/volume-contract.ts';
 import { startPair, type RealHost, type RealPair } from '../support/real-pair.ts';
@@ -182,8 +183,8 @@ describe('guests that change their host', () => {
     const disk = { source, target: 'vdb', serial: 'vol1' };
     try {
       await from.hypervisor.attachDisk(id, disk);
-      const found = await eventually(() => inGuest('grep -l vol1 /sys/block/*/serial || true'), (path) => path !== '', 60_000, 200);
-      const name = `/dev/${found.split('/')[3]}`;
+      const found = await eventually(() => inGuest(diskCommand('vol1')), (text) => text !== '', 60_000, 200);
+      const name = `/dev/${found}`;
       await inGuest(`mke2fs ${name} >/dev/null 2>&1; mount -t ext4 ${name} /mnt && echo with-it > /mnt/proof && sync`);
       await to.hypervisor.migrator?.prepareIncoming([disk]);
       const boot = await bootOf();

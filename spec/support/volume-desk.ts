@@ -1,4 +1,5 @@
 // What users do with volumes by the EC2 API, each step until it is done, and what their guests see of it.
+import { diskCommand } from './guest-disks.ts';
 import { waitFor } from './patience.ts';
 
 export interface VolumeUser<Guest> {
@@ -83,7 +84,7 @@ export class VolumeDesk<Guest extends { readonly id: string }> {
 
   /** The guest's own name of the disk with that volume's serial number; empty while it has none. */
   diskIn(guest: Guest, id: string): Promise<string> {
-    return this.#user.inside(guest, `grep -l ${id.replace('-', '').slice(0, 20)} /sys/block/*/serial 2>/dev/null | cut -d/ -f4`).catch(() => '');
+    return this.#user.inside(guest, diskCommand(id.replace('-', '').slice(0, 20))).catch(() => '');
   }
 
   untilSeen(guest: Guest, id: string): Promise<string> {

@@ -4,6 +4,7 @@ import { createVolumeConnector } from '../../src/drivers/volume/connector.ts';
 import type { Connection, ExportSpec, VolumeDriver } from '../../src/drivers/volume/driver.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { findProcesses, type FoundProcess } from '../../src/lib/processes.ts';
+import { diskCommand } from './guest-disks.ts';
 import { startGuestHost, type GuestHost, type RunningGuest } from './guest-host.ts';
 import { eventually } from './hypervisor-contract.ts';
 import { exportSpecOf, mebibyte } from './volume-contract.ts';
@@ -82,8 +83,7 @@ export async function startVolumeGuests(hostName: string, driver: 'iscsi' | 'nbd
 
 /** The guest's own name of the disk with that volume's serial number, when it sees it. */
 export const nameIn = (guest: RunningGuest, volumeId: string): Promise<string> =>
-  eventually(() => guest.ssh(`grep -l ${serialOf(volumeId)} /sys/block/*/serial || true`), (path) => path !== '', 60_000, 100)
-    .then((path) => `/dev/${path.split('/')[3]}`);
+  eventually(() => guest.ssh(diskCommand(serialOf(volumeId))), (name) => name !== '', 60_000, 100).then((name) => `/dev/${name}`);
 
 /** A file system on that disk, with the text in a file of it; says `written`. */
 export const putOn = (guest: RunningGuest, disk: string, text: string): Promise<string> =>
