@@ -48,7 +48,7 @@ async function startMetadata(publicKey: string): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-async function until<T>(what: string, look: () => Promise<T | undefined> | T | undefined, timeoutMs = 60_000): Promise<T> {
+async function until<T>(what: string, look: () => Promise<T | undefined> | T | undefined, timeoutMs = 200_000): Promise<T> {
   const deadline = systemClock.now() + timeoutMs;
   for (;;) {
     const value = await look();
@@ -84,14 +84,14 @@ beforeAll(async () => {
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', join(image, 'root.ext4'), '-F', 'raw', join(folder, 'disk'), '2G']);
   await run('touch', [join(folder, 'console')]);
   guest = spawn('qemu-system-x86_64', [
-    '-accel', 'tcg', '-cpu', 'max', '-m', '128', '-nodefaults', '-no-user-config', '-display', 'none', '-serial', `file:${folder}/console`,
+    '-accel', 'tcg,tb-size=32', '-cpu', 'max', '-m', '128', '-nodefaults', '-no-user-config', '-display', 'none', '-serial', `file:${folder}/console`,
     '-monitor', `unix:${folder}/monitor,server,nowait`,
     '-kernel', join(image, 'vmlinuz'), '-initrd', join(image, 'initrd.gz'), '-append', manifest.kernelArguments,
     '-drive', `file=${folder}/disk,if=virtio,format=qcow2`, '-device', 'virtio-net-pci,netdev=n', '-device', 'virtio-rng-pci', '-netdev',
     `user,id=n,net=169.254.0.0/16,hostname=i-spec,hostfwd=tcp:127.0.0.1:${sshPort}-:22,guestfwd=tcp:169.254.169.254:80-cmd:nc 127.0.0.1 ${metadataPort}`,
   ], { stdio: 'ignore' });
   await onConsole('guest: ready at');
-}, 120_000);
+}, 240_000);
 
 afterAll(() => {
   guest?.kill('SIGKILL');
