@@ -38,12 +38,15 @@ describe.skipIf(obstacle !== undefined)(obstacle === undefined ? 'a launcher' : 
     expect(text).toContain(`Usage: novact-${role}`);
   });
 
-  it('needs a PostgreSQL and a Redis, and says which is missing', () => {
+  it('needs a PostgreSQL and a Redis, and says which is missing', async () => {
     const { NOVACT_REDIS_URL: _, ...without } = services.host('h1');
     expect(run('scheduler', [], without)).toMatchObject({ code: 2, text: expect.stringMatching(/to mend it: Set NOVACT_REDIS_URL=/) });
     const trial = run('api', ['--database-url', 'pglite:memory'], services.host('h1'));
     expect(trial).toMatchObject({ code: 2, text: expect.stringContaining('PGlite is for one process') });
-    expect(run(undefined, ['up', '--database-url', 'pglite:memory'], services.host('h1'))).toMatchObject({
+    // Another novact may have the usual ports.
+    const ports = ['API', 'S3', 'METADATA', 'DASHBOARD', 'OPS'].map(async (name) => [`NOVACT_${name}_PORT`, String(await freePort())]);
+    const own = Object.fromEntries(await Promise.all(ports));
+    expect(run(undefined, ['up', '--database-url', 'pglite:memory'], { ...services.host('h1'), ...own })).toMatchObject({
       code: 2, text: expect.stringContaining('PGlite is for one process'),
     });
   });
