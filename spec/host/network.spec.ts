@@ -52,8 +52,8 @@ beforeAll(async () => {
   lab = await networkLab('network');
   await lab.run('nft', ['-f', '-'], { input: foreign });
   foreignBefore = await foreignNow();
-  // Bridges of others stay out of the firewall: novact's own must not need the switch for all.
-  await lab.run('tee', ['/proc/sys/net/bridge/bridge-nf-call-iptables'], { input: '0' });
+  // Bridges of others stay out of the firewall: novact's own must not need the switch for all. And a namespace begins as the machine is.
+  await lab.run('tee', ['/proc/sys/net/bridge/bridge-nf-call-iptables', '/proc/sys/net/ipv4/ip_forward'], { input: '0' });
   await lab.driver.probe();
   await lab.driver.ensureNetwork(labNetwork, []);
   one = await lab.guest(1);
