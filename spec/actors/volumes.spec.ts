@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DriverError } from '../../src/lib/errors.ts';
 import { volumeSerial } from '../../src/lib/ids.ts';
+import { computeProtocol } from '../../src/messages/compute.ts';
 import { volumeProtocol } from '../../src/messages/volume.ts';
 import { waitFor } from '../support/patience.ts';
 import { createSimCloud, stateOf, type SimCloud } from '../support/sim-cloud.ts';
@@ -168,6 +169,21 @@ describe('E21: a snapshot', () => {
     await untilVolume(cloud, copy, 'available');
     expect((await volumeOf(cloud, copy))?.host).toBe(keeper?.name);
     expect(keeper?.volumes.volumes.get(copy)?.content[0]).toBe('before');
+  }, 90_000);
+
+  it('of a volume that a guest has in place is copied by that guest, to the drafts beside it and nowhere else', async () => {
+    await cloud.close();
+    const copied: string[][] = [];
+    cloud = await createSimCloud({ hosts: ['h1'], sim: () => ({ copyFile: async (from, to) => void copied.push([from, to]) }) });
+    const { volumeId, instanceId } = await attached();
+    const copy = (path: string, ids = { instanceId, volumeId }) =>
+      cloud.transport.ask({ role: 'compute', host: 'h1' }, computeProtocol, 'copyVolume', { ...ids, path }, { timeoutMs: 10_000 });
+    expect(await copy('/drafts/1')).toEqual({ copied: true });
+    expect(copied).toEqual([[`/fake/${volumeId}`, '/drafts/1']]);
+    for (const path of ['/etc/passwd', '/drafts/../fake/1', '/drafts/deeper/1']) await expect(copy(path)).rejects.toThrow('is not copied to');
+    expect(await copy('/drafts/2', { instanceId, volumeId: await available() })).toEqual({ copied: false });
+    expect(await copy('/drafts/2', { instanceId: await runningInstance(), volumeId })).toEqual({ copied: false });
+    expect(copied).toHaveLength(1);
   }, 90_000);
 
   it('that cannot be made is in error, with its reason', async () => {

@@ -1,7 +1,7 @@
 // The volume contract over the drivers that need no root: the one in memory and local files. What is served to other hosts: spec/host/volume.spec.ts.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, readFile, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -73,6 +73,36 @@ describe('local volumes', () => {
     expect(await taking).toBe(driver.info.capabilities.attachedSnapshots);
     await driver.ensureUnexported(spec.attachmentId);
     await driver.ensureSnapshot({ id: snapshot, volumeId: id });
+    await close();
+  });
+
+  it('are copied while attached by the guest that has them; what no guest has is copied here, and again by one that began meanwhile', async () => {
+    const { driver, close } = await localFixture('thin');
+    if (driver.info.capabilities.attachedSnapshots === 'instant') return close();
+    const id = newId('vol');
+    await driver.ensureVolume({ id, sizeBytes: mebibyte });
+    const connection = await driver.ensureExport(exportSpecOf(id));
+    const place = connection.protocol === 'file' ? connection.path : '';
+    const taken = async (...answers: readonly boolean[]) => {
+      const [snapshot, asked] = [newId('snap'), [...answers]];
+      await driver.ensureSnapshot({ id: snapshot, volumeId: id }, async (path) => {
+        const copies = asked.shift() ?? false;
+        if (copies) await writeFile(path, Buffer.concat([Buffer.from('guest'), Buffer.alloc(mebibyte - 5)]));
+        return copies;
+      });
+      expect(asked).toEqual([]);
+      const from = await driver.snapshotPath(snapshot);
+      const { blocks, mode, size } = await stat(from);
+      expect({ isSparse: blocks * 512 < mebibyte / 2, size, mode: mode & 0o777 }).toEqual({ isSparse: true, size: mebibyte, mode: 0o600 });
+      return (await readFile(from)).subarray(0, 5).toString();
+    };
+    await writeFile(place, 'files', { flag: 'r+' });
+    expect(await taken(true)).toBe('guest');
+    expect(await taken(false, false)).toBe('files');
+    expect(await taken(false, true)).toBe('guest');
+    const failing = driver.ensureSnapshot({ id: newId('snap'), volumeId: id }, () => Promise.reject(new Error('no guest')));
+    await expect(failing).rejects.toThrow('no guest');
+    expect((await driver.listSnapshots()).length).toBe(3);
     await close();
   });
 });

@@ -87,7 +87,9 @@ export async function createEc2Lab(options: Ec2LabOptions = {}): Promise<Ec2Lab>
     describeBundle: options.bundle ?? (() => Promise.reject(new Error('this objectstore has no bundles'))),
   });
   const unasked = () => Promise.reject(new Error('nobody asks this'));
-  const unaskedMoves = { prepareIncoming: unasked, receiveIncoming: unasked, forgetIncoming: unasked, incomingState: unasked, volumeGrew: unasked };
+  const unaskedMoves = {
+    prepareIncoming: unasked, receiveIncoming: unasked, forgetIncoming: unasked, incomingState: unasked, volumeGrew: unasked, copyVolume: unasked,
+  };
   const readConsole = options.console ?? (() => Promise.reject(new Error('this host has no consoles')));
   await transport.serve({ role: 'compute', host: 'host1' }, computeProtocol,
     { performOperation: note('compute@host1', 'performOperation'), readConsole, ...unaskedMoves });

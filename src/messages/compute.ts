@@ -13,6 +13,12 @@ export const computeProtocol = protocol('compute', {
     body: z.object({ instanceId: z.string(), volumeId: z.string(), sizeGiB: z.number() }),
     reply: z.object({}),
   },
+  copyVolume: {
+    doc: 'What a volume that this host has, and that an instance here has in place, holds at one moment, as a raw file among the drafts beside it. Not '
+      + 'copied: no guest runs that has it. Repeating it replaces the file.',
+    body: z.object({ instanceId: z.string(), volumeId: z.string(), path: z.string() }),
+    reply: z.object({ copied: z.boolean() }),
+  },
   readConsole: {
     doc: 'The last 64 KiB of what the guest wrote to its serial console, base64. Reads only.',
     body: z.object({ instanceId: z.string() }),

@@ -8,7 +8,7 @@ import { instanceDirectory, type ComputeHost } from './host.ts';
 import { imageActor, type FetchMessage } from './image-cache.ts';
 import { incomingActor, incomingState, type IncomingMessage, type IncomingPlace } from './incoming.ts';
 import { performInstanceOperation } from './perform-instance-operation.ts';
-import { growVolume } from './volumes.ts';
+import { copyVolume, growVolume } from './volumes.ts';
 import { lookAtInstances, reconcileInstances, type Reconciliation } from './reconcile-instances.ts';
 
 export type ComputeMessage =
@@ -78,6 +78,7 @@ export function computeHandlers(host: ComputeHost, ref: Ref<ComputeMessage>): Ha
     performOperation: ({ instanceId }) => host.system.tell(ref, { type: 'work', instanceId }),
     readConsole: ({ instanceId }) => readConsole(host, instanceId),
     volumeGrew: (grown) => growVolume(host, grown),
+    copyVolume: (copy) => copyVolume(host, copy),
     prepareIncoming: ({ instanceId, ...wish }) =>
       incoming<IncomingPlace>(instanceId, (replyTo) => ({ type: 'prepare', ...wish, replyTo }), host.limits.imageFetchMs),
     receiveIncoming: ({ instanceId, ...wish }) => incoming<Record<string, never>>(instanceId, (replyTo) => ({ type: 'receive', ...wish, replyTo }), moveMs),

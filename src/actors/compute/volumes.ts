@@ -1,6 +1,7 @@
 // How the volumes of an instance come to its guest: their hosts are asked to serve them to this one, and what they answer becomes disks.
+import { dirname, join } from 'node:path';
 import { volumesOfInstance, type AttachedVolume } from '../../db/attachments.ts';
-import type { DomainDisk } from '../../drivers/hypervisor/driver.ts';
+import type { DiskStatus, DomainDisk } from '../../drivers/hypervisor/driver.ts';
 import type { Connection } from '../../drivers/volume/driver.ts';
 import { DriverError } from '../../lib/errors.ts';
 import { volumeSerial } from '../../lib/ids.ts';
@@ -50,4 +51,32 @@ export async function growVolume(
     if (!(error instanceof DriverError) || error.kind !== 'notFound') throw error;
   }
   return {};
+}
+
+/** Of the volume's own host, whose guests open its files in place. Elsewhere nothing is written than among the drafts beside that file. */
+export async function copyVolume(
+  host: ComputeHost, { instanceId, volumeId, path }: { instanceId: string; volumeId: string; path: string },
+): Promise<{ copied: boolean }> {
+  const serial = volumeSerial(volumeId);
+  const disk = (await disksOf(host, instanceId)).find((one) => one.serial === serial && one.isPlugged);
+  if (disk === undefined) return { copied: false };
+  const { copier, info } = host.hypervisor;
+  if (copier === undefined) throw new DriverError('unsupported', `the hypervisor ${info.kind} cannot copy the disk of a guest that runs`);
+  const [attached] = (await volumesOfInstance(host.db, instanceId)).filter(({ volume }) => volume.id === volumeId);
+  const connection = attached?.attachment.connection;
+  if (connection?.protocol !== 'file' || dirname(path) !== join(dirname(dirname(connection.path)), 'drafts')) {
+    throw new DriverError('failed', `${volumeId} is not copied to ${path}`);
+  }
+  await copier.copyDisk({ instanceId, target: disk.target, path, format: 'raw' }, new AbortController().signal);
+  return { copied: true };
+}
+
+async function disksOf(host: ComputeHost, instanceId: string): Promise<readonly DiskStatus[]> {
+  try {
+    const { state } = await host.hypervisor.status(instanceId);
+    return state === 'running' || state === 'paused' ? await host.hypervisor.disks(instanceId) : [];
+  } catch (error) {
+    if (error instanceof DriverError && error.kind === 'notFound') return [];
+    throw error;
+  }
 }

@@ -126,10 +126,19 @@ export interface LiveMigrator {
 /** A rare ability: what a disk of a running guest holds at one moment, while the guest goes on. */
 export interface DiskCopier {
   /**
-   * After: `path` is a qcow2 with what that disk held at one moment; it may stand on what the disk stands on. What was there is replaced. A copy that
-   * was under way is ended first. An aborted signal ends it and throws. Errors: `notFound`, `busy` (not running), `unsupported`, `timeout`, `failed`.
+   * After: `path` has what that disk held at one moment; a qcow2 may stand on what the disk stands on. What was there is replaced. Copies of one
+   * guest's disks wait for one another; one that another process began is ended first. An aborted signal ends it and throws. Errors: `notFound`,
+   * `busy` (not running), `unsupported`, `timeout`, `failed`.
    */
-  copyDisk(copy: { readonly instanceId: string; readonly target: string; readonly path: string }, signal: AbortSignal): Promise<void>;
+  copyDisk(copy: DiskCopy, signal: AbortSignal): Promise<void>;
+}
+
+export interface DiskCopy {
+  readonly instanceId: string;
+  readonly target: string;
+  readonly path: string;
+  /** Default qcow2. */
+  readonly format?: 'qcow2' | 'raw';
 }
 
 /** Errors: DriverError `notFound` (no such domain), `busy`, `unsupported`, `timeout`, `failed`. Every method has a deadline of its own. */

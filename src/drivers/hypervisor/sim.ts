@@ -4,7 +4,7 @@ import { copyFile } from 'node:fs/promises';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
 import {
-  consoleBytesMax, type DiskCopier, type DiskStatus, type DomainDisk, type DomainSpec, type DomainState, type DomainStatus, type HostCapacity,
+  consoleBytesMax, type DiskCopier, type DiskCopy, type DiskStatus, type DomainDisk, type DomainSpec, type DomainState, type DomainStatus, type HostCapacity,
   type HypervisorDriver, type HypervisorEvent, type HypervisorInfo, type LiveMigrator, type LiveMove,
 } from './driver.ts';
 
@@ -311,7 +311,7 @@ class SimHypervisor implements HypervisorDriver {
   }
 
   /** Its guests write nothing: a copy of the file is one of any moment. */
-  async #copyDisk({ instanceId, target, path }: Parameters<DiskCopier['copyDisk']>[0]): Promise<void> {
+  async #copyDisk({ instanceId, target, path }: DiskCopy): Promise<void> {
     const domain = this.#domain(instanceId, `copy ${target} of`);
     if (domain.state !== 'running') throw new DriverError('busy', `copy ${target} of ${instanceId}: it is not running`);
     const source = domain.plugged.find((disk) => disk.target === target)?.source;

@@ -12,7 +12,7 @@ export interface VolumeCapabilities {
   readonly snapshots: boolean;
   /**
    * How a snapshot of an attached volume is one moment of it. `instant`: the store makes it in one step. `held`: the volume's reads and writes
-   * stand still while it is copied. `detached`: it is refused (`busy`) while the volume is attached.
+   * stand still while it is copied. `detached`: it is refused (`busy`) while the volume is attached, unless its guest can copy it (CopyByGuest).
    */
   readonly attachedSnapshots: 'instant' | 'held' | 'detached';
   /** Can a guest that has it change its host while it runs? */
@@ -89,6 +89,12 @@ export type VolumeOrigin =
   | { readonly path: string };
 
 /**
+ * Has the guest that has a volume of this host in place write what it holds at one moment to that new file, raw. False: no guest runs that has it. Throws
+ * `busy` when that is not known, `unsupported` where its hypervisor cannot.
+ */
+export type CopyByGuest = (path: string) => Promise<boolean>;
+
+/**
  * Errors: DriverError `notFound` (no such volume or snapshot), `busy` (it is exported), `unsupported` (see the capabilities; the message names what
  * the host lacks), `failed` (a full disk says `no room`), `timeout`. What fails leaves nothing behind.
  */
@@ -116,7 +122,7 @@ export interface VolumeDriver {
    * After: the snapshot is there, durably, with what the volume held at one moment of this call (as after a power cut: what a guest had not
    * flushed is not in it). One that is there already stays as it is. Later writes to the volume do not change it. Throws `notFound`, `unsupported`, `busy`.
    */
-  ensureSnapshot(snapshot: { id: string; volumeId: string }): Promise<void>;
+  ensureSnapshot(snapshot: { id: string; volumeId: string }, byGuest?: CopyByGuest): Promise<void>;
   /** After: no such snapshot. Volumes made from it stay. No error if it was not there. */
   ensureSnapshotAbsent(id: string): Promise<void>;
   /** The content of a snapshot as a raw file or device of this host, for tools that need one. Never write to it. Throws `notFound`. */

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { DriverError, messageOf } from '../../lib/errors.ts';
 import type { Run } from '../../lib/exec.ts';
 import { syncFolder } from '../../lib/sync-folder.ts';
-import type { StoredVolume, VolumeCapacity, VolumeOrigin } from './driver.ts';
+import type { CopyByGuest, StoredVolume, VolumeCapacity, VolumeOrigin } from './driver.ts';
 import { checkFits, checkGrows, checkId, checkSame, checkSize, noSnapshot, noVolume, type VolumeDevice, type VolumeStore } from './store.ts';
 
 export interface FileStoreOptions {
@@ -45,8 +45,8 @@ class FileStore implements VolumeStore {
   /** What an earlier start left half done is removed. */
   async probe(): Promise<void> {
     await rm(this.#drafts, { recursive: true, force: true });
-    for (const folder of [this.#options.folder, this.#volumes]) await ensurePassable(folder);
-    for (const folder of [this.#snapshots, this.#drafts]) await mkdir(folder, { recursive: true, mode: 0o700 });
+    for (const folder of [this.#options.folder, this.#volumes, this.#drafts]) await ensurePassable(folder);
+    await mkdir(this.#snapshots, { recursive: true, mode: 0o700 });
     await this.#draft(async (path) => {
       await this.#allocate(path, 1024 * 1024, probeMs);
       this.#sharesBlocks = await this.#options.run('cp', ['--reflink=always', path, `${path}.clone`], { timeoutMs: probeMs }).then(() => true, () => false);
@@ -106,12 +106,12 @@ class FileStore implements VolumeStore {
     }
   }
 
-  async ensureSnapshot({ id, volumeId }: { id: string; volumeId: string }): Promise<void> {
+  async ensureSnapshot({ id, volumeId }: { id: string; volumeId: string }, byGuest?: CopyByGuest): Promise<void> {
     const path = this.#snapshot(id);
     if ((await sizeOf(path)) !== undefined) return;
     const { path: origin, sizeBytes } = await this.device(volumeId);
     await this.#draft(async (draft) => {
-      await this.#copy(id, { origin, draft, sizeBytes });
+      await this.#copyWhole(id, { origin, draft, sizeBytes }, byGuest);
       await this.#keep(draft, path, this.#snapshots);
     });
   }
@@ -155,6 +155,18 @@ class FileStore implements VolumeStore {
       if (cause.code !== 'EEXIST') throw cause;
     });
     await syncFolder(folder);
+  }
+
+  /** What rests is copied here; of a guest that has begun to run meanwhile it is copied anew. */
+  async #copyWhole(id: string, files: { origin: string; draft: string; sizeBytes: number }, byGuest: CopyByGuest | undefined): Promise<void> {
+    const isCopiedByGuest = async () => byGuest !== undefined && (await byGuest(files.draft));
+    if (!(await isCopiedByGuest())) {
+      await this.#copy(id, files);
+      if (!(await isCopiedByGuest())) return;
+    }
+    await this.#options.run('fallocate', ['--dig-holes', '--', files.draft], { timeoutMs: workMs, env: { LC_ALL: 'C' } }).catch((error: unknown) => {
+      if (!/not supported/.test(messageOf(error))) throw error;
+    });
   }
 
   async #copy(id: string, { origin, draft, sizeBytes }: { origin: string; draft: string; sizeBytes: number }): Promise<void> {

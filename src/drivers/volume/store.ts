@@ -1,6 +1,6 @@
 // Where the bytes of volumes are: the half of a volume driver that knows nothing of networks. What all stores share of names and sizes is here.
 import { DriverError } from '../../lib/errors.ts';
-import type { StoredVolume, VolumeCapacity, VolumeOrigin } from './driver.ts';
+import type { CopyByGuest, StoredVolume, VolumeCapacity, VolumeOrigin } from './driver.ts';
 
 export interface VolumeDevice {
   readonly type: 'file' | 'block';
@@ -21,7 +21,8 @@ export interface VolumeStore {
   ensureVolume(volume: { id: string; sizeBytes: number; from?: VolumeOrigin }): Promise<void>;
   ensureVolumeAbsent(id: string): Promise<void>;
   resize(id: string, sizeBytes: number): Promise<void>;
-  ensureSnapshot(snapshot: { id: string; volumeId: string }): Promise<void>;
+  /** With `byGuest`, a guest may have the volume. */
+  ensureSnapshot(snapshot: { id: string; volumeId: string }, byGuest?: CopyByGuest): Promise<void>;
   ensureSnapshotAbsent(id: string): Promise<void>;
   snapshotPath(id: string): Promise<string>;
 }

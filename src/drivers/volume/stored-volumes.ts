@@ -3,7 +3,7 @@
 import { DriverError } from '../../lib/errors.ts';
 import { createGate, type Gate } from '../../lib/gate.ts';
 import type {
-  Connection, ExportSpec, StoredVolume, VolumeCapacity, VolumeDriver, VolumeEvent, VolumeExport, VolumeInfo, VolumeOrigin,
+  Connection, CopyByGuest, ExportSpec, StoredVolume, VolumeCapacity, VolumeDriver, VolumeEvent, VolumeExport, VolumeInfo, VolumeOrigin,
 } from './driver.ts';
 import { ExportRecords, type ExportRecord } from './export-records.ts';
 import type { ExportPast, VolumeExporter } from './exporter.ts';
@@ -77,13 +77,15 @@ class StoredVolumes implements VolumeDriver {
     });
   }
 
-  ensureSnapshot(snapshot: { id: string; volumeId: string }): Promise<void> {
+  /** A guest that starts meanwhile waits for its turn in `ensureExport`. */
+  ensureSnapshot(snapshot: { id: string; volumeId: string }, byGuest?: CopyByGuest): Promise<void> {
     return this.#inTurn(snapshot.volumeId, async () => {
       const take = () => this.#store.ensureSnapshot(snapshot);
       const [exported] = await this.#exportsOf(snapshot.volumeId);
       if (exported === undefined || this.#store.info.instantSnapshots) return take();
       const { servers } = this.#exporter;
       if (servers?.holds === true) return servers.hold(exported.attachmentId, take);
+      if (byGuest !== undefined && !this.#exporter.info.remote) return this.#store.ensureSnapshot(snapshot, byGuest);
       throw new DriverError('busy', `${snapshot.volumeId} is attached, and the file system of this host cannot copy it in one step (XFS and btrfs can)`);
     });
   }

@@ -3,7 +3,7 @@
 import { rm } from 'node:fs/promises';
 import type { Clock } from '../../../lib/clock.ts';
 import { DriverError } from '../../../lib/errors.ts';
-import type { DiskCopier } from '../driver.ts';
+import type { DiskCopier, DiskCopy } from '../driver.ts';
 import { escapeXml } from './escape-xml.ts';
 import { abortJob, backupBegin, getEndedJob, getJobInfo, jobTypes, libvirtCodes, lookupByName } from './procedures.ts';
 import type { Calls, Session } from './session.ts';
@@ -20,11 +20,23 @@ const beginMs = 60_000;
 const pollMs = 300;
 const copyMsMax = 3_600_000;
 
+/** A domain has one job at a time. */
 export function createCopier(options: CopierOptions): DiskCopier {
-  return { copyDisk: (copy, signal) => copyDisk(options, copy, signal) };
+  const last = new Map<string, Promise<void>>();
+  return {
+    copyDisk(copy, signal) {
+      const before = last.get(copy.instanceId)?.catch(() => undefined) ?? Promise.resolve();
+      const own = before.then(() => copyDisk(options, copy, signal)).finally(() => {
+        if (last.get(copy.instanceId) === own) last.delete(copy.instanceId);
+      });
+      last.set(copy.instanceId, own);
+      return own;
+    },
+  };
 }
 
-async function copyDisk(options: CopierOptions, copy: Parameters<DiskCopier['copyDisk']>[0], signal: AbortSignal): Promise<void> {
+async function copyDisk(options: CopierOptions, copy: DiskCopy, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
   const { session, clock } = options;
   const attempted = `copy ${copy.target} of ${copy.instanceId}`;
   const until = clock.now() + copyMsMax;
@@ -41,11 +53,11 @@ async function copyDisk(options: CopierOptions, copy: Parameters<DiskCopier['cop
 }
 
 /** Repeated when the connection is lost: what began without being heard of is ended. libvirt makes the file, and refuses one that is there. */
-async function begin(options: CopierOptions, calls: Calls, { instanceId, target, path }: Parameters<DiskCopier['copyDisk']>[0]): Promise<DomainHandle> {
-  const domain = await calls.call(lookupByName(instanceId));
+async function begin(options: CopierOptions, calls: Calls, copy: DiskCopy): Promise<DomainHandle> {
+  const domain = await calls.call(lookupByName(copy.instanceId));
   await endJob(options, calls, domain);
-  await rm(path, { force: true });
-  await calls.call(backupBegin(domain, backupXml(target, path)));
+  await rm(copy.path, { force: true });
+  await calls.call(backupBegin(domain, backupXml(copy)));
   return domain;
 }
 
@@ -61,6 +73,6 @@ async function isUnderWay(calls: Calls, domain: DomainHandle): Promise<boolean> 
 }
 
 /** Only the disks that are named are copied. */
-const backupXml = (target: string, path: string): string =>
-  `<domainbackup mode='push'><disks><disk name='${escapeXml(target)}' backup='yes' type='file'><driver type='qcow2'/><target file='${escapeXml(path)}'/></disk>`
-  + '</disks></domainbackup>';
+const backupXml = ({ target, path, format = 'qcow2' }: DiskCopy): string =>
+  `<domainbackup mode='push'><disks><disk name='${escapeXml(target)}' backup='yes' type='file'><driver type='${format}'/>`
+  + `<target file='${escapeXml(path)}'/></disk></disks></domainbackup>`;
