@@ -93,8 +93,8 @@ for (const kind of ['qemu', 'lxc'] as const) {
         return { source: { type: 'file', path, format: 'raw' }, target, serial };
       },
       ...(kind === 'lxc' ? {} : {
-        copiedBytes: async (path: string) => {
-          const { stdout } = await host.run('qemu-img', ['info', '--output=json', '-f', 'qcow2', path]);
+        copiedBytes: async (path: string, format: 'qcow2' | 'raw') => {
+          const { stdout } = await host.run('qemu-img', ['info', '--output=json', '-f', format, path]);
           return (JSON.parse(stdout) as { 'virtual-size': number })['virtual-size'];
         },
       }),

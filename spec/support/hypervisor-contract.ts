@@ -20,7 +20,7 @@ export interface HypervisorFixture {
   /** A disk that its guests can be given, with that target and serial. Undefined: its guests have no disks. */
   readonly disk: ((target: string, serial: string) => Promise<DomainDisk>) | undefined;
   /** The size of the disk in a copy, by other means than the driver. Absent: its guests' disks are not copied while they run. */
-  readonly copiedBytes?: (path: string) => Promise<number | undefined>;
+  readonly copiedBytes?: (path: string, format: 'qcow2' | 'raw') => Promise<number | undefined>;
   /** The targets that the running guest has, by other means than the driver. */
   plugged(instanceId: string): Promise<readonly string[]>;
   /** How long the slowest guest may take for anything. */
@@ -226,7 +226,7 @@ export function hypervisorContract(name: string, create: () => Promise<Hyperviso
       expect(await added()).toEqual([]);
     });
 
-    it('copies a disk of a guest that goes on, and again, and not of one that does not run', async () => {
+    it('copies a disk of a guest that goes on, and again, twice at once, and not of one that does not run', async () => {
       const { disk, copiedBytes } = fixture;
       if (copiedBytes === undefined || disk === undefined) return expect(driver.copier).toBeUndefined();
       const spec = await define();
@@ -238,8 +238,9 @@ export function hypervisorContract(name: string, create: () => Promise<Hyperviso
       await driver.ensureRunning(instanceId);
       await boots(spec);
       await driver.copier?.copyDisk(copy, never);
-      await driver.copier?.copyDisk(copy, never);
-      expect(await copiedBytes(copy.path)).toBe(2 ** 23);
+      const raw = { ...copy, path: `${spec.directory}/raw`, format: 'raw' } as const;
+      await Promise.all([driver.copier?.copyDisk(copy, never), driver.copier?.copyDisk(raw, never)]);
+      expect([await copiedBytes(copy.path, 'qcow2'), await copiedBytes(raw.path, 'raw')]).toEqual([2 ** 23, 2 ** 23]);
       expect((await driver.status(instanceId)).state).toBe('running');
       await expect(driver.copier?.copyDisk({ ...copy, instanceId: newId('i') }, never)).rejects.toMatchObject({ kind: 'notFound' });
     });
