@@ -28,6 +28,7 @@ import { silentLog } from '../../src/lib/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { checkFlow, memoryJournal, type World } from '../support/flow-check.ts';
 import { vdiHeader, vhdImage, vmdkHeader } from '../support/foreign-images.ts';
+import { newSealer } from '../support/new-sealer.ts';
 import { qcow2Header } from '../support/qcow2-image.ts';
 
 let database: TestDatabase;
@@ -37,7 +38,7 @@ const projectId = newProjectId();
 beforeAll(async () => {
   database = await createTestDatabase();
   folder = await mkdtemp(join(tmpdir(), 'imports-'));
-  store = await openFilesystemStore({ folder });
+  store = await openFilesystemStore({ folder, sealer: newSealer() });
   await database.db.insert(users).values({ id: 'u', name: 'joe', createdAt: clock.date() });
   await database.db.insert(projects).values({ id: projectId, name: 'joe', description: '', managerId: 'u', createdAt: clock.date() });
   await insertBucket(database.db, { name: 'bucket', projectId, acl: 'private', createdAt: clock.date() });

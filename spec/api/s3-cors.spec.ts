@@ -8,6 +8,7 @@ import type { Authority } from '../../src/auth/authenticate.ts';
 import { deriveSigningKey, SigningKeys } from '../../src/auth/signing-keys.ts';
 import { openFilesystemStore } from '../../src/drivers/objectstore/filesystem.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { newSealer } from '../support/new-sealer.ts';
 import { code, principalOf, startS3, texts, type Ask, type Reply, type S3Fixture } from '../support/s3-server.ts';
 
 const secret = 'a secret of forms';
@@ -26,7 +27,7 @@ let folder = '';
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 's3-forms-'));
   // Of files, which are opened while the first bytes are there already.
-  s3 = await startS3({ authority, store: await openFilesystemStore({ folder }) });
+  s3 = await startS3({ authority, store: await openFilesystemStore({ folder, sealer: newSealer() }) });
   await ask('PUT', '/browsed');
 });
 afterAll(async () => {

@@ -11,6 +11,7 @@ import { createHttpImageSource } from '../../src/drivers/image-source/http.ts';
 import { openFilesystemStore } from '../../src/drivers/objectstore/filesystem.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { newId } from '../../src/lib/ids.ts';
+import { newSealer } from '../support/new-sealer.ts';
 import { qcow2Header } from '../support/qcow2-image.ts';
 import { projectIds, startS3, type S3Fixture } from '../support/s3-server.ts';
 
@@ -20,7 +21,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'store-image-'));
   const limits = { virtualSizeBytesMax: 1, bootFileBytesMax: 1, inspectMs: 1_000 };
   s3 = await startS3({
-    store: await openFilesystemStore({ folder: join(folder, 'objects') }),
+    store: await openFilesystemStore({ folder: join(folder, 'objects'), sealer: newSealer() }),
     receive: (db, store) => (imageId, content) => receiveImage({ db, clock, store, disk: createFakeDisk(), limits }, imageId, content),
   });
 });

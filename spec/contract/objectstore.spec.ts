@@ -1,14 +1,15 @@
 // What every object store promises, over each one in the registry.
 import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ObjectStoreDriver } from '../../src/drivers/objectstore/driver.ts';
+import { copyBlob, isEncrypted, type ObjectStoreDriver } from '../../src/drivers/objectstore/driver.ts';
 import { objectStoreDrivers } from '../../src/drivers/objectstore/index.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { newSealer } from '../support/new-sealer.ts';
 
 const tomorrow = () => new Date(systemClock.now() + 86_400_000);
 const of = (...chunks: string[]) => Readable.from(chunks.map((chunk) => Buffer.from(chunk)), { objectMode: false });
@@ -24,7 +25,7 @@ describe.each(Object.entries(objectStoreDrivers))('object store %s', (name, crea
   let store: ObjectStoreDriver;
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 's3-store-'));
-    store = await create({ folder, clock: systemClock });
+    store = await create({ folder, clock: systemClock, sealer: newSealer() });
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
@@ -168,6 +169,51 @@ describe.each(Object.entries(objectStoreDrivers))('object store %s', (name, crea
     expect(await all(store.list({ changedBefore: new Date(systemClock.now() - 60_000) }))).toEqual([]);
   });
 
+  it('gives back what it encrypts: whole, in ranges, at once and in pieces, joined with what it does not encrypt, and by a second name', async () => {
+    const content = Array.from({ length: 400_000 }, (_, number) => `${number} `).join('');
+    const written = await store.write(of(content.slice(0, 7), content.slice(7, 70_000), content.slice(70_000)), { isEncrypted: true });
+    const { blobId } = written;
+    expect(written).toMatchObject({ sizeBytes: content.length, md5: createHash('md5').update(content).digest('hex') });
+    expect([isEncrypted(blobId), await store.size(blobId)]).toEqual([true, content.length]);
+    expect((await text(await store.read(blobId))) === content).toBe(true);
+    for (const range of [{ first: 0, last: 0 }, { first: 15, last: 16 }, { first: 17, last: 300_001 }, { first: 1_048_576, last: content.length - 1 }]) {
+      const wanted = content.slice(range.first, range.last + 1);
+      let inPieces = '';
+      await (await store.pieces(blobId, range)).copyTo(async (piece) => void (inPieces += piece.toString('latin1')));
+      const found = [await text(await store.read(blobId, range)), (await store.bytes(blobId, range)).toString(), inPieces];
+      expect(found.map((one) => one === wanted)).toEqual([true, true, true]);
+    }
+    const plain = await store.write(of('plain'));
+    for (const wanted of [true, false]) {
+      const joined = await store.concat([plain.blobId, blobId, plain.blobId], { isEncrypted: wanted });
+      expect(joined).toMatchObject({ sizeBytes: content.length + 10, md5: createHash('md5').update(`plain${content}plain`).digest('hex') });
+      expect([isEncrypted(joined.blobId), (await text(await store.read(joined.blobId))) === `plain${content}plain`]).toEqual([wanted, true]);
+    }
+    const linked = await store.link(blobId);
+    await store.remove(blobId);
+    expect([isEncrypted(linked), (await text(await store.read(linked))) === content]).toEqual([true, true]);
+    await expect(store.read(blobId)).rejects.toMatchObject({ kind: 'notFound' });
+    await expect(store.bytes(linked, { first: 0, last: content.length })).rejects.toMatchObject({ kind: 'failed' });
+  });
+
+  it('gives no tool a file that is encrypted, and copies content between what is and what is not', async () => {
+    const secret = await store.write(of('no tool reads it'), { isEncrypted: true });
+    expect(() => store.path(secret.blobId)).toThrow(expect.objectContaining({ kind: 'unsupported' }));
+    for (const [from, to] of [[true, true], [true, false], [false, true], [false, false]] as const) {
+      const { blobId } = await store.write(of('from one to the other'), { isEncrypted: from });
+      const copyId = await copyBlob(store, blobId, { isEncrypted: to });
+      await store.remove(blobId);
+      expect([isEncrypted(copyId), await text(await store.read(copyId))]).toEqual([to, 'from one to the other']);
+    }
+  });
+
+  it('keeps an empty encrypted blob, lists encrypted ones, and leaves nothing of one that fails', async () => {
+    const { blobId, sizeBytes } = await store.write(of(), { isEncrypted: true });
+    expect([sizeBytes, await store.size(blobId), await text(await store.read(blobId))]).toEqual([0, 0, '']);
+    await expect(store.write(of('12345'), { sizeBytesMax: 4, isEncrypted: true })).rejects.toMatchObject({ kind: 'failed' });
+    expect(await all(store.list({ changedBefore: tomorrow() }))).toEqual([blobId]);
+  });
+
   it('never takes an id for a path', async () => {
     await expect(store.read('../../etc/passwd')).rejects.toMatchObject({ kind: 'notFound' });
   });
@@ -184,6 +230,43 @@ describe.each(Object.entries(objectStoreDrivers))('object store %s', (name, crea
   });
 
   if (name === 'filesystem') {
+    it('has neither the content nor its key in the file of an encrypted blob, a key for each, and needs the master key', async () => {
+      const content = 'what nobody finds on the disk '.repeat(50);
+      const files = await Promise.all([1, 2].map(async () => {
+        const { blobId } = await store.write(of(content), { isEncrypted: true });
+        return { blobId, bytes: await readFile(join(folder, 'blobs', blobId.slice(0, 2), blobId)) };
+      }));
+      const [one, two] = files.map(({ bytes }) => bytes.subarray(128));
+      expect([one?.length, two?.length]).toEqual([content.length, content.length]);
+      expect(one?.equals(two ?? Buffer.alloc(0))).toBe(false);
+      for (const { bytes } of files) for (const word of ['nobody', 'disk', 'what']) expect(bytes.includes(word)).toBe(false);
+      const stranger = await create({ folder, clock: systemClock, sealer: newSealer() });
+      const { blobId = '' } = files[0] ?? {};
+      for (const attempt of [() => stranger.read(blobId), () => stranger.bytes(blobId, { first: 0, last: 1 }), () => stranger.pieces(blobId, { first: 0, last: 1 })]) {
+        await expect(attempt()).rejects.toThrow('cannot be opened');
+      }
+      expect(await text(await store.read(blobId))).toBe(content);
+    });
+
+    it('says of a file that lost its beginning that it is damaged', async () => {
+      const { blobId } = await store.write(of('whole'), { isEncrypted: true });
+      await writeFile(join(folder, 'blobs', blobId.slice(0, 2), blobId), Buffer.alloc(500, 'x'));
+      await expect(store.read(blobId)).rejects.toMatchObject({ kind: 'failed' });
+    });
+
+    it('closes the file of an encrypted blob of which only the beginning is read', async () => {
+      const { blobId } = await store.write(of('x'.repeat(3_000_000)), { isEncrypted: true });
+      const open = async () => (await readdir('/proc/self/fd')).length;
+      const before = await open();
+      for (let round = 0; round < 20; round += 1) {
+        for await (const chunk of await store.read(blobId)) {
+          expect((chunk as Buffer).length).toBeGreaterThan(0);
+          break;
+        }
+      }
+      await expect.poll(open).toBeLessThan(before + 10);
+    });
+
     it('builds beside a try that was given up on and still writes, and that one comes to nothing', async () => {
       let oldPath = '';
       let goOn = (): void => undefined;

@@ -19,6 +19,7 @@ import { createRun } from '../../src/lib/exec.ts';
 import { createLog, silentLog } from '../../src/lib/log.ts';
 import { createSealer } from '../../src/lib/sealed.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { newSealer } from '../support/new-sealer.ts';
 import { amplyS3 } from '../support/s3-server.ts';
 
 const run = createRun({ log: silentLog });
@@ -38,7 +39,7 @@ beforeAll(async () => {
   key = await auth.createAccessKey({ user: 'ann', project: 'ann' });
   otherKey = await auth.createAccessKey({ user: 'ann', project: 'bob' });
   server = createS3Server({
-    db: database.db, store: await openFilesystemStore({ folder: join(folder, 'store') }), clock: systemClock, region: 'nova', quotas: amplyS3,
+    db: database.db, store: await openFilesystemStore({ folder: join(folder, 'store'), sealer: newSealer() }), clock: systemClock, region: 'nova', quotas: amplyS3,
     log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }),
     authenticate: (request) => authenticateS3(request, { auth, clock: systemClock }), authority: auth,
   });

@@ -12,6 +12,7 @@ import { silentLog } from '../../src/lib/log.ts';
 import { apply } from '../bench/s3/load.ts';
 import { memoryMiBMax, moveOne } from '../bench/s3/memory.ts';
 import { startObjectstoreRole } from '../bench/s3/servers.ts';
+import { newSealer } from '../support/new-sealer.ts';
 import { isBuilt } from '../support/product-command.ts';
 import { startS3, texts } from '../support/s3-server.ts';
 
@@ -45,7 +46,7 @@ describe('S12: a full disk', () => {
   it('is answered with InsufficientStorage, keeps the old object and leaves nothing', async () => {
     const folder = await mkdtemp(join(tmpdir(), 's3-full-'));
     await run('mount', ['-t', 'tmpfs', '-o', 'size=12m', 's3-full', folder]);
-    const store = await openFilesystemStore({ folder });
+    const store = await openFilesystemStore({ folder, sealer: newSealer() });
     const s3 = await startS3({ store });
     try {
       await s3.ask({ method: 'PUT', path: '/full' });
@@ -68,7 +69,7 @@ describe('S12: a full disk', () => {
 describe('clients that go away', () => {
   it('leave no file open and no blob, whether they read or wrote', async () => {
     const folder = await mkdtemp(join(tmpdir(), 's3-gone-'));
-    const store = await openFilesystemStore({ folder });
+    const store = await openFilesystemStore({ folder, sealer: newSealer() });
     const s3 = await startS3({ store });
     const openFiles = async () => {
       const targets = await Promise.all((await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')));

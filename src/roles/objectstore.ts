@@ -27,9 +27,9 @@ const inspectMs = 60_000;
 const bootFileBytesMax = 1024 ** 3;
 
 export async function startObjectstore(foundation: Foundation, disk: DiskDriver): Promise<ObjectStoreDriver> {
-  const { settings, paths, system, transport, db, clock, auth, audit, directory } = foundation;
+  const { settings, paths, system, transport, db, clock, auth, audit, directory, sealer } = foundation;
   const log = foundation.log.child({ role: 'objectstore' });
-  const store = await openFilesystemStore({ folder: paths.objects });
+  const store = await openFilesystemStore({ folder: paths.objects, sealer });
   if (settings.redisUrl === undefined) await releaseHolds(db, 'objectstore');
   const bundling = await openBundlingKey(foundation);
   const epoch = await enrol(db, 'objectstore', clock.date());

@@ -1,7 +1,7 @@
 // The file of a blob while it is written. What is small is gathered whole before there is a file, and is then written and on the disk in one call;
 // what is larger is written in batches, the next of which is gathered and hashed meanwhile. Each call of the system is a trip to another thread,
 // which costs more than what the call does with a few KiB.
-import { createHash } from 'node:crypto';
+import { createHash, type Cipher } from 'node:crypto';
 import { closeSync, constants, fdatasync, unlink, write, writev } from 'node:fs';
 import { DriverError } from '../../lib/errors.ts';
 import { called, counted, opened } from '../../lib/file-calls.ts';
@@ -18,10 +18,13 @@ export interface BlobFileOptions {
   readonly path: string;
   readonly folder: FolderSync;
   readonly sizeBytesMax: number;
+  /** Undefined: it is written as it is. */
+  readonly encryption?: { readonly head: Buffer; readonly cipher: Cipher } | undefined;
 }
 
 /** `append` as often as needed, then `finish`; after a failure of either `abandon`. */
 export class BlobFile {
+  /** Of the content, as `md5` is. */
   sizeBytes = 0;
   readonly #options: BlobFileOptions;
   readonly #hash = createHash('md5');
@@ -33,18 +36,23 @@ export class BlobFile {
 
   constructor(options: BlobFileOptions) {
     this.#options = options;
+    if (options.encryption !== undefined) this.#add(options.encryption.head);
   }
 
   async append(content: AsyncIterable<Buffer>): Promise<void> {
-    const { sizeBytesMax } = this.#options;
+    const { sizeBytesMax, encryption } = this.#options;
     for await (const chunk of content) {
       this.sizeBytes += chunk.length;
       if (this.sizeBytes > sizeBytesMax) throw new DriverError('failed', `the content is longer than ${sizeBytesMax} bytes`);
       if (this.#batchSize > 0 && this.#batchSize + chunk.length > batchBytes) await this.#start();
       this.#hash.update(chunk);
-      this.#batch.push(chunk);
-      this.#batchSize += chunk.length;
+      this.#add(encryption === undefined ? chunk : encryption.cipher.update(chunk));
     }
+  }
+
+  #add(bytes: Buffer): void {
+    this.#batch.push(bytes);
+    this.#batchSize += bytes.length;
   }
 
   /** Content and name are on the disk. */

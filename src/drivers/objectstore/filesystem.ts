@@ -1,52 +1,62 @@
 // Blobs as files of a folder: `blobs/ab/<id>`, each with a name that nothing knows before its bytes and its name are on the disk, and that never
 // changes afterwards; so a power cut leaves either the whole blob or a file that nothing names, for the sweeper. What tools make is made under `tmp/`.
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes, randomInt, type Cipher } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { link, mkdir, open, opendir, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { pipeline, type Readable } from 'node:stream';
 import { DriverError } from '../../lib/errors.ts';
 import { openPieces } from '../../lib/file-pieces.ts';
 import { FolderSync } from '../../lib/folder-sync.ts';
 import { readFileAt } from '../../lib/read-file-at.ts';
+import type { Sealer } from '../../lib/sealed.ts';
 import { syncFolder } from '../../lib/sync-folder.ts';
 import { attempt, codeOf } from './attempt.ts';
 import { BlobFile } from './blob-file.ts';
-import type { BlobWritten, ObjectStoreDriver, Pieces } from './driver.ts';
+import { blobIdOf, isEncrypted, type BlobWritten, type ObjectStoreDriver, type Pieces, type WriteOptions } from './driver.ts';
+import { decryptionFrom, headBytes, startEncryption } from './encrypted-content.ts';
 
 const shelves = 256;
 /** New blobs that come to one shelf before the next has its turn: those that are put at the same time wait for their folder together. */
 const shelfTurn = 64;
 
+export interface FilesystemStoreOptions {
+  readonly folder: string;
+  /** Of the keys of encrypted blobs. */
+  readonly sealer: Sealer;
+}
+
 /** Opens (and makes) the folder. The two folders inside must be on one file system, since blobs are renamed and linked. */
-export async function openFilesystemStore(options: { folder: string }): Promise<ObjectStoreDriver> {
+export async function openFilesystemStore(options: FilesystemStoreOptions): Promise<ObjectStoreDriver> {
   const folders = { blobs: join(options.folder, 'blobs'), temporary: join(options.folder, 'tmp') };
   for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 });
   for (let shelf = 0; shelf < shelves; shelf += 1) await mkdir(join(folders.blobs, shelfName(shelf)), { recursive: true, mode: 0o700 });
   await syncFolder(folders.blobs);
   await syncFolder(options.folder);
-  return new FilesystemStore(folders);
+  return new FilesystemStore(folders, options.sealer);
 }
 
 class FilesystemStore implements ObjectStoreDriver {
   readonly info = { name: 'filesystem' };
   readonly #folders: { readonly blobs: string; readonly temporary: string };
+  readonly #sealer: Sealer;
   readonly #shelfSyncs = new Map<string, FolderSync>();
   /** Many processes may share the folder: each begins somewhere else. */
   #blobs = randomInt(shelves) * shelfTurn;
 
-  constructor(folders: { blobs: string; temporary: string }) {
+  constructor(folders: { blobs: string; temporary: string }, sealer: Sealer) {
     this.#folders = folders;
+    this.#sealer = sealer;
   }
 
-  async write(content: AsyncIterable<Buffer>, options: { sizeBytesMax?: number } = {}): Promise<BlobWritten> {
-    return this.#create((target) => target.append(content), options.sizeBytesMax);
+  async write(content: AsyncIterable<Buffer>, options: WriteOptions = {}): Promise<BlobWritten> {
+    return this.#create((target) => target.append(content), options);
   }
 
-  async concat(blobIds: readonly string[]): Promise<BlobWritten> {
+  async concat(blobIds: readonly string[], options: Pick<WriteOptions, 'isEncrypted'> = {}): Promise<BlobWritten> {
     return this.#create(async (target) => {
       for (const blobId of blobIds) await target.append(await this.read(blobId));
-    });
+    }, options);
   }
 
   async build(name: string, fill: (path: string) => Promise<void>): Promise<Pick<BlobWritten, 'blobId' | 'sizeBytes'>> {
@@ -69,7 +79,7 @@ class FilesystemStore implements ObjectStoreDriver {
       await handle.chmod(0o600);
       await handle.sync();
       const { size } = await handle.stat();
-      await rename(temporary, this.path(blobId));
+      await rename(temporary, this.#file(blobId));
       await this.#synced(blobId);
       return { blobId, sizeBytes: size };
     } finally {
@@ -86,41 +96,62 @@ class FilesystemStore implements ObjectStoreDriver {
 
   /** Opened before it is returned: a blob removed a moment later can still be read to its end. */
   async read(blobId: string, range?: { first: number; last: number }): Promise<Readable> {
-    const handle = await attempt(`read blob ${blobId}`, () => open(this.path(blobId), 'r'));
-    const limits = range === undefined ? {} : { start: range.first, end: range.last };
-    return createReadStream('', { fd: handle, highWaterMark: 256 * 1024, ...limits });
+    const decryption = await this.#decryption(blobId, range?.first);
+    const handle = await attempt(`read blob ${blobId}`, () => open(this.#file(blobId), 'r'));
+    const before = decryption === undefined ? 0 : headBytes;
+    const limits = range === undefined ? { start: before } : { start: before + range.first, end: before + range.last };
+    const stored = createReadStream('', { fd: handle, highWaterMark: 256 * 1024, ...limits });
+    if (decryption === undefined) return stored;
+    return pipeline(stored, decryption, () => undefined); // whoever reads learns of a failure, and closes both
   }
 
   async pieces(blobId: string, range: { first: number; last: number }): Promise<Pieces> {
-    return attempt(`read blob ${blobId}`, () => openPieces(this.path(blobId), range));
+    const decryption = await this.#decryption(blobId, range.first);
+    if (decryption === undefined) return attempt(`read blob ${blobId}`, () => openPieces(this.#file(blobId), range));
+    const stored = await attempt(`read blob ${blobId}`, () => openPieces(this.#file(blobId), behindHead(range)));
+    return { copyTo: (write) => stored.copyTo((piece) => write(decryption.update(piece))) };
   }
 
   async bytes(blobId: string, range: { first: number; last: number }): Promise<Buffer> {
+    // What is small must not wait for nothing.
+    const decryption = isEncrypted(blobId) ? await this.#decryption(blobId, range.first) : undefined;
+    const { first } = decryption === undefined ? range : behindHead(range);
     const bytes = Buffer.allocUnsafeSlow(range.last + 1 - range.first);
-    await attempt(`read blob ${blobId}`, () => readFileAt(this.path(blobId), bytes, range.first));
-    return bytes;
+    await attempt(`read blob ${blobId}`, () => readFileAt(this.#file(blobId), bytes, first));
+    return decryption === undefined ? bytes : decryption.update(bytes);
   }
 
   async size(blobId: string): Promise<number> {
-    return (await attempt(`find blob ${blobId}`, () => stat(this.path(blobId)))).size;
+    const { size } = await attempt(`find blob ${blobId}`, () => stat(this.#file(blobId)));
+    return isEncrypted(blobId) ? size - headBytes : size;
   }
 
   async link(blobId: string): Promise<string> {
-    const copyId = this.#newBlobId();
+    const copyId = this.#newBlobId(isEncrypted(blobId));
     await attempt(`link blob ${blobId}`, async () => {
-      await link(this.path(blobId), this.path(copyId));
+      await link(this.#file(blobId), this.#file(copyId));
       await this.#synced(copyId);
     });
     return copyId;
   }
 
   path(blobId: string): string {
+    if (isEncrypted(blobId)) throw new DriverError('unsupported', `blob ${blobId} is encrypted: no file has its content`);
+    return this.#file(blobId);
+  }
+
+  #file(blobId: string): string {
     if (!isBlobId(blobId)) throw new DriverError('notFound', `no blob has the id ${JSON.stringify(blobId)}`);
     return `${this.#shelf(blobId)}/${blobId}`;
   }
 
+  /** Undefined: it is not encrypted. */
+  async #decryption(blobId: string, first = 0): Promise<Cipher | undefined> {
+    return isEncrypted(blobId) ? decryptionFrom(this.#file(blobId), this.#sealer, first) : undefined;
+  }
+
   async remove(blobId: string): Promise<void> {
-    await unlessMissing(attempt(`remove blob ${blobId}`, () => unlink(this.path(blobId))));
+    await unlessMissing(attempt(`remove blob ${blobId}`, () => unlink(this.#file(blobId))));
   }
 
   async *list(options: { changedBefore: Date }): AsyncIterable<string> {
@@ -151,9 +182,11 @@ class FilesystemStore implements ObjectStoreDriver {
   }
 
   /** A file under its own name → bytes and name on the disk; whatever fails, the file goes. */
-  async #create(fill: (file: BlobFile) => Promise<void>, sizeBytesMax = Number.MAX_SAFE_INTEGER): Promise<BlobWritten> {
-    const blobId = this.#newBlobId();
-    const file = new BlobFile({ path: this.path(blobId), folder: this.#shelfSync(blobId), sizeBytesMax });
+  async #create(fill: (file: BlobFile) => Promise<void>, options: WriteOptions): Promise<BlobWritten> {
+    const { sizeBytesMax = Number.MAX_SAFE_INTEGER, isEncrypted: encrypted = false } = options;
+    const blobId = this.#newBlobId(encrypted);
+    const encryption = encrypted ? startEncryption(this.#sealer) : undefined;
+    const file = new BlobFile({ path: this.#file(blobId), folder: this.#shelfSync(blobId), sizeBytesMax, encryption });
     try {
       await fill(file);
       await file.finish();
@@ -164,10 +197,10 @@ class FilesystemStore implements ObjectStoreDriver {
     }
   }
 
-  #newBlobId(): string {
+  #newBlobId(encrypted = false): string {
     const shelf = Math.floor(this.#blobs / shelfTurn) % shelves;
     this.#blobs += 1;
-    return shelfName(shelf) + randomBytes(15).toString('hex');
+    return blobIdOf(shelfName(shelf) + randomBytes(15).toString('hex'), encrypted);
   }
 
   #synced(blobId: string): Promise<void> {
@@ -184,7 +217,9 @@ class FilesystemStore implements ObjectStoreDriver {
 
 const shelfName = (shelf: number): string => shelf.toString(16).padStart(2, '0');
 
-const isBlobId = (name: string): boolean => /^[0-9a-f]{32}$/.test(name);
+const behindHead = ({ first, last }: { first: number; last: number }) => ({ first: first + headBytes, last: last + headBytes });
+
+const isBlobId = (name: string): boolean => /^[0-9a-f]{32}(-e)?$/.test(name);
 
 async function statIfThere(file: string): Promise<{ ctimeMs: number; mtimeMs: number } | undefined> {
   try {

@@ -1,4 +1,4 @@
-// Blobs in this process, for fast specs and trials: the same contract, nothing kept.
+// Blobs in this process, for fast specs and trials: the same contract, nothing kept. Since nothing is at rest, what is encrypted only says that it is.
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
-import type { BlobWritten, ObjectStoreDriver, Pieces } from './driver.ts';
+import { blobIdOf, isEncrypted, type BlobWritten, type ObjectStoreDriver, type Pieces, type WriteOptions } from './driver.ts';
 
 interface MemoryBlob {
   readonly content: Buffer;
@@ -22,7 +22,7 @@ export class MemoryStore implements ObjectStoreDriver {
     this.#clock = options.clock;
   }
 
-  async write(content: AsyncIterable<Buffer>, options: { sizeBytesMax?: number } = {}): Promise<BlobWritten> {
+  async write(content: AsyncIterable<Buffer>, options: WriteOptions = {}): Promise<BlobWritten> {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
     for await (const chunk of content as AsyncIterable<Buffer>) {
@@ -32,11 +32,11 @@ export class MemoryStore implements ObjectStoreDriver {
       }
       chunks.push(chunk);
     }
-    return this.#keep(Buffer.concat(chunks));
+    return this.#keep(Buffer.concat(chunks), options.isEncrypted);
   }
 
-  async concat(blobIds: readonly string[]): Promise<BlobWritten> {
-    return this.#keep(Buffer.concat(blobIds.map((blobId) => this.#blob(blobId).content)));
+  async concat(blobIds: readonly string[], options: Pick<WriteOptions, 'isEncrypted'> = {}): Promise<BlobWritten> {
+    return this.#keep(Buffer.concat(blobIds.map((blobId) => this.#blob(blobId).content)), options.isEncrypted);
   }
 
   async build(_name: string, fill: (path: string) => Promise<void>): Promise<Pick<BlobWritten, 'blobId' | 'sizeBytes'>> {
@@ -73,7 +73,7 @@ export class MemoryStore implements ObjectStoreDriver {
   }
 
   async link(blobId: string): Promise<string> {
-    return this.#keep(this.#blob(blobId).content).blobId;
+    return this.#keep(this.#blob(blobId).content, isEncrypted(blobId)).blobId;
   }
 
   path(blobId: string): string {
@@ -98,8 +98,8 @@ export class MemoryStore implements ObjectStoreDriver {
     return blob;
   }
 
-  #keep(content: Buffer): BlobWritten {
-    const blobId = randomBytes(16).toString('hex');
+  #keep(content: Buffer, encrypted = false): BlobWritten {
+    const blobId = blobIdOf(randomBytes(16).toString('hex'), encrypted);
     this.#blobs.set(blobId, { content, changedAtMs: this.#clock.now() });
     return { blobId, sizeBytes: content.length, md5: createHash('md5').update(content).digest('hex') };
   }
