@@ -77,14 +77,17 @@ interface Upload {
   /** Who put the parts. */
   readonly partsBy?: string;
   readonly limits?: Partial<ImageContext['limits']>;
+  /** At rest. */
+  readonly isEncrypted?: boolean;
 }
 
-async function uploaded(bundle: Bundle, { type = 'machine', bucket = 'bundles', partsBy = projectId, limits = {} }: Upload = {}): Promise<ImageContext> {
+async function uploaded(bundle: Bundle, upload: Upload = {}): Promise<ImageContext> {
+  const { type = 'machine', bucket = 'bundles', partsBy = projectId, limits = {}, isEncrypted = false } = upload;
   const { db } = database;
   const store = new NamedMemoryStore({ clock });
   const id = newId('ami');
   const put = async (name: string, by: string, body: Buffer) => {
-    const blob = await store.write(Readable.from([body]));
+    const blob = await store.write(Readable.from([body]), { isEncrypted });
     await putObject(db, {
       bucket, key: `${id}/${name}`, blobId: blob.blobId, sizeBytes: blob.sizeBytes, etag: blob.md5, headers: {}, metadata: {}, checksums: {},
       projectId: by, acl: 'private', modifiedAt: clock.date(),
@@ -138,10 +141,12 @@ describe('S10: image.unbundle', () => {
 
 describe('S7: a bundle', () => {
   it.each(['machine', 'kernel', 'ramdisk'] as const)('becomes an available image of a %s, with the bytes that went in, and nothing else', async (type) => {
-    const context = await uploaded(bundleOf({ type }), { type });
-    const found = await outcome(context);
-    expect(found).toMatchObject({ state: 'available', stateReason: null, sha256, more: 1 });
-    expect((await buffer(await context.store.read(found.blobId ?? ''))).equals(content)).toBe(true);
+    for (const isEncrypted of [false, true]) {
+      const context = await uploaded(bundleOf({ type }), { type, isEncrypted });
+      const found = await outcome(context);
+      expect(found).toMatchObject({ state: 'available', stateReason: null, sha256, more: 1 });
+      expect((await buffer(await context.store.read(found.blobId ?? ''))).equals(content)).toBe(true);
+    }
   });
 
   it('is read as euca2ools 3.4.1 made it, with its key, its digests and its signature', async () => {

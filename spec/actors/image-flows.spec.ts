@@ -1,5 +1,6 @@
 // Registration of images against the generic proof, and over the objectstore's actor tree.
 import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { objectstoreActor } from '../../src/actors/objectstore/actor.ts';
@@ -12,6 +13,7 @@ import { insertOperation } from '../../src/db/operations.ts';
 import { blobGarbage, operations, projects, users } from '../../src/db/schema/all.ts';
 import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
 import { createMemoryDisk } from '../../src/drivers/disk/memory.ts';
+import { isEncrypted as idIsEncrypted } from '../../src/drivers/objectstore/driver.ts';
 import { MemoryStore } from '../../src/drivers/objectstore/memory.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { DriverError } from '../../src/lib/errors.ts';
@@ -44,16 +46,17 @@ const inspecting = (fault?: DriverError): DiskDriver => ({
 /** The inspecting double needs no file, only a name for one. */
 class NamedMemoryStore extends MemoryStore {
   override path(blobId: string): string {
+    if (idIsEncrypted(blobId)) throw new Error('a tool would get what is encrypted');
     return `/blobs/${blobId}`;
   }
 }
 
 const limits = { virtualSizeBytesMax: 1e9, bootFileBytesMax: 1e6, inspectMs: 1_000 };
 
-async function pending(options: { disk?: DiskDriver; type?: 'machine' | 'kernel' } = {}): Promise<ImageContext> {
+async function pending(options: { disk?: DiskDriver; type?: 'machine' | 'kernel'; isEncrypted?: boolean } = {}): Promise<ImageContext> {
   const { db } = database;
   const store = new NamedMemoryStore({ clock });
-  const blob = await store.write(Readable.from([Buffer.from(content)]));
+  const blob = await store.write(Readable.from([Buffer.from(content)]), { isEncrypted: options.isEncrypted ?? false });
   const id = newId('ami');
   await putObject(db, {
     bucket: 'bucket', key: id, blobId: blob.blobId, sizeBytes: blob.sizeBytes, etag: blob.md5, headers: {}, metadata: {}, checksums: {},
@@ -83,6 +86,8 @@ const world = (context: ImageContext): World<ImageContext> => ({
 });
 
 describe('image.register', () => checkFlow(registerImage, async () => world(await pending())));
+
+describe('image.register of an encrypted object', () => checkFlow(registerImage, async () => world(await pending({ isEncrypted: true }))));
 
 describe('image.deregister', () =>
   checkFlow(deregisterImage, async () => {
@@ -115,6 +120,22 @@ describe('the objectstore', () => {
 
   it('finds a waiting registration by itself, without a message', async () => {
     expect(await register(await pending())).toMatchObject({ state: 'available', format: 'raw', sizeBytes: content.length });
+  });
+
+  it('makes an image that is not encrypted of an object that is, and leaves nothing else', async () => {
+    const context = await pending({ isEncrypted: true });
+    const image = await register(context);
+    expect(image).toMatchObject({ state: 'available', sizeBytes: content.length });
+    const blobs: string[] = [];
+    for await (const blobId of context.store.list({ changedBefore: new Date(clock.now() + 1e6) })) blobs.push(blobId);
+    expect(blobs.filter((blobId) => !idIsEncrypted(blobId))).toEqual([image?.blobId]);
+    expect(await text(await context.store.read(image?.blobId ?? ''))).toBe(content);
+  });
+
+  it('fails an image that is none, and leaves nothing of what was decrypted for it', async () => {
+    const context = await pending({ isEncrypted: true, disk: inspecting(new DriverError('failed', 'it has a backing file')) });
+    expect(await register(context)).toMatchObject({ state: 'failed', stateReason: 'it has a backing file', blobId: null });
+    for await (const blobId of context.store.list({ changedBefore: new Date(clock.now() + 1e6) })) expect(idIsEncrypted(blobId)).toBe(true);
   });
 
   it('fails an image that is none, with the reason', async () => {

@@ -18,7 +18,7 @@ import { insertOperation, type Operation } from '../../src/db/operations.ts';
 import { images, importTasks, operations, projects, users } from '../../src/db/schema/all.ts';
 import type { DiskDriver } from '../../src/drivers/disk/driver.ts';
 import { createFakeDisk } from '../../src/drivers/disk/fake.ts';
-import type { ObjectStoreDriver } from '../../src/drivers/objectstore/driver.ts';
+import { isEncrypted, type ObjectStoreDriver } from '../../src/drivers/objectstore/driver.ts';
 import { openFilesystemStore } from '../../src/drivers/objectstore/filesystem.ts';
 import { systemClock as clock } from '../../src/lib/clock.ts';
 import { DriverError } from '../../src/lib/errors.ts';
@@ -54,13 +54,15 @@ interface Wish {
   readonly source?: ImportSource;
   readonly disk?: DiskDriver;
   readonly virtualSizeBytesMax?: number;
+  /** At rest. */
+  readonly isEncrypted?: boolean;
 }
 
 async function wished(content: Buffer, wish: Wish = {}): Promise<ImageContext> {
   const { db } = database;
   const id = newId('ami');
   const taskId = newId('import-ami');
-  const { blobId, sizeBytes, md5 } = await store.write(Readable.from([content]));
+  const { blobId, sizeBytes, md5 } = await store.write(Readable.from([content]), { isEncrypted: wish.isEncrypted ?? false });
   await putObject(db, {
     bucket: 'bucket', key: id, blobId, sizeBytes, etag: md5, headers: {}, metadata: {}, checksums: {}, projectId, acl: 'private', modifiedAt: clock.date(),
   });
@@ -122,7 +124,16 @@ const world = (context: ImageContext): World<ImageContext> => ({
 describe('image.import of a disk that is converted', () => checkFlow(importImage, async () => world(await wished(vmdkHeader(), { format: 'vmdk' }))));
 describe('image.import of a disk that is taken as it is', () => checkFlow(importImage, async () => world(await wished(qcow2Header()))));
 
+describe('image.import of an encrypted object', () =>
+  checkFlow(importImage, async () => world(await wished(vmdkHeader(), { format: 'vmdk', isEncrypted: true }))));
+
 describe('E23: an import', () => {
+  it.each([['qcow2', qcow2Header()], ['vmdk', vmdkHeader()]])('makes of an encrypted object of %s an image that is not', async (format, content) => {
+    const found = await outcome(await wished(content, { isEncrypted: true }));
+    expect(found).toMatchObject({ task: { state: 'completed', reason: null, format }, more: 1, left: [], image: { state: 'available', format: 'qcow2' } });
+    expect(isEncrypted(found.image.blobId ?? '')).toBe(false);
+  });
+
   it.each([
     ['raw', Buffer.alloc(2 ** 20), 'raw'], ['qcow2', qcow2Header(), 'qcow2'], ['vmdk', vmdkHeader(), 'qcow2'], ['vdi', vdiHeader(), 'qcow2'],
     ['vhd', vhdImage(), 'qcow2'],

@@ -13,9 +13,10 @@ import { withdrawImage } from '../../db/image-work.ts';
 import { findObject } from '../../db/objects.ts';
 import type { Operation } from '../../db/operations.ts';
 import type { ImportedFile, ImportFormat } from '../../drivers/disk/driver.ts';
+import { isEncrypted } from '../../drivers/objectstore/driver.ts';
 import { createGate } from '../../lib/gate.ts';
 import type { Flow, StepOutputs } from '../../lib/flow.ts';
-import { ImportCancelled, inStage } from './import-progress.ts';
+import { ImportCancelled, inStage, type StageWatch } from './import-progress.ts';
 import { inspectBlob, type ImageContext, type Inspected } from './register-image.ts';
 
 interface Kept {
@@ -49,11 +50,22 @@ async function fetchObject(context: ImageContext, { bucket, key }: { bucket: str
   if (object === undefined) throw new Error(`the object ${bucket}/${key} does not exist any more`);
   const { blobId, sizeBytes } = object;
   checkLength(context, sizeBytes);
-  return inStage(context, { name: 'fetching', bytesTotal: sizeBytes }, async ({ onBytes }) => {
+  return inStage(context, { name: 'fetching', bytesTotal: sizeBytes }, async ({ signal, onBytes }) => {
+    if (isEncrypted(blobId)) return context.store.write(watched(await context.store.read(blobId), { signal, onBytes }));
     const kept = { blobId: await context.store.link(blobId), sizeBytes };
     onBytes(sizeBytes);
     return kept;
   });
+}
+
+/** Tools need a file of what is encrypted at rest, and images are not. */
+async function* watched(content: AsyncIterable<Buffer>, { signal, onBytes }: StageWatch): AsyncGenerator<Buffer, void, undefined> {
+  let bytes = 0;
+  for await (const chunk of content) {
+    signal.throwIfAborted();
+    onBytes((bytes += chunk.length));
+    yield chunk;
+  }
 }
 
 /** On the host of this process, as it may read it: only operators name files. */

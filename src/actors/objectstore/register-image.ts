@@ -1,14 +1,15 @@
 // image.register: from an uploaded object to an available image.
+//   decrypt  a copy for the tools that look at disks, if the object is encrypted at rest: images are not   − removed
 //   inspect  what the object is, under limits; its size and checksum
 //   keep     a blob of the image's own, independent of the object      − removed
 //   publish  the row says available                                    − pending again
 import type { Readable } from 'node:stream';
 import { createHash } from 'node:crypto';
 import { failImage, publishImage, releaseBlob, withdrawImage, type Image, type ImageFacts } from '../../db/image-work.ts';
-import { findObject } from '../../db/objects.ts';
+import { findObject, type StoredObject } from '../../db/objects.ts';
 import type { Db } from '../../db/db.ts';
 import type { DiskDriver } from '../../drivers/disk/driver.ts';
-import type { ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
+import { copyBlob, isEncrypted, type ObjectStoreDriver } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Flow, StepOutputs } from '../../lib/flow.ts';
 import type { Log } from '../../lib/log.ts';
@@ -45,18 +46,38 @@ export interface Inspected {
 export const registerImage: Flow<ImageContext> = {
   name: 'image.register',
   steps: [
+    { name: 'decrypt', do: decrypt, undo: ({ store }, outputs) => discard(store, outputs['decrypt']) },
     { name: 'inspect', do: inspect },
-    { name: 'keep', do: keep, undo: discard },
+    { name: 'keep', do: keep, undo: ({ store }, outputs) => discard(store, outputs['keep']) },
     { name: 'publish', do: publish, undo: ({ db, clock, image }) => withdrawImage(db, image.id, clock.date()) },
   ],
 };
 
-async function inspect(context: ImageContext): Promise<Inspected & { sourceBlobId: string }> {
-  const { db, image, input } = context;
+interface Kept {
+  readonly blobId: string;
+}
+
+/** Null: it is not encrypted. A repetition makes another copy; the sweeper removes the one that nothing refers to. */
+async function decrypt(context: ImageContext): Promise<Kept | null> {
+  const { blobId, sizeBytes } = await source(context);
+  if (!isEncrypted(blobId)) return null;
+  checkBootFile(context, sizeBytes);
+  return { blobId: await copyBlob(context.store, blobId, { isEncrypted: false }) };
+}
+
+async function source({ db, image, input }: ImageContext): Promise<StoredObject> {
   const object = await findObject(db, String(input['bucket']), String(input['key']));
   if (object === undefined) throw new Error(`${image.location}: the object does not exist any more`);
-  return { sourceBlobId: object.blobId, ...(await inspectBlob(context, object.blobId)) };
+  return object;
 }
+
+async function inspect(context: ImageContext, outputs: StepOutputs): Promise<Inspected & { sourceBlobId: string }> {
+  const { blobId } = decryptedBy(outputs) ?? (await source(context));
+  return { sourceBlobId: blobId, ...(await inspectBlob(context, blobId)) };
+}
+
+/** What an earlier release began has no such step. */
+const decryptedBy = (outputs: StepOutputs): Kept | undefined => (outputs['decrypt'] as Kept | null | undefined) ?? undefined;
 
 type Inspecting = Pick<ImageContext, 'store' | 'disk' | 'image' | 'limits'>;
 
@@ -64,13 +85,16 @@ type Inspecting = Pick<ImageContext, 'store' | 'disk' | 'image' | 'limits'>;
 export async function inspectBlob({ store, disk, image, limits }: Inspecting, blobId: string, onBytes?: (bytes: number) => void): Promise<Inspected> {
   const sizeBytes = await store.size(blobId);
   if (sizeBytes === 0) throw new Error(`${image.location} is empty`);
-  if (image.type !== 'machine' && sizeBytes > limits.bootFileBytesMax) {
-    throw new Error(`${image.location} is larger than ${limits.bootFileBytesMax} bytes, too large for a ${image.type}`);
-  }
+  checkBootFile({ image, limits }, sizeBytes);
   const facts = image.type === 'machine'
     ? await disk.inspect(store.path(blobId), { virtualSizeBytesMax: limits.virtualSizeBytesMax, timeoutMs: limits.inspectMs })
     : { format: 'raw' as const, sizeBytes, virtualSizeBytes: sizeBytes };
   return { ...facts, sha256: await sha256Of(await store.read(blobId), onBytes) };
+}
+
+function checkBootFile({ image, limits }: Pick<ImageContext, 'image' | 'limits'>, sizeBytes: number): void {
+  if (image.type === 'machine' || sizeBytes <= limits.bootFileBytesMax) return;
+  throw new Error(`${image.location} is larger than ${limits.bootFileBytesMax} bytes, too large for a ${image.type}`);
 }
 
 async function sha256Of(content: Readable, onBytes: (bytes: number) => void = () => undefined): Promise<string> {
@@ -84,18 +108,19 @@ async function sha256Of(content: Readable, onBytes: (bytes: number) => void = ()
 }
 
 /** A repetition makes a second name for the same content; the sweeper removes the one that nothing refers to. */
-async function keep({ store }: ImageContext, outputs: StepOutputs): Promise<{ blobId: string }> {
-  return { blobId: await store.link((outputs['inspect'] as { sourceBlobId: string }).sourceBlobId) };
+async function keep({ store }: ImageContext, outputs: StepOutputs): Promise<Kept> {
+  // What was decrypted is the image's own already.
+  return decryptedBy(outputs) ?? { blobId: await store.link((outputs['inspect'] as { sourceBlobId: string }).sourceBlobId) };
 }
 
-async function discard({ store }: ImageContext, outputs: StepOutputs): Promise<void> {
-  const kept = outputs['keep'] as { blobId: string } | undefined | null;
+async function discard(store: ObjectStoreDriver, output: unknown): Promise<void> {
+  const kept = output as Kept | undefined | null;
   if (kept !== undefined && kept !== null) await store.remove(kept.blobId);
 }
 
 function publish(context: ImageContext, outputs: StepOutputs): Promise<void> {
   const { format, sizeBytes, virtualSizeBytes, sha256 } = outputs['inspect'] as Inspected;
-  return publishBlob(context, { format, sizeBytes, virtualSizeBytes, sha256, blobId: (outputs['keep'] as { blobId: string }).blobId });
+  return publishBlob(context, { format, sizeBytes, virtualSizeBytes, sha256, blobId: (outputs['keep'] as Kept).blobId });
 }
 
 export async function publishBlob({ db, clock, image }: Pick<ImageContext, 'db' | 'clock' | 'image'>, facts: ImageFacts): Promise<void> {
