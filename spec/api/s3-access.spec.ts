@@ -88,7 +88,7 @@ describe('sub-resources', () => {
 
   it('are refused when set', async () => {
     const name = await bucket();
-    for (const sub of ['website', 'encryption', 'object-lock', 'replication', 'logging', 'notification']) {
+    for (const sub of ['website', 'object-lock', 'replication', 'logging', 'notification']) {
       expect(code(await ask('PUT', `/${name}?${sub}`, { body: '<X/>' }))).toBe('501 NotImplemented');
     }
     expect((await ask('DELETE', `/${name}?policy`)).status).toBe(204);

@@ -242,7 +242,8 @@ describe.each(Object.entries(objectStoreDrivers))('object store %s', (name, crea
       for (const { bytes } of files) for (const word of ['nobody', 'disk', 'what']) expect(bytes.includes(word)).toBe(false);
       const stranger = await create({ folder, clock: systemClock, sealer: newSealer() });
       const { blobId = '' } = files[0] ?? {};
-      for (const attempt of [() => stranger.read(blobId), () => stranger.bytes(blobId, { first: 0, last: 1 }), () => stranger.pieces(blobId, { first: 0, last: 1 })]) {
+      const range = { first: 0, last: 1 };
+      for (const attempt of [() => stranger.read(blobId), () => stranger.bytes(blobId, range), () => stranger.pieces(blobId, range)]) {
         await expect(attempt()).rejects.toThrow('cannot be opened');
       }
       expect(await text(await store.read(blobId))).toBe(content);

@@ -53,6 +53,7 @@ export interface S3Options {
   readonly domain?: string;
   readonly authority?: Authority;
   readonly quotas?: S3Services['quotas'];
+  readonly olderHosts?: S3Services['olderHosts'];
   /** Who is told what is changed; default: nobody. */
   readonly audit?: (db: Db) => AuditTrail;
   /** What becomes of images that compute hosts bring. */
@@ -69,6 +70,7 @@ export async function startS3(options: S3Options = {}): Promise<S3Fixture> {
     db: database.db, store, clock: systemClock, log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }), region: 'nova',
     quotas: options.quotas ?? amplyS3, ...(options.audit === undefined ? {} : { audit: options.audit(database.db) }),
     ...(options.domain === undefined ? {} : { domains: [options.domain] }), ...(options.authority === undefined ? {} : { authority: options.authority }),
+    ...(options.olderHosts === undefined ? {} : { olderHosts: options.olderHosts }),
     ...(options.receive === undefined ? {} : { receiveImage: options.receive(database.db, store) }),
     async authenticate(signed) {
       const project = signed.headers['x-spec-project'];

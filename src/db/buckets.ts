@@ -52,7 +52,7 @@ export function listBuckets(db: Queryable, page: BucketPage): Promise<Bucket[]> 
   )).orderBy(asc(name)).limit(page.limit);
 }
 
-export async function describeBucket(db: Queryable, name: string, changes: Partial<Pick<Bucket, 'acl' | 'policy'>>): Promise<void> {
+export async function describeBucket(db: Queryable, name: string, changes: Partial<Pick<Bucket, 'acl' | 'policy' | 'encryption'>>): Promise<void> {
   await db.update(buckets).set(changes).where(eq(buckets.name, name));
 }
 

@@ -20,6 +20,7 @@ const bucketActions = {
   's3:GetBucketVersioning': undefined, 's3:PutBucketVersioning': undefined, 's3:GetBucketCORS': undefined, 's3:PutBucketCORS': undefined,
   's3:GetLifecycleConfiguration': undefined, 's3:PutLifecycleConfiguration': undefined, 's3:GetBucketPolicy': undefined,
   's3:PutBucketPolicy': undefined, 's3:DeleteBucketPolicy': undefined, 's3:GetBucketPolicyStatus': undefined, 's3:GetBucketConfiguration': undefined,
+  's3:GetEncryptionConfiguration': undefined, 's3:PutEncryptionConfiguration': undefined,
 } as const satisfies Readonly<Record<string, Permission | undefined>>;
 
 /** Actions on a key, with the permission of the bucket's ACL. */

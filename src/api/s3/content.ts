@@ -21,11 +21,18 @@ export interface OpenContent {
   close(): Promise<void>;
 }
 
+export interface StoreOptions {
+  /** Computed in any case. */
+  readonly alsoChecksum?: ChecksumName | undefined;
+  /** At rest. */
+  readonly isEncrypted?: boolean;
+}
+
 export interface Content {
   /** Of the content without framing; undefined when the client did not say. */
   readonly lengthBytes: number | undefined;
-  /** Streams to a new blob and verifies it: what does not match what the client said of it leaves nothing. `alsoChecksum` is computed in any case. */
-  storeIn(store: ObjectStoreDriver, sizeBytesMax: number, alsoChecksum?: ChecksumName): Promise<WrittenContent>;
+  /** Streams to a new blob and verifies it: what does not match what the client said of it leaves nothing. */
+  storeIn(store: ObjectStoreDriver, sizeBytesMax: number, options?: StoreOptions): Promise<WrittenContent>;
   /** The content as it arrives, without its framing: whoever reads it judges it, and closes it. */
   open(): Promise<OpenContent>;
   /** The whole content, for XML bodies. More than `sizeBytesMax` is an error. `ofBody` false: checksum headers speak of something else. */
@@ -46,11 +53,11 @@ export function createContent(source: ContentSource): Content {
   const lengthBytes = lengthOf(source);
   return {
     lengthBytes,
-    async storeIn(store, sizeBytesMax, alsoChecksum) {
+    async storeIn(store, sizeBytesMax, { alsoChecksum, isEncrypted = false } = {}) {
       if (lengthBytes === undefined) fail('MissingContentLength', 'You must provide the Content-Length HTTP header.');
       if (lengthBytes > sizeBytesMax) fail('EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size');
       const body = await takeBody(source, { withChecksums: true, alsoChecksum });
-      const written = await store.write(body.chunks);
+      const written = await store.write(body.chunks, { isEncrypted });
       try {
         return { ...written, checksums: body.verify(written) };
       } catch (error) {

@@ -2,6 +2,7 @@
 import type { ContentHeaders } from '../../db/schema/objects.ts';
 import type { StoredObject } from '../../db/objects.ts';
 import { header, type S3Call } from './call.ts';
+import { checkEncryptionHeaders, encryptionHeader } from './encryption.ts';
 import { fail } from './errors.ts';
 
 const kept = ['content-type', 'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'expires'] as const;
@@ -10,14 +11,14 @@ const metadataBytesMax = 2048;
 
 /** What would change the meaning of a put and is not built: refused, never dropped in silence. */
 const unbuilt = [
-  'x-amz-server-side-encryption', 'x-amz-server-side-encryption-customer-algorithm', 'x-amz-website-redirect-location',
-  'x-amz-object-lock-mode', 'x-amz-object-lock-retain-until-date', 'x-amz-object-lock-legal-hold', 'x-amz-write-offset-bytes',
-  'x-amz-copy-source-server-side-encryption-customer-algorithm',
+  'x-amz-website-redirect-location', 'x-amz-object-lock-mode', 'x-amz-object-lock-retain-until-date', 'x-amz-object-lock-legal-hold',
+  'x-amz-write-offset-bytes',
 ];
 
 export function refuseUnbuiltHeaders(call: S3Call): void {
   const found = unbuilt.find((name) => call.headers[name] !== undefined);
   if (found !== undefined) fail('NotImplemented', `A header you provided implies functionality that is not implemented: ${found}`);
+  checkEncryptionHeaders(call);
   const storageClass = call.headers['x-amz-storage-class'];
   if (storageClass !== undefined && storageClass !== 'STANDARD') fail('InvalidStorageClass', 'The storage class you specified is not valid');
 }
@@ -64,7 +65,7 @@ export function checksumHeaders(checksums: Readonly<Record<string, string>>, typ
 
 /** Everything but the length, the range and the checksums. */
 export function headersOf(object: StoredObject): Record<string, string> {
-  const headers: Record<string, string> = { ...object.headers };
+  const headers: Record<string, string> = { ...object.headers, ...encryptionHeader(object) };
   for (const [name, value] of Object.entries(object.metadata)) headers[metadataPrefix + name] = value;
   headers['etag'] = `"${object.etag}"`;
   headers['last-modified'] = object.modifiedAt.toUTCString();

@@ -8,6 +8,7 @@ import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from '.
 import { createBucket, deleteBucketOperation, getBucketLocation, headBucket, listBucketsOperation } from './operations/buckets.ts';
 import { completeMultipartUpload } from './operations/complete-upload.ts';
 import { copyObject } from './operations/copy.ts';
+import { deleteBucketEncryption, getBucketEncryption, putBucketEncryption } from './operations/encryption.ts';
 import { getImage, internalBucket, putImage } from './operations/images.ts';
 import { deleteObject, deleteObjectsOperation } from './operations/delete-objects.ts';
 import { listObjectsV1, listObjectsV2 } from './operations/list-objects.ts';
@@ -53,6 +54,9 @@ const bucketRoutes: Table = {
   'GET cors': { name: 'GetBucketCors', operation: getBucketCors },
   'PUT cors': { name: 'PutBucketCors', operation: putBucketCors },
   'DELETE cors': { name: 'DeleteBucketCors', operation: deleteBucketCors },
+  'GET encryption': { name: 'GetBucketEncryption', operation: getBucketEncryption },
+  'PUT encryption': { name: 'PutBucketEncryption', operation: putBucketEncryption },
+  'DELETE encryption': { name: 'DeleteBucketEncryption', operation: deleteBucketEncryption },
   'GET lifecycle': { name: 'GetBucketLifecycleConfiguration', operation: getBucketLifecycle },
   'PUT lifecycle': { name: 'PutBucketLifecycleConfiguration', operation: putBucketLifecycle },
   'DELETE lifecycle': { name: 'DeleteBucketLifecycle', operation: deleteBucketLifecycle },

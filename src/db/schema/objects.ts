@@ -15,6 +15,8 @@ export const buckets = pgTable(
     versioning: text('versioning').$type<'Enabled' | 'Suspended'>(),
     /** The text of the bucket policy, as it was put. */
     policy: text('policy'),
+    /** How objects are encrypted at rest that are put without a word of it. Null: they are not. */
+    encryption: text('encryption').$type<'AES256'>(),
   },
   (table) => [index().on(table.projectId)],
 );
@@ -108,6 +110,8 @@ export const multipartUploads = pgTable(
     /** Which checksum its parts have, and whether the object's will be of the whole or of the parts' checksums. Null: none was asked for. */
     checksumAlgorithm: text('checksum_algorithm'),
     checksumType: text('checksum_type').$type<'COMPOSITE' | 'FULL_OBJECT'>(),
+    /** How its parts and the object are encrypted at rest. Null: they are not. */
+    encryption: text('encryption').$type<'AES256'>(),
   },
   (table) => [index().on(table.bucket, table.key)],
 );

@@ -4,12 +4,13 @@ import { createHash } from 'node:crypto';
 import type { Bucket } from '../../../db/buckets.ts';
 import { findObject, type NewObject, type StoredObject } from '../../../db/objects.ts';
 import { completeUpload, findUpload, listParts, type MultipartPart, type MultipartUpload } from '../../../db/multipart.ts';
-import type { BlobWritten } from '../../../drivers/objectstore/driver.ts';
+import { copyBlob, type BlobWritten } from '../../../drivers/objectstore/driver.ts';
 import { DriverError } from '../../../lib/errors.ts';
 import { requireBucket } from '../access.ts';
 import type { Operation, S3Call, S3Result } from '../call.ts';
 import type { Checksums } from '../checksums.ts';
 import { putCondition } from '../conditions.ts';
+import { encryptionHeader } from '../encryption.ts';
 import { fail } from '../errors.ts';
 import { objectChecksumXml, partMatches, wholeChecksums } from '../upload-checksums.ts';
 import { document, element, malformed, parseXml, type XmlElement } from '../xml.ts';
@@ -41,7 +42,7 @@ export const completeMultipartUpload: Operation = async (call) => {
   const upload = await findUpload(call.db, { id: uploadId, bucket: call.bucket, key: call.key });
   if (upload === undefined) return repeated(call, bucket, etag);
   const parts = chooseParts(named, await listParts(call.db, upload.id, { after: 0, limit: partsMax }));
-  const joined = await join(call, parts);
+  const joined = await join(call, parts, { isEncrypted: upload.encryption !== null });
   const object = objectOf(call, upload, { joined, parts, etag, checksums: await verified(call, upload, parts, joined) });
   const stored = await keepOrRemove(call, joined.blobId, () => completeUpload(call.db, upload.id, object, condition));
   return answer(call, object, storedHeader(stored));
@@ -75,11 +76,13 @@ function chooseParts(named: readonly NamedPart[], stored: readonly MultipartPart
 }
 
 /** One part needs no copy: its blob is linked. */
-async function join(call: S3Call, parts: readonly MultipartPart[]): Promise<BlobWritten> {
+async function join(call: S3Call, parts: readonly MultipartPart[], wanted: { isEncrypted: boolean }): Promise<BlobWritten> {
   const [only] = parts;
   try {
-    if (only !== undefined && parts.length === 1) return { blobId: await call.store.link(only.blobId), sizeBytes: only.sizeBytes, md5: only.md5 };
-    return await call.store.concat(parts.map((part) => part.blobId));
+    if (only !== undefined && parts.length === 1) {
+      return { blobId: await copyBlob(call.store, only.blobId, wanted), sizeBytes: only.sizeBytes, md5: only.md5 };
+    }
+    return await call.store.concat(parts.map((part) => part.blobId), wanted);
   } catch (error) {
     // Aborted, or completed by another request, while the parts were being joined.
     if (error instanceof DriverError && error.kind === 'notFound') return fail('NoSuchUpload', noSuchUploadMessage);
@@ -126,8 +129,8 @@ function etagOf(named: readonly NamedPart[]): string {
   return `${hash.digest('hex')}-${named.length}`;
 }
 
-const answer = (call: S3Call, object: Pick<StoredObject, 'etag' | 'checksums'>, headers: Record<string, string>): S3Result => ({
-  headers,
+const answer = (call: S3Call, object: Pick<StoredObject, 'etag' | 'checksums' | 'blobId'>, headers: Record<string, string>): S3Result => ({
+  headers: { ...headers, ...encryptionHeader(object) },
   body: document('CompleteMultipartUploadResult', [
     element('Location', `/${call.bucket}/${call.key}`), element('Bucket', call.bucket), element('Key', call.key), element('ETag', `"${object.etag}"`),
     ...objectChecksumXml(object.checksums),

@@ -1,11 +1,14 @@
-// Server-side copies: the blob is linked, so that a copy of an object costs no bytes; a part copied by range is read and written.
+// Server-side copies: the blob is linked, so that a copy of an object costs no bytes, unless only one of the two is encrypted at rest; a part
+// copied by range is read and written.
 import type { NewObject, StoredObject } from '../../../db/objects.ts';
 import { isVersionId } from '../../../db/versions.ts';
+import { copyBlob } from '../../../drivers/objectstore/driver.ts';
 import { requireBucket, requireObject, type Found, type ObjectAddress } from '../access.ts';
 import { headerAcl } from '../acl.ts';
 import { checkKey, decode } from '../address.ts';
 import { header, xmlTime, type Operation, type S3Call } from '../call.ts';
 import { checkConditions, putCondition, rangeOf, type ByteRange } from '../conditions.ts';
+import { encryptionAnswer, namesEncryption, wantsEncryption } from '../encryption.ts';
 import { fail } from '../errors.ts';
 import { contentHeaders, refuseUnbuiltHeaders, userMetadata } from '../object-headers.ts';
 import { askedTags } from '../tags.ts';
@@ -23,7 +26,7 @@ export const copyObject: Operation = async (call) => {
   const acl = (await headerAcl(call, target.projectId)) ?? 'private';
   const at = copySource(call);
   // With a version it is how an old one is made current again.
-  if (at.bucket === call.bucket && at.key === call.key && at.versionId === undefined && !replaces && !retags) {
+  if (at.bucket === call.bucket && at.key === call.key && at.versionId === undefined && !replaces && !retags && !namesEncryption(call)) {
     fail('InvalidRequest', 'This copy request is illegal because it is trying to copy an object to itself without changing the object\'s metadata.');
   }
   const { bucket: sourceBucket, object: source } = await requireSource(call, at);
@@ -34,13 +37,14 @@ export const copyObject: Operation = async (call) => {
   // Who may read an object does not see its tags for that.
   if (!retags && Object.keys(tags).length > 0) await requireObject(call, 's3:GetObjectTagging', at);
   const { versionId: sourceVersion, ...copied } = source;
+  const isEncrypted = await wantsEncryption(call, target);
   const object: NewObject = {
-    ...copied, ...described, tags, bucket: call.bucket, key: call.key, acl, blobId: await call.store.link(source.blobId),
+    ...copied, ...described, tags, bucket: call.bucket, key: call.key, acl, blobId: await copyBlob(call.store, source.blobId, { isEncrypted }),
     projectId: call.principal?.projectId ?? target.projectId, modifiedAt: call.clock.date(),
   };
   const stored = await storeObject(call, object, putCondition(call.headers));
   return {
-    headers: { ...storedHeader(stored), ...(sourceBucket.versioning === null ? {} : { 'x-amz-copy-source-version-id': sourceVersion }) },
+    headers: { ...encryptionAnswer(isEncrypted), ...storedHeader(stored), ...(sourceBucket.versioning === null ? {} : { 'x-amz-copy-source-version-id': sourceVersion }) },
     body: document('CopyObjectResult', [
       element('LastModified', xmlTime(object.modifiedAt)), element('ETag', `"${object.etag}"`),
       ...objectChecksumXml(object.checksums),

@@ -6,6 +6,7 @@ import { requireBucket, type KeyAction } from '../access.ts';
 import { headerAcl } from '../acl.ts';
 import { xmlTime, type Operation, type S3Call } from '../call.ts';
 import type { Checksums } from '../checksums.ts';
+import { encryptionAnswer, wantsEncryption } from '../encryption.ts';
 import { fail } from '../errors.ts';
 import { checksumHeaders, contentHeaders, refuseUnbuiltHeaders, userMetadata } from '../object-headers.ts';
 import { askedTags } from '../tags.ts';
@@ -25,11 +26,11 @@ export const createMultipartUpload: Operation = async (call) => {
   const acl = (await headerAcl(call, bucket.projectId)) ?? 'private';
   const upload: MultipartUpload = {
     id: randomBytes(24).toString('hex'), bucket: call.bucket, key: call.key, headers: contentHeaders(call), metadata: userMetadata(call), acl, tags,
-    ...checksumsAsked(call), projectId: call.principal?.projectId ?? bucket.projectId, initiatedAt: call.clock.date(),
+    ...checksumsAsked(call), encryption: (await wantsEncryption(call, bucket)) ? 'AES256' : null, projectId: call.principal?.projectId ?? bucket.projectId, initiatedAt: call.clock.date(),
   };
   if (!(await insertUpload(call.db, upload))) fail('NoSuchBucket', 'The specified bucket does not exist');
   return {
-    headers: checksumAnswer(upload),
+    headers: { ...checksumAnswer(upload), ...encryptionAnswer(upload.encryption !== null) },
     body: document('InitiateMultipartUploadResult', [element('Bucket', call.bucket), element('Key', call.key), element('UploadId', upload.id)]),
   };
 };
@@ -44,10 +45,11 @@ export async function requireUpload(call: S3Call, action: KeyAction = 's3:PutObj
 export const uploadPart: Operation = async (call) => {
   const partNumber = partNumberOf(call);
   const upload = await requireUpload(call);
-  const written = await call.content.storeIn(call.store, objectBytesMax, partChecksum(upload));
+  const isEncrypted = upload.encryption !== null;
+  const written = await call.content.storeIn(call.store, objectBytesMax, { alsoChecksum: partChecksum(upload), isEncrypted });
   await keepPart(call, partNumber, written);
   const { 'x-amz-checksum-type': _ofWhole, ...checksums } = checksumHeaders(written.checksums);
-  return { headers: { etag: `"${written.md5}"`, ...checksums } };
+  return { headers: { etag: `"${written.md5}"`, ...checksums, ...encryptionAnswer(isEncrypted) } };
 };
 
 export const uploadPartCopy: Operation = async (call) => {
@@ -56,11 +58,13 @@ export const uploadPartCopy: Operation = async (call) => {
   const { source, range } = await partSource(call);
   const sizeBytes = range === undefined ? source.sizeBytes : range.last - range.first + 1;
   if (sizeBytes > objectBytesMax) fail('InvalidRequest', sourceTooLargeMessage);
-  const written = await call.store.write(await call.store.read(source.blobId, range));
+  const isEncrypted = upload.encryption !== null;
+  const written = await call.store.write(await call.store.read(source.blobId, range), { isEncrypted });
   const algorithm = partChecksum(upload);
   const checksums: Checksums = algorithm === undefined ? {} : { [algorithm]: await digestOf(call, algorithm, written.blobId) };
   const modifiedAt = await keepPart(call, partNumber, { ...written, checksums });
   return {
+    headers: encryptionAnswer(isEncrypted),
     body: document('CopyPartResult', [element('LastModified', xmlTime(modifiedAt)), element('ETag', `"${written.md5}"`), ...checksumXml(checksums)]),
   };
 };

@@ -8,6 +8,7 @@ import { noSuchKey, requireBucket, requireObject, type Found } from '../access.t
 import { headerAcl } from '../acl.ts';
 import { header, type Operation, type S3Call, type S3Result } from '../call.ts';
 import { checkConditions, preconditionFailed, putCondition, rangeOf, type ByteRange } from '../conditions.ts';
+import { encryptionAnswer, wantsEncryption } from '../encryption.ts';
 import { fail } from '../errors.ts';
 import { checksumHeaders, checksumTypeOf, contentHeaders, headersOf, refuseUnbuiltHeaders, responseOverrides, userMetadata } from '../object-headers.ts';
 import { askedTags, tagCountHeader } from '../tags.ts';
@@ -23,13 +24,14 @@ export const putObjectOperation: Operation = async (call) => {
   const tags = await askedTags(call);
   const bucket = await requireBucket(call, 's3:PutObject');
   const acl = (await headerAcl(call, bucket.projectId)) ?? 'private';
-  const written = await call.content.storeIn(call.store, objectBytesMax);
+  const isEncrypted = await wantsEncryption(call, bucket);
+  const written = await call.content.storeIn(call.store, objectBytesMax, { isEncrypted });
   const object: NewObject = {
     bucket: call.bucket, key: call.key, blobId: written.blobId, sizeBytes: written.sizeBytes, etag: written.md5, headers, metadata, tags, parts: null,
     checksums: { ...written.checksums }, projectId: call.principal?.projectId ?? bucket.projectId, acl, modifiedAt: call.clock.date(),
   };
   const stored = await storeObject(call, object, condition);
-  return { headers: { etag: `"${object.etag}"`, ...checksumHeaders(written.checksums), ...storedHeader(stored) } };
+  return { headers: { etag: `"${object.etag}"`, ...checksumHeaders(written.checksums), ...encryptionAnswer(isEncrypted), ...storedHeader(stored) } };
 };
 
 /** Writes the row; a blob that did not become an object is removed at once. */

@@ -11,6 +11,7 @@ import { headerAcl } from '../acl.ts';
 import { checkKey } from '../address.ts';
 import { header, type Operation, type S3Call, type S3Result } from '../call.ts';
 import { checksumsIn, createDigester, type ChecksumName, type Checksums, type Digester } from '../checksums.ts';
+import { encryptionAnswer, wantsEncryption } from '../encryption.ts';
 import { fail } from '../errors.ts';
 import { boundaryOf, readForm, type Form } from '../form-data.ts';
 import { checkFormPolicy, type SizeRange } from '../form-policy.ts';
@@ -79,20 +80,26 @@ async function put(call: S3Call, file: Readable, range: SizeRange, fields: Reado
   const [headers, metadata, tags] = [contentHeaders(call), userMetadata(call), await askedTags(call)];
   const bucket = await requireBucket(call, 's3:PutObject');
   const acl = (await headerAcl(call, bucket.projectId)) ?? 'private';
-  const { written, checksums } = await store(call, file, range);
+  const isEncrypted = await wantsEncryption(call, bucket);
+  const { written, checksums } = await store(call, file, { range, isEncrypted });
   const object: NewObject = {
     bucket: call.bucket, key: call.key, blobId: written.blobId, sizeBytes: written.sizeBytes, etag: written.md5, headers, metadata, tags,
     checksums: { ...checksums }, projectId: call.principal?.projectId ?? bucket.projectId, acl, modifiedAt: call.clock.date(),
   };
   const stored = await storeObject(call, object, {});
-  return answer(call, fields, object.etag, { ...checksumHeaders(checksums), ...storedHeader(stored) });
+  return answer(call, fields, object.etag, { ...checksumHeaders(checksums), ...encryptionAnswer(isEncrypted), ...storedHeader(stored) });
 }
 
-async function store(call: S3Call, file: Readable, range: SizeRange): Promise<{ written: BlobWritten; checksums: Checksums }> {
+interface Wanted {
+  readonly range: SizeRange;
+  readonly isEncrypted: boolean;
+}
+
+async function store(call: S3Call, file: Readable, { range, isEncrypted }: Wanted): Promise<{ written: BlobWritten; checksums: Checksums }> {
   const promised = checksumsIn(Object.entries(call.headers));
   const digesters = new Map<ChecksumName, Digester>();
   for (const name of Object.keys(promised) as ChecksumName[]) digesters.set(name, await createDigester(name));
-  const written = await call.store.write(measured(file, Math.min(range.max, objectBytesMax), [...digesters.values()]));
+  const written = await call.store.write(measured(file, Math.min(range.max, objectBytesMax), [...digesters.values()]), { isEncrypted });
   try {
     if (written.sizeBytes < range.min) fail('EntityTooSmall', 'Your proposed upload is smaller than the minimum allowed size');
     for (const [name, digester] of digesters) {

@@ -9,7 +9,6 @@ type Unset = { readonly root: string; readonly content?: readonly Xml[] } | { re
 
 const ofBucket: Readonly<Record<string, Unset>> = {
   accelerate: { root: 'AccelerateConfiguration' },
-  encryption: { code: 'ServerSideEncryptionConfigurationNotFoundError', message: 'The server side encryption configuration was not found' },
   logging: { root: 'BucketLoggingStatus' },
   notification: { root: 'NotificationConfiguration' },
   'object-lock': { code: 'ObjectLockConfigurationNotFoundError', message: 'Object Lock configuration does not exist for this bucket' },
@@ -26,7 +25,7 @@ const ofObject: Readonly<Record<string, Unset>> = {
 };
 
 /** Removing what is not set is no error in AWS either. */
-const removable = ['encryption', 'ownershipControls', 'publicAccessBlock', 'replication', 'website'];
+const removable = ['ownershipControls', 'publicAccessBlock', 'replication', 'website'];
 
 /** The operation, or undefined when this sub-resource is not known in that form. */
 export function subResourceOperation(name: string, method: string, ofKey: boolean): Operation | undefined {
