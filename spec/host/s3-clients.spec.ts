@@ -17,7 +17,6 @@ import { openFilesystemStore } from '../../src/drivers/objectstore/filesystem.ts
 import { systemClock } from '../../src/lib/clock.ts';
 import { createRun } from '../../src/lib/exec.ts';
 import { createLog, silentLog } from '../../src/lib/log.ts';
-import { createSealer } from '../../src/lib/sealed.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { newSealer } from '../support/new-sealer.ts';
 import { amplyS3 } from '../support/s3-server.ts';
@@ -33,14 +32,14 @@ let otherKey: { accessKeyId: string; secretAccessKey: string };
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 's3-clients-'));
   database = await createTestDatabase();
-  const auth = new AuthManager({ driver: authDrivers.db({ db: database.db, clock: systemClock }), sealer: createSealer(randomBytes(32)) });
+  const auth = new AuthManager({ driver: authDrivers.db({ db: database.db, clock: systemClock }), sealer: newSealer() });
   await auth.createUser({ name: 'ann' });
   for (const name of ['ann', 'bob']) await auth.createProject({ name, manager: 'ann' });
   key = await auth.createAccessKey({ user: 'ann', project: 'ann' });
   otherKey = await auth.createAccessKey({ user: 'ann', project: 'bob' });
   server = createS3Server({
-    db: database.db, store: await openFilesystemStore({ folder: join(folder, 'store'), sealer: newSealer() }), clock: systemClock, region: 'nova', quotas: amplyS3,
-    log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }),
+    db: database.db, store: await openFilesystemStore({ folder: join(folder, 'store'), sealer: newSealer() }), clock: systemClock, region: 'nova',
+    quotas: amplyS3, log: process.env['SPEC_LOG'] === undefined ? silentLog : createLog({ level: 'debug' }),
     authenticate: (request) => authenticateS3(request, { auth, clock: systemClock }), authority: auth,
   });
   port = await server.listen('127.0.0.1', 0);

@@ -9,6 +9,7 @@ import { attempt } from './attempt.ts';
 /** Before the content: the mark, the sealed key, and line ends. */
 export const headBytes = 128;
 
+const nearBytes = 64 * 1024;
 const mark = 'novact-1 ';
 const keyBytes = 32;
 const counterBytes = 16;
@@ -27,6 +28,23 @@ export function startEncryption(sealer: Sealer): { readonly head: Buffer; readon
 export async function decryptionFrom(path: string, sealer: Sealer, first: number): Promise<Cipher> {
   const head = Buffer.alloc(headBytes);
   await attempt(`read the head of ${path}`, () => readFileAt(path, head, 0));
+  return decryptionBy(head, { path, sealer, first });
+}
+
+/** Those bytes of the content. Near the beginning head and content are read at once: a call costs more than some KiB. */
+export async function decryptedBytes(path: string, sealer: Sealer, { first, last }: { first: number; last: number }): Promise<Buffer> {
+  if (first > nearBytes) {
+    const decryption = await decryptionFrom(path, sealer, first);
+    const stored = Buffer.allocUnsafeSlow(last + 1 - first);
+    await readFileAt(path, stored, headBytes + first);
+    return decryption.update(stored);
+  }
+  const stored = Buffer.allocUnsafeSlow(headBytes + last + 1);
+  await readFileAt(path, stored, 0);
+  return decryptionBy(stored.subarray(0, headBytes), { path, sealer, first }).update(stored.subarray(headBytes + first));
+}
+
+function decryptionBy(head: Buffer, { path, sealer, first }: { path: string; sealer: Sealer; first: number }): Cipher {
   const text = head.toString('latin1').trimEnd();
   if (!text.startsWith(mark)) throw new DriverError('failed', `${path} does not begin as an encrypted blob does`);
   return cipherAt(Buffer.from(sealer.open(text.slice(mark.length), context), 'base64'), first);

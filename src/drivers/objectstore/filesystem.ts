@@ -14,7 +14,7 @@ import { syncFolder } from '../../lib/sync-folder.ts';
 import { attempt, codeOf } from './attempt.ts';
 import { BlobFile } from './blob-file.ts';
 import { blobIdOf, isEncrypted, type BlobWritten, type ObjectStoreDriver, type Pieces, type WriteOptions } from './driver.ts';
-import { decryptionFrom, headBytes, startEncryption } from './encrypted-content.ts';
+import { decryptedBytes, decryptionFrom, headBytes, startEncryption } from './encrypted-content.ts';
 
 const shelves = 256;
 /** New blobs that come to one shelf before the next has its turn: those that are put at the same time wait for their folder together. */
@@ -108,17 +108,18 @@ class FilesystemStore implements ObjectStoreDriver {
   async pieces(blobId: string, range: { first: number; last: number }): Promise<Pieces> {
     const decryption = await this.#decryption(blobId, range.first);
     if (decryption === undefined) return attempt(`read blob ${blobId}`, () => openPieces(this.#file(blobId), range));
-    const stored = await attempt(`read blob ${blobId}`, () => openPieces(this.#file(blobId), behindHead(range)));
+    const stored = await attempt(`read blob ${blobId}`, () => openPieces(this.#file(blobId), { first: headBytes + range.first, last: headBytes + range.last }));
     return { copyTo: (write) => stored.copyTo((piece) => write(decryption.update(piece))) };
   }
 
   async bytes(blobId: string, range: { first: number; last: number }): Promise<Buffer> {
-    // What is small must not wait for nothing.
-    const decryption = isEncrypted(blobId) ? await this.#decryption(blobId, range.first) : undefined;
-    const { first } = decryption === undefined ? range : behindHead(range);
-    const bytes = Buffer.allocUnsafeSlow(range.last + 1 - range.first);
-    await attempt(`read blob ${blobId}`, () => readFileAt(this.#file(blobId), bytes, first));
-    return decryption === undefined ? bytes : decryption.update(bytes);
+    return attempt(`read blob ${blobId}`, async () => {
+      const file = this.#file(blobId);
+      if (isEncrypted(blobId)) return decryptedBytes(file, this.#sealer, range);
+      const bytes = Buffer.allocUnsafeSlow(range.last + 1 - range.first);
+      await readFileAt(file, bytes, range.first);
+      return bytes;
+    });
   }
 
   async size(blobId: string): Promise<number> {
@@ -216,8 +217,6 @@ class FilesystemStore implements ObjectStoreDriver {
 }
 
 const shelfName = (shelf: number): string => shelf.toString(16).padStart(2, '0');
-
-const behindHead = ({ first, last }: { first: number; last: number }) => ({ first: first + headBytes, last: last + headBytes });
 
 const isBlobId = (name: string): boolean => /^[0-9a-f]{32}(-e)?$/.test(name);
 
