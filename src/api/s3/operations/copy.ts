@@ -43,8 +43,9 @@ export const copyObject: Operation = async (call) => {
     projectId: call.principal?.projectId ?? target.projectId, modifiedAt: call.clock.date(),
   };
   const stored = await storeObject(call, object, putCondition(call.headers));
+  const ofSource = sourceBucket.versioning === null ? {} : { 'x-amz-copy-source-version-id': sourceVersion };
   return {
-    headers: { ...encryptionAnswer(isEncrypted), ...storedHeader(stored), ...(sourceBucket.versioning === null ? {} : { 'x-amz-copy-source-version-id': sourceVersion }) },
+    headers: { ...encryptionAnswer(isEncrypted), ...storedHeader(stored), ...ofSource },
     body: document('CopyObjectResult', [
       element('LastModified', xmlTime(object.modifiedAt)), element('ETag', `"${object.etag}"`),
       ...objectChecksumXml(object.checksums),

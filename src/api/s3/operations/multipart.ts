@@ -26,7 +26,8 @@ export const createMultipartUpload: Operation = async (call) => {
   const acl = (await headerAcl(call, bucket.projectId)) ?? 'private';
   const upload: MultipartUpload = {
     id: randomBytes(24).toString('hex'), bucket: call.bucket, key: call.key, headers: contentHeaders(call), metadata: userMetadata(call), acl, tags,
-    ...checksumsAsked(call), encryption: (await wantsEncryption(call, bucket)) ? 'AES256' : null, projectId: call.principal?.projectId ?? bucket.projectId, initiatedAt: call.clock.date(),
+    ...checksumsAsked(call), encryption: (await wantsEncryption(call, bucket)) ? 'AES256' : null,
+    projectId: call.principal?.projectId ?? bucket.projectId, initiatedAt: call.clock.date(),
   };
   if (!(await insertUpload(call.db, upload))) fail('NoSuchBucket', 'The specified bucket does not exist');
   return {
