@@ -75,6 +75,8 @@ describe('S4: a multipart upload', () => {
     expect(code(await complete('bad', id, [[1, tag], [2, tag]]))).toBe('400 EntityTooSmall');
     expect(code(await complete('bad', id, [[2, tag], [1, tag]]))).toBe('400 InvalidPartOrder');
     expect(code(await complete('bad', id, [[3, tag]]))).toBe('400 InvalidPart');
+    // No tag of any part, nor an MD5 at all.
+    for (const other of ['x', tag.slice(1), `${tag}-1`]) expect(code(await complete('bad', id, [[1, other]]))).toBe('400 InvalidPart');
     expect(code(await complete('bad', id, []))).toBe('400 MalformedXML');
     expect(code(await complete('other', id, [[1, tag]]))).toBe('404 NoSuchUpload');
     for (const number of ['0', '10001', 'x', '']) expect(code(await part('bad', id, number, second))).toBe('400 InvalidArgument');

@@ -54,6 +54,8 @@ async function namedParts(call: S3Call): Promise<NamedPart[]> {
     const text = part.textOf('PartNumber')?.trim() ?? '';
     const etag = part.textOf('ETag')?.trim().replaceAll('"', '').toLowerCase() ?? '';
     if (!/^\d{1,5}$/.test(text) || etag === '') malformed();
+    // It is no MD5, and so that of no part.
+    if (!/^[0-9a-f]{32}$/.test(etag)) fail('InvalidPart', invalidPartMessage);
     return { partNumber: Number(text), etag, said: part };
   });
   if (named.length === 0 || named.length > partsMax) malformed();
