@@ -2,7 +2,8 @@
 import { eq, inArray } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { unfinishedOperations } from '../../src/db/operations.ts';
-import { fixedAddresses, instances, networks, type InstanceState } from '../../src/db/schema/all.ts';
+import { clearLimit, setLimit } from '../../src/db/quotas.ts';
+import { fixedAddresses, hosts, instances, networks, type InstanceState } from '../../src/db/schema/all.ts';
 import { at, createEc2Lab, items, type Ec2Lab, type Element, type Params } from '../support/ec2.ts';
 
 let lab: Ec2Lab;
@@ -232,7 +233,35 @@ describe('attributes', () => {
     await lab.db.update(instances).set({ state: 'stopped' });
     expect(await modify({ 'UserData.Value': 'aGVsbG8=' })).toBe('ok');
     expect((await rowOf(id))?.userData).toBe('aGVsbG8=');
-    expect(await modify({ 'InstanceType.Value': 'm1.large' })).toBe('UnsupportedOperation');
+  });
+
+  it('include the type, while stopped, as far as the host and the project have room for it', async () => {
+    const [id = '', other = ''] = await instancesIn('stopped', { count: 2, params: { InstanceType: 'm1.small' } });
+    const claimed = { claimedCores: 2, claimedMemoryMiB: 4096, claimedDiskGiB: 40 };
+    const host = { name: 'host-of-types', zone: 'nova', hypervisor: 'qemu', cores: 1, memoryMiB: 8192, diskGiB: 40, ...claimed };
+    await lab.db.insert(hosts).values({ ...host, bootId: 'b', updatedAt: new Date() });
+    await lab.db.update(instances).set({ host: host.name });
+    const resize = (type: string, form: 'old' | 'new' = 'new') => lab.codeOf('ModifyInstanceAttribute', {
+      InstanceId: id, ...(form === 'new' ? { 'InstanceType.Value': type } : { Attribute: 'instanceType', Value: type }) });
+    const room = async () => (await lab.db.select().from(hosts).where(eq(hosts.name, host.name)))[0];
+    expect(await resize('m1.medium')).toBe('ok');
+    expect(await rowOf(id)).toMatchObject({ instanceType: 'm1.medium', cores: 2, memoryMiB: 4096, rootGiB: 20 });
+    expect(await room()).toMatchObject({ claimedCores: 3, claimedMemoryMiB: 6144, claimedDiskGiB: 40 });
+    // The other has 2 GiB of its 8.
+    expect(await resize('m1.large')).toBe('InsufficientInstanceCapacity');
+    expect(await resize('x9.huge')).toBe('InvalidInstanceAttributeValue');
+    await setLimit(lab.db, lab.ann.projectId, 'cores', 3);
+    expect(await resize('t3.nano')).toBe('ok');
+    expect(await lab.codeOf('ModifyInstanceAttribute', { InstanceId: other, 'InstanceType.Value': 'm1.medium' })).toBe('VcpuLimitExceeded');
+    await clearLimit(lab.db, lab.ann.projectId, 'cores');
+    await lab.db.update(instances).set({ migratingTo: 'host2' }).where(eq(instances.id, id));
+    expect(await resize('m1.tiny')).toBe('IncorrectInstanceState');
+    await lab.db.update(instances).set({ migratingTo: null }).where(eq(instances.id, id));
+    // Less is given back even where nothing is given out.
+    await lab.db.update(hosts).set({ enabled: false }).where(eq(hosts.name, host.name));
+    expect(await resize('m1.tiny', 'old')).toBe('ok');
+    expect(await rowOf(id)).toMatchObject({ instanceType: 'm1.tiny', cores: 1, memoryMiB: 512 });
+    expect(await room()).toMatchObject({ claimedCores: 2, claimedMemoryMiB: 2560, claimedDiskGiB: 40 });
   });
 
   it('include the groups, and network hosts are told of those left and joined', async () => {

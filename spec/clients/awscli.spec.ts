@@ -155,7 +155,7 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
     expect(Output).toContain('BEGIN SSH HOST KEY FINGERPRINTS');
   });
 
-  it('stops and starts them with disk and address kept', async () => {
+  it('stops and starts them with disk and address kept, one of them as another type', async () => {
     const before = await logins();
     for (const [index, login] of before.entries()) await ssh(cloud, login, `echo kept-${index} > /root/file && sync`);
     await ec2('stop-instances', '--instance-ids', ...ids);
@@ -163,11 +163,15 @@ describe('awscli, s3cmd and ssh with QEMU guests', () => {
     await ec2('wait', 'instance-stopped', '--instance-ids', ...ids);
     expect((await instances()).map((instance) => instance.StateReason?.Code)).toEqual(['Client.UserInitiatedShutdown', 'Client.UserInitiatedShutdown']);
     expect((await hostLeftovers(cloud)).processes).toEqual([]);
+    await ec2('modify-instance-attribute', '--instance-id', ids[0] ?? '', '--instance-type', 't2.micro');
     await ec2('start-instances', '--instance-ids', ...ids);
     await waitUntil('both are running', { timeoutMs: 60_000 }, async () => (await instances()).every((instance) => instance.State.Name === 'running'));
     const after = await logins();
     expect(after).toEqual(before);
     for (const [index, login] of after.entries()) expect(await untilSsh(cloud, login, 'cat /root/file')).toBe(`kept-${index}`);
+    expect((await instances()).map(({ InstanceType }) => InstanceType)).toEqual(['t2.micro', 'm1.tiny']);
+    const memoryKiB = await Promise.all(after.map((login) => ssh(cloud, login, "awk '/MemTotal/ { print $2 }' /proc/meminfo")));
+    expect(memoryKiB.map((text) => Math.round(Number(text) / 2 ** 19))).toEqual([2, 1]);
   });
 
   it('reboots one: its kernel is started again, its file is there', async () => {

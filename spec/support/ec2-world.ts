@@ -58,7 +58,7 @@ export const makeSharedNetwork = (db: Db, now: Date) =>
 export const projectQuotas = {
   volumesPerProjectMax: 20, gigabytesPerProjectMax: 1_000, snapshotsPerProjectMax: 20, vpcsPerProjectMax: 5, subnetsPerVpcMax: 5,
   coresPerProjectMax: 1_000, memoryMiBPerProjectMax: 4_194_304, securityGroupsPerProjectMax: 500, rulesPerSecurityGroupMax: 100, keyPairsPerProjectMax: 5_000,
-  imagesPerProjectMax: 1_000,
+  imagesPerProjectMax: 1_000, overcommit: { cores: 8, memory: 1, disk: 1 },
 } as const;
 
 /** Where nothing that an operator does is asked for. */

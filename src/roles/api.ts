@@ -11,6 +11,7 @@ import { openTls } from './endpoint-identity.ts';
 import { announceShared, type Foundation } from './foundation.ts';
 import { startListener } from './listener.ts';
 import { createOperatorWork } from './operator-work.ts';
+import { overcommitOf } from './overcommit.ts';
 
 export async function startApi(foundation: Foundation, options: { observe: (request: ObservedRequest) => void }): Promise<void> {
   const { settings, system, transport, relay, directory, db, clock, auth, audit } = foundation;
@@ -28,7 +29,7 @@ export async function startApi(foundation: Foundation, options: { observe: (requ
       snapshotsPerProjectMax: settings.snapshotsPerProjectMax,
       coresPerProjectMax: settings.coresPerProjectMax, memoryMiBPerProjectMax: settings.memoryMiBPerProjectMax,
       securityGroupsPerProjectMax: settings.securityGroupsPerProjectMax, rulesPerSecurityGroupMax: settings.rulesPerSecurityGroupMax,
-      keyPairsPerProjectMax: settings.keyPairsPerProjectMax, imagesPerProjectMax: settings.imagesPerProjectMax,
+      keyPairsPerProjectMax: settings.keyPairsPerProjectMax, imagesPerProjectMax: settings.imagesPerProjectMax, overcommit: overcommitOf(settings),
     },
   };
   const dispatcher = createDispatcher({ actions: allActions, audit: { trail: audit, service: undefined }, ...asked });

@@ -7,6 +7,7 @@ import type { AuthManager } from '../../auth/manager.ts';
 import type { Principal } from '../../auth/principal.ts';
 import type { Permission } from '../../auth/roles.ts';
 import type { Db } from '../../db/db.ts';
+import type { Overcommit } from '../../db/hosts.ts';
 import type { ProjectNetworkPolicy } from '../../db/project-networks.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { ApiError } from '../../lib/errors.ts';
@@ -75,6 +76,8 @@ export interface Services {
   readonly rulesPerSecurityGroupMax: number;
   readonly keyPairsPerProjectMax: number;
   readonly imagesPerProjectMax: number;
+  /** As the schedulers have it. */
+  readonly overcommit: Overcommit;
 }
 
 /** One call of one client. */

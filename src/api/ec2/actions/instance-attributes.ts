@@ -1,10 +1,12 @@
 // Single attributes of an instance, as Terraform and old clients read and change them one at a time.
 import { changeInstance, findInstance, loadInstances, type AttributeChange, type FullInstance, type InstanceRow } from '../../../db/instances.ts';
 import { changeAttachment } from '../../../db/attach-volume.ts';
+import { resizeInstance } from '../../../db/resize-instance.ts';
 import { action, fail, type Call, type InputOf, type OutputOf } from '../action.ts';
 import { checkForm, doesNotExist } from '../describe.ts';
 import { changeGroups } from '../instance-groups.ts';
 import { instanceForm } from '../instance-filters.ts';
+import { failOverLaunchQuota } from '../launch-quota.ts';
 import { checkShutdownBehavior, checkUserData } from '../launch-request.ts';
 import { showDevice } from '../show-volume.ts';
 
@@ -53,13 +55,12 @@ const describeAttribute = action({
 const modifyAttribute = action({
   name: 'ModifyInstanceAttribute',
   doc: 'Changes an attribute of an instance: protection from termination, what its own shutdown means, its groups, whether volumes go with it, and, '
-    + 'while it is stopped, its user data.',
+    + 'while it is stopped, its user data and its type, for which the host that has its disk must have the room; the disk stays as large as it is.',
   roles: ['projectmanager', 'sysadmin'],
   errors: [
-    'IncorrectInstanceState', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidInstanceAttributeValue', 'InvalidInstanceID.Malformed',
-    'InvalidInstanceID.NotFound',
-      'InvalidParameterCombination',
-    'InvalidParameterValue', 'InvalidUserData.Malformed', 'MissingParameter', 'UnsupportedOperation',
+    'IncorrectInstanceState', 'InsufficientInstanceCapacity', 'InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidInstanceAttributeValue',
+    'InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'InvalidParameterCombination', 'InvalidParameterValue', 'InvalidUserData.Malformed',
+    'MissingParameter', 'ResourceLimitExceeded', 'UnsupportedOperation', 'VcpuLimitExceeded',
   ],
   async handle(call, input) {
     const id = input.InstanceId ?? '';
@@ -81,6 +82,10 @@ const modifyAttribute = action({
     const row = await findInstance(call.db, which.projectId, id);
     if (row === undefined) return failNotFound(id);
     const [[name, value] = ['', '']] = Object.entries(wanted);
+    if (name === 'instanceType') {
+      await changeType(call, row, value);
+      return {};
+    }
     const changes = Object.hasOwn(changers, name) ? changers[name] : undefined;
     if (changes === undefined) return refuse(name, value, row);
     const change = changes(value);
@@ -140,13 +145,34 @@ function booleanOf(text: string): boolean {
 /** Attributes that cannot be changed. To ask for what is so already is no error. */
 function refuse(name: string, value: string, row: InstanceRow): Record<string, never> {
   const current: Readonly<Record<string, string | null>> = {
-    disableApiStop: 'false', ebsOptimized: 'false', enaSupport: 'false', sourceDestCheck: 'true', instanceType: row.instanceType,
-    kernel: row.kernelId, ramdisk: row.ramdiskId, sriovNetSupport: null, blockDeviceMapping: null, rootDeviceName: row.rootDeviceName,
+    disableApiStop: 'false', ebsOptimized: 'false', enaSupport: 'false', sourceDestCheck: 'true', kernel: row.kernelId, ramdisk: row.ramdiskId,
+    sriovNetSupport: null, blockDeviceMapping: null, rootDeviceName: row.rootDeviceName,
   };
   if (!Object.hasOwn(current, name)) return noSuchAttribute(name);
   if (current[name] === value) return {};
-  if (name === 'instanceType' || name === 'kernel' || name === 'ramdisk') checkStopped(row);
+  if (name === 'kernel' || name === 'ramdisk') checkStopped(row);
   return fail('UnsupportedOperation', `The attribute ${name} of an instance cannot be changed.`);
+}
+
+/** To ask for the type that it has is no error, whatever its state. */
+async function changeType(call: Call, { id, instanceType }: InstanceRow, type: string): Promise<void> {
+  if (type === instanceType) return;
+  const resized = await resizeInstance(call.db, { projectId: call.principal.projectId, id }, {
+    type, quota: { cores: call.coresPerProjectMax, memoryMiB: call.memoryMiBPerProjectMax }, overcommit: call.overcommit, check: checkAtRest,
+  });
+  switch (resized.outcome) {
+    case 'resized': return;
+    case 'absent': return failNotFound(id);
+    case 'noSuchType': return fail('InvalidInstanceAttributeValue', `Invalid value '${type.slice(0, 60)}' for InstanceType.`);
+    case 'noRoom': return fail('InsufficientInstanceCapacity', 'The host that has the disk of the instance has no room for that type.');
+    case 'overQuota': return failOverLaunchQuota({ ...resized, asked: 1 });
+  }
+}
+
+/** Stopped, and neither on its way to another host nor to be started again when its lost host returns. */
+function checkAtRest(row: InstanceRow): void {
+  checkStopped(row);
+  if (row.migratingTo !== null || row.hostLost) fail('IncorrectInstanceState', `The instance '${row.id}' is being moved, or its host does not answer.`);
 }
 
 /** Whether volumes go with the instance: the one thing of a mapping that can be changed. */

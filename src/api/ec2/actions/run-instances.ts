@@ -11,6 +11,7 @@ import { action, fail, type Call, type OutputOf } from '../action.ts';
 import { launchDisks, type LaunchDisks } from '../block-devices.ts';
 import { checkForm } from '../describe.ts';
 import { groupIdsOf } from '../instance-groups.ts';
+import { failOverLaunchQuota } from '../launch-quota.ts';
 import { launchNetwork, networkAsked } from '../launch-network.ts';
 import { imageNotFound, visibleImage, imageForm } from '../image-access.ts';
 import {
@@ -74,16 +75,6 @@ export const runInstances = action({
     return answer(call, result);
   },
 });
-
-function failOverLaunchQuota({ of, limit, asked }: Extract<LaunchResult, { readonly outcome: 'overQuota' }>): never {
-  switch (of) {
-    case 'instances': return fail('InstanceLimitExceeded',
-      `You have requested more instances (${asked}) than your current instance limit of ${limit} allows.`);
-    case 'cores': return fail('VcpuLimitExceeded', `You have requested more vCPU capacity than your current vCPU limit of ${limit} allows.`);
-    // AWS has no such limit, and this word for limits that have none of their own.
-    case 'memoryMiB': return fail('ResourceLimitExceeded', `You have requested more memory than your current limit of ${limit} MiB allows.`);
-  }
-}
 
 async function answer(call: Call, result: LaunchResult): Promise<OutputOf<'RunInstances'>> {
   if (result.outcome === 'mismatch') return fail('IdempotentParameterMismatch',
