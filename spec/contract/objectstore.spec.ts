@@ -70,6 +70,18 @@ describe.each(Object.entries(objectStoreDrivers))('object store %s', (name, crea
     await expect((await store.pieces(blobId, { first: 0, last: 9 })).copyTo(() => Promise.reject(new Error('away')))).rejects.toThrow('away');
   });
 
+  it('gives each range of a blob that is asked for again and again, and nothing of one that was removed', async () => {
+    const [one, other] = await Promise.all([store.write(of('0123456789')), store.write(of('abcdefghij'))]);
+    for (const range of [{ first: 0, last: 9 }, { first: 0, last: 9 }, { first: 2, last: 4 }, { first: 0, last: 9 }, { first: 2, last: 9 }]) {
+      const bytes = await Promise.all([one, other].map(({ blobId }) => store.bytes(blobId, range)));
+      expect(bytes.map(String)).toEqual(['0123456789', 'abcdefghij'].map((content) => content.slice(range.first, range.last + 1)));
+    }
+    await expect(store.bytes(one.blobId, { first: 0, last: 10 })).rejects.toMatchObject({ kind: 'failed' });
+    await store.remove(one.blobId);
+    await expect(store.bytes(one.blobId, { first: 2, last: 9 })).rejects.toMatchObject({ kind: 'notFound' });
+    expect(String(await store.bytes(other.blobId, { first: 2, last: 9 }))).toBe('cdefghij');
+  });
+
   it('still gives in pieces what was removed after it was opened, and to many at once what each asked for', async () => {
     const blobs = await Promise.all(['a', 'b', 'c'].map(async (letter) => ({ letter, ...(await store.write(of(letter.repeat(600_000)))) })));
     await Promise.all(blobs.flatMap((blob) => [blob, blob, blob]).map(async ({ letter, blobId, sizeBytes }) => {

@@ -1,7 +1,7 @@
 // Many texts as one parameter of a statement: of the two drivers of PostgreSQL one knows no arrays.
 
 /** For `json_array_elements_text` and its like. PostgreSQL keeps no text with NUL or half a character in it: whoever asks for one looks for nothing. */
-export const askedTexts = (texts: readonly (readonly string[] | string)[]): string => JSON.stringify(texts);
+export const askedTexts = (texts: readonly (readonly (string | null)[] | string)[]): string => JSON.stringify(texts);
 
 const halfCharacter = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
 

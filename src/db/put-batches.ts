@@ -1,5 +1,7 @@
 // Puts that meet, done together: while one batch is in the database, the next gathers. Each key is in one batch at a time, so that puts of a key come
 // one after the other.
+import { BatchTurns } from '../lib/batch-turns.ts';
+import type { Clock } from '../lib/clock.ts';
 import { nameOfKey } from './name-of-key.ts';
 
 export interface Put {
@@ -12,10 +14,6 @@ export interface Put {
 /** Does all of them or, by themselves, some. Resolves with the blobs of those that were done. */
 export type PutTogether<P extends Put> = (batch: readonly P[]) => Promise<ReadonlySet<string>>;
 
-const sizeMax = 64;
-/** One waits for the disk while the next is worked on. */
-const underWayMax = 2;
-
 interface Waiting<P> {
   readonly put: P;
   readonly resolve: (isDone: boolean) => void;
@@ -24,33 +22,24 @@ interface Waiting<P> {
 
 export class PutBatches<P extends Put> {
   readonly #together: PutTogether<P>;
+  readonly #turns: BatchTurns;
   readonly #busy = new Set<string>();
   #waiting: Waiting<P>[] = [];
-  #underWay = 0;
-  #isDue = false;
 
-  constructor(together: PutTogether<P>) {
+  constructor(clock: Clock, together: PutTogether<P>) {
     this.#together = together;
+    this.#turns = new BatchTurns({ clock, waiting: () => this.#waiting.length, begin: (sizeMax) => this.#begin(sizeMax) });
   }
 
   /** False: nothing has changed. Rejects when nobody knows whether it has. */
   put(put: P): Promise<boolean> {
     const done = new Promise<boolean>((resolve, reject) => void this.#waiting.push({ put, resolve, reject }));
-    this.#consider();
+    this.#turns.consider();
     return done;
   }
 
-  /** What else comes in this turn of the loop comes along. */
-  #consider(): void {
-    if (this.#isDue || this.#underWay >= underWayMax || this.#waiting.length === 0) return;
-    this.#isDue = true;
-    setImmediate(() => {
-      this.#isDue = false;
-      this.#begin();
-    });
-  }
-
-  #begin(): void {
+  /** Undefined: all of them wait for their keys. */
+  #begin(sizeMax: number): Promise<void> | undefined {
     const batch: Waiting<P>[] = [];
     const left: Waiting<P>[] = [];
     for (const waiting of this.#waiting) {
@@ -62,14 +51,10 @@ export class PutBatches<P extends Put> {
       }
     }
     this.#waiting = left;
-    if (batch.length === 0) return; // those that are left wait for their keys
-    this.#underWay += 1;
-    void this.#do(batch).finally(() => {
-      this.#underWay -= 1;
+    if (batch.length === 0) return undefined;
+    return this.#do(batch).finally(() => {
       for (const { put } of batch) this.#busy.delete(nameOfKey(put));
-      this.#consider();
     });
-    this.#consider();
   }
 
   async #do(batch: readonly Waiting<P>[]): Promise<void> {

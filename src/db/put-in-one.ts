@@ -2,6 +2,7 @@
 // is one statement with one commit, whatever was there before. It takes the same locks as `putObjectIn`, but waits for none while it has others: a put
 // that would have to wait, or that meets what its statement did not see at its beginning, changes nothing, and the transaction does that work.
 import { getTableColumns, sql, type SQL } from 'drizzle-orm';
+import { systemClock } from '../lib/clock.ts';
 import { builtOnce } from './built-once.ts';
 import type { Db } from './db.ts';
 import { PutBatches } from './put-batches.ts';
@@ -15,7 +16,7 @@ export type PlainObject = Omit<StoredObject, 'versionId' | 'parts'>;
 /** False: nothing has changed, and it is not for one statement. */
 export const putInOne = (db: Db, object: PlainObject): Promise<boolean> => batchesOf(db).put(object);
 
-const batchesOf = builtOnce((db) => new PutBatches<PlainObject>(async (batch) => {
+const batchesOf = builtOnce((db) => new PutBatches<PlainObject>(systemClock, async (batch) => {
   const given = batch.map((object) => rowOf({ ...object, versionId: nullVersion, parts: null }));
   const stored = await putting(db).execute({ given: JSON.stringify(given) });
   return new Set(stored.map(({ blobId }) => blobId));

@@ -1,6 +1,7 @@
 // Questions that many ask at the same time, asked together: what is wanted while a batch is under way goes into the next one. Nothing is kept: each
 // batch begins after all who wait for it have asked.
-import type { Clock, Timer } from './clock.ts';
+import { BatchTurns } from './batch-turns.ts';
+import type { Clock } from './clock.ts';
 
 export interface BatchesOptions<Question, Answer> {
   readonly clock: Clock;
@@ -9,12 +10,6 @@ export interface BatchesOptions<Question, Answer> {
   /** The answers by the names of their questions; none for what there is not. What it rejects with, all who wait for the batch get. */
   readonly ask: (questions: readonly Question[]) => Promise<ReadonlyMap<string, Answer>>;
 }
-
-/** Different questions of one batch. */
-const sizeMax = 64;
-/** One batch at a time is the cheapest, but one that hangs must not hold up others for long: after this another begins beside it. */
-const patienceMs = 5;
-const underWayMax = 4;
 
 interface Waiting<Question, Answer> {
   readonly question: Question;
@@ -25,13 +20,12 @@ interface Waiting<Question, Answer> {
 
 export class Batches<Question, Answer> {
   readonly #options: BatchesOptions<Question, Answer>;
+  readonly #turns: BatchTurns;
   #waiting = new Map<string, Waiting<Question, Answer>>();
-  #underWay = 0;
-  #isDue = false;
-  #late: Timer | undefined;
 
   constructor(options: BatchesOptions<Question, Answer>) {
     this.#options = options;
+    this.#turns = new BatchTurns({ clock: options.clock, waiting: () => this.#waiting.size, begin: (sizeMax) => this.#answer(this.#take(sizeMax)) });
   }
 
   /** Undefined: there is none. */
@@ -41,36 +35,11 @@ export class Batches<Question, Answer> {
     if (asked !== undefined) return asked.answer;
     const waiting = waitingFor<Question, Answer>(question);
     this.#waiting.set(name, waiting);
-    this.#consider();
+    this.#turns.consider();
     return waiting.answer;
   }
 
-  /** What else is read from sockets in this turn of the loop comes along. */
-  #consider(): void {
-    if (this.#waiting.size === 0 || this.#isDue) return;
-    if (this.#underWay === 0 || (this.#waiting.size >= sizeMax && this.#underWay < underWayMax)) {
-      this.#isDue = true;
-      setImmediate(() => this.#begin());
-    } else if (this.#underWay < underWayMax) {
-      this.#late ??= this.#options.clock.after(patienceMs, () => this.#begin());
-    }
-  }
-
-  #begin(): void {
-    this.#isDue = false;
-    this.#late?.cancel();
-    this.#late = undefined;
-    if (this.#waiting.size === 0 || this.#underWay >= underWayMax) return;
-    const batch = this.#take();
-    this.#underWay += 1;
-    void this.#answer(batch).finally(() => {
-      this.#underWay -= 1;
-      this.#consider();
-    });
-    this.#consider();
-  }
-
-  #take(): ReadonlyMap<string, Waiting<Question, Answer>> {
+  #take(sizeMax: number): ReadonlyMap<string, Waiting<Question, Answer>> {
     const all = this.#waiting;
     if (all.size <= sizeMax) {
       this.#waiting = new Map();

@@ -1,6 +1,7 @@
 // Which puts go together, and what each is told.
 import { describe, expect, it } from 'vitest';
 import { PutBatches, type Put } from '../../../src/db/put-batches.ts';
+import { createManualClock } from '../../support/manual-clock.ts';
 
 const put = (key: string, blobId: string): Put => ({ bucket: 'b', key, blobId });
 
@@ -10,24 +11,38 @@ function held() {
   const together = (batch: readonly Put[]) => new Promise<ReadonlySet<string>>((resolve, reject) => void begun.push({
     blobs: batch.map(({ blobId }) => blobId), done: (...blobs) => resolve(new Set(blobs)), fail: reject,
   }));
-  return { begun, batches: new PutBatches(together) };
+  const clock = createManualClock();
+  return { clock, begun, batches: new PutBatches(clock, together) };
 }
 
 describe('puts that meet', () => {
-  it('go together, two batches at a time, and each is told of itself', async () => {
+  it('go together, with what came while others were under way, and each is told of itself', async () => {
     const { begun, batches } = held();
     const first = [put('1', 'a'), put('2', 'b')].map((one) => batches.put(one));
     await expect.poll(() => begun.length).toBe(1);
-    const second = batches.put(put('3', 'c'));
-    await expect.poll(() => begun.length).toBe(2);
-    const third = [put('4', 'd'), put('5', 'e')].map((one) => batches.put(one));
+    const next = [put('3', 'c'), put('4', 'd')].map((one) => batches.put(one));
     begun[0]?.done('b');
     expect(await Promise.all(first)).toEqual([false, true]);
-    await expect.poll(() => begun.length).toBe(3);
-    expect(begun.map(({ blobs }) => blobs)).toEqual([['a', 'b'], ['c'], ['d', 'e']]);
+    await expect.poll(() => begun.length).toBe(2);
+    expect(begun.map(({ blobs }) => blobs)).toEqual([['a', 'b'], ['c', 'd']]);
+    begun[1]?.done('c', 'd');
+    expect(await Promise.all(next)).toEqual([true, true]);
+  });
+
+  it('do not wait long for those that hang, except for their keys', async () => {
+    const { clock, begun, batches } = held();
+    const first = batches.put(put('1', 'a'));
+    await expect.poll(() => begun.length).toBe(1);
+    const [ofKey, other] = [put('1', 'b'), put('2', 'c')].map((one) => batches.put(one));
+    await clock.advance(5);
+    await expect.poll(() => begun.map(({ blobs }) => blobs)).toEqual([['a'], ['c']]);
     begun[1]?.done('c');
-    begun[2]?.done('d', 'e');
-    expect(await Promise.all([second, ...third])).toEqual([true, true, true]);
+    expect(await other).toBe(true);
+    begun[0]?.done('a');
+    expect(await first).toBe(true);
+    await expect.poll(() => begun.map(({ blobs }) => blobs)).toEqual([['a'], ['c'], ['b']]);
+    begun[2]?.done();
+    expect(await ofKey).toBe(false);
   });
 
   it('of one key come one after the other, in order, and keep no other key waiting', async () => {
@@ -46,9 +61,11 @@ describe('puts that meet', () => {
   it('are at most 64', async () => {
     const { begun, batches } = held();
     const all = Array.from({ length: 100 }, (_, number) => batches.put(put(`${number}`, `${number}`)));
-    await expect.poll(() => begun.length).toBe(2);
+    for (let batch = 0; batch < 2; batch += 1) {
+      await expect.poll(() => begun.length).toBe(batch + 1);
+      begun[batch]?.done(...(begun[batch]?.blobs ?? []));
+    }
     expect(begun.map(({ blobs }) => blobs.length)).toEqual([64, 36]);
-    for (const { blobs, done } of begun) done(...blobs);
     expect(new Set(await Promise.all(all))).toEqual(new Set([true]));
   });
 

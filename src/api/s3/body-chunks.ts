@@ -13,7 +13,7 @@ export const incompleteBody = (): ApiError =>
 export async function* bodyChunks(stream: Readable): AsyncGenerator<Buffer, void, undefined> {
   const waiting: Buffer[] = [];
   let size = 0;
-  let end: 'clean' | ApiError | undefined;
+  let end: 'clean' | 'incomplete' | ApiError | undefined;
   let wake = (): void => undefined;
   const onData = (chunk: Buffer) => {
     waiting.push(chunk);
@@ -21,14 +21,15 @@ export async function* bodyChunks(stream: Readable): AsyncGenerator<Buffer, void
     if (size >= waitingBytesMax) stream.pause();
     wake();
   };
-  const finish = (how: 'clean' | ApiError) => {
+  const finish = (how: 'clean' | 'incomplete' | ApiError) => {
     end ??= how;
     wake();
   };
   const ended = (): typeof end => end; // changed by listeners, which the compiler does not see
   const onEnd = () => finish('clean');
-  const onError = (error: unknown) => finish(error instanceof ApiError ? error : incompleteBody());
-  const onClose = () => finish(incompleteBody());
+  const onError = (error: unknown) => finish(error instanceof ApiError ? error : 'incomplete');
+  // Also after a clean end, with every request: no error is made before one is wanted.
+  const onClose = () => finish('incomplete');
   // A listener for errors stays: what fails after somebody let go of it is nobody's.
   stream.on('data', onData).once('end', onEnd).on('error', onError).once('close', onClose);
   if (stream.destroyed) onClose();
@@ -39,13 +40,15 @@ export async function* bodyChunks(stream: Readable): AsyncGenerator<Buffer, void
       if (chunk !== undefined) {
         size -= chunk.length;
         yield chunk;
-      } else if (ended() === 'clean') return;
-      else if (ended() !== undefined) throw ended() as ApiError;
-      else {
-        const more = new Promise<void>((resolve) => { wake = resolve; });
-        if (stream.isPaused()) stream.resume();
-        await more;
+        continue;
       }
+      const how = ended();
+      if (how === 'clean') return;
+      if (how !== undefined) throw how === 'incomplete' ? incompleteBody() : how;
+
+      const more = new Promise<void>((resolve) => { wake = resolve; });
+      if (stream.isPaused()) stream.resume();
+      await more;
     }
   } finally {
     stream.off('data', onData).off('end', onEnd).off('close', onClose);

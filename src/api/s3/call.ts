@@ -55,8 +55,9 @@ export interface S3Call extends S3Services {
 }
 
 /** Each by its name: spread into one object they would be a table of its own for every request, and the most of what there is to collect. */
-export function callOf(services: S3Services, asked: Omit<S3Call, keyof S3Services>): S3Call {
-  const { db, findInBucket, findBucket, store, clock, log, region, quotas, findImage, receiveImage, authority, olderHosts } = services;
+export function callOf(services: S3Services, looks: Pick<S3Services, 'findInBucket' | 'findBucket'>, asked: Omit<S3Call, keyof S3Services>): S3Call {
+  const { findInBucket, findBucket } = looks;
+  const { db, store, clock, log, region, quotas, findImage, receiveImage, authority, olderHosts } = services;
   const { requestId, method, principal, bucket, key, query, headers, remoteAddress, isSecure, content, foundOut } = asked;
   return {
     db, findInBucket, findBucket, store, clock, log, region, quotas, findImage, receiveImage, authority, olderHosts,

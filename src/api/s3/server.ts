@@ -7,10 +7,10 @@ import type { Authority, S3Authentication, SignedRequest } from '../../auth/auth
 import type { AuditTrail } from '../../db/audit.ts';
 import { findImageBlob, type ImageBlob } from '../../db/blobs.ts';
 import type { Db } from '../../db/db.ts';
-import { finderInBuckets, finderOfBuckets } from '../../db/find-in-bucket.ts';
+import { finderInBuckets } from '../../db/find-in-bucket.ts';
+import { looksOf } from '../../db/looks.ts';
 import type { ObjectStoreDriver, Pieces } from '../../drivers/objectstore/driver.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { ApiError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { recordChanges, type KnownRequest } from '../audit/s3-changes.ts';
 import { acceptWaiting } from '../http/server.ts';
@@ -20,8 +20,9 @@ import { callOf, header, type S3Call, type S3Result, type S3Services } from './c
 import { createContent } from './content.ts';
 import { corsRules, crossOriginHeaders } from './cors.ts';
 import { fail } from './errors.ts';
+import { lookEarly } from './early-look.ts';
 import { answerErrors, identify, logRequests } from './middleware.ts';
-import { routeOf } from './routes.ts';
+import { routeOf, type Route } from './routes.ts';
 import { sendPieces } from './send-pieces.ts';
 
 export interface S3ServerOptions {
@@ -65,8 +66,9 @@ const connectionsMax = 10_000;
 
 export function createS3Server(options: S3ServerOptions): S3Server {
   const findImage = options.findImage ?? ((imageId: string) => findImageBlob(options.db, imageId));
+  const looks = looksOf(options);
   const services: S3Services = {
-    ...options, findInBucket: finderInBuckets(options), findBucket: finderOfBuckets(options), findImage,
+    ...options, findInBucket: finderInBuckets(options.db, looks), findBucket: looks.bucket, findImage,
     receiveImage: options.receiveImage ?? (() => Promise.resolve('unwanted')),
     authority: options.authority, olderHosts: options.olderHosts ?? (() => Promise.resolve(undefined)),
   };
@@ -102,24 +104,27 @@ function perform({ services, domains, authenticate, tls, waiting }: Performing):
     const { rawPath, rawQuery } = splitUrl(request.url ?? '/');
     const method = request.method ?? 'GET';
     const virtualHostBucket = bucketOfHost(request.headers.host, domains);
-    const ask = () => ({ method, ...addressOf(rawPath, virtualHostBucket), query: queryOf(rawQuery), headers: request.headers });
+    const meant = meantBy(() => ({ method, ...addressOf(rawPath, virtualHostBucket), query: queryOf(rawQuery), headers: request.headers }));
+    const early = lookEarly(services, meant.asked, meant.route);
     const known = context.state as KnownRequest;
     const authentication = await authenticate({
       // A preflight for a signed address: the signature is that of the request which is to follow.
       method, rawPath, rawQuery: method === 'OPTIONS' ? '' : rawQuery, headers: request.headers, rawHeaders: request.rawHeaders,
       ...(virtualHostBucket === undefined ? {} : { virtualHostBucket }),
     }).catch((error: unknown) => {
-      noteRefused(known, ask);
+      // Who was not believed has asked for something all the same.
+      if (meant.asked !== undefined) [known.bucket, known.key] = [meant.asked.bucket, meant.asked.key];
+      if (meant.route !== undefined) known.operation = meant.route.name;
       throw error;
     });
-    const asked = ask();
     const { principal } = authentication;
-    [known.bucket, known.key, known.principal] = [asked.bucket, asked.key, principal];
-    const route = routeOf(asked);
+    const { asked, route } = meant;
+    if (asked !== undefined) [known.bucket, known.key, known.principal] = [asked.bucket, asked.key, principal];
+    if (asked === undefined || route === undefined) throw meant.error;
     known.operation = route.name;
     context.state['projectId'] = principal?.projectId;
     const expectsContinue = waiting.has(request);
-    const call = callOf(services, {
+    const call = callOf(services, early, {
       method, bucket: asked.bucket, key: asked.key, query: asked.query, headers: request.headers,
       requestId: String(context.state['requestId']), principal, foundOut: (more) => void Object.assign(known, more),
       remoteAddress: request.socket.remoteAddress ?? '', isSecure: isSecure(request),
@@ -134,14 +139,23 @@ function perform({ services, domains, authenticate, tls, waiting }: Performing):
   };
 }
 
-/** Who was not believed has asked for something all the same. */
-function noteRefused(known: KnownRequest, ask: () => Parameters<typeof routeOf>[0]): void {
+type Asked = Parameters<typeof routeOf>[0];
+
+/** What the request is about, as far as it can be read. */
+interface Meant {
+  readonly asked?: Asked;
+  readonly route?: Route;
+  /** Why there is no route, for whoever may know. */
+  readonly error?: unknown;
+}
+
+function meantBy(read: () => Asked): Meant {
+  let asked: Asked | undefined;
   try {
-    const asked = ask();
-    Object.assign(known, { bucket: asked.bucket, key: asked.key } satisfies KnownRequest);
-    known.operation = routeOf(asked).name;
-  } catch (unknown) {
-    if (!(unknown instanceof ApiError)) throw unknown; // What is no operation has changed nothing.
+    asked = read();
+    return { asked, route: routeOf(asked) };
+  } catch (error) {
+    return asked === undefined ? { error } : { asked, error };
   }
 }
 
@@ -181,8 +195,9 @@ function write(context: Context, result: S3Result): Pieces | undefined {
     context.length = lengthBytes; // of what HEAD does not send
   } else if (status !== 204) {
     // An empty answer, and not Koa's `OK`.
-    context.body = '';
-    context.remove('Content-Type');
+    context.respond = false;
+    response.setHeader('content-length', 0);
+    response.end();
   }
   return undefined;
 }

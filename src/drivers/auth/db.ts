@@ -1,8 +1,7 @@
 // Users, projects, roles and access keys in novact's own database.
 import type { Db } from '../../db/db.ts';
 import * as identity from '../../db/identity.ts';
-import { selectKeyHolders, type KeyHolderRow } from '../../db/key-holder.ts';
-import { Batches } from '../../lib/batches.ts';
+import { looksOf, type KeyHolderRow } from '../../db/looks.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DriverError } from '../../lib/errors.ts';
 import type { AccessKeyRecord, AuthDriver, KeyHolder, ProjectRecord, UserRecord } from './driver.ts';
@@ -13,9 +12,7 @@ export interface DbAuthSettings {
 }
 
 export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
-  const holders = new Batches<string, KeyHolder>({
-    clock, nameOf: (id) => id, ask: async (ids) => new Map((await selectKeyHolders(db, ids)).map((row) => [row.key.id, holderOf(row)])),
-  });
+  const looks = looksOf({ db, clock });
   return {
     info: { name: 'db', readOnly: false },
     user: (idOrName) => lookUp('user', idOrName, async () => userOf(await identity.selectUser(db, idOrName))),
@@ -38,7 +35,7 @@ export function createDbAuthDriver({ db, clock }: DbAuthSettings): AuthDriver {
     addRole: (userId, role, projectId) => attempt(`give ${role} to ${userId}`, () => identity.insertRole(db, userId, role, projectId)),
     removeRole: (userId, role, projectId) => attempt(`take ${role} from ${userId}`, () => identity.deleteRole(db, userId, role, projectId)),
     accessKey: (id) => lookUp('access key', id, async () => accessKeyOf(await identity.selectAccessKey(db, id))),
-    keyHolder: (id) => lookUp('access key', id, () => holders.find(id)),
+    keyHolder: (id) => lookUp('access key', id, async () => holderOf(await looks.keyHolder(id))),
     accessKeys: (userId) => attempt(`list the access keys of ${userId}`, async () => (await identity.selectAccessKeys(db, userId)).map(toAccessKey)),
     createAccessKey: (key) => attempt(`create the access key ${key.id}`, () =>
       identity.insertAccessKey(db, { ...key, projectId: key.projectId ?? null, createdAt: clock.date() })),
@@ -59,10 +56,10 @@ const userOf = (row: identity.UserRow | undefined) => row && toUser(row);
 const projectOf = (row: identity.ProjectRow | undefined) => row && toProject(row);
 const accessKeyOf = (row: identity.AccessKeyRow | undefined) => row && toAccessKey(row);
 
-const holderOf = (row: KeyHolderRow): KeyHolder => ({
-  key: toAccessKey(row.key), user: toUser(row.user), globalRoles: row.globalRoles, lockedUntil: row.lockedUntil ?? undefined,
-  project: row.project === null ? undefined : { ...toProject(row.project), isMember: row.isMember, roles: row.projectRoles },
-});
+const holderOf = (row: KeyHolderRow | undefined): KeyHolder | undefined => row && {
+  key: toAccessKey(row.key), user: toUser(row.user), globalRoles: row.globalRoles, lockedUntil: row.lockedUntil,
+  project: row.project && { ...toProject(row.project), isMember: row.isMember, roles: row.projectRoles },
+};
 
 /** What a violated foreign key means: something still refers to what is to be deleted, or what is written refers to nothing. */
 type ReferenceMeaning = 'busy' | 'notFound';

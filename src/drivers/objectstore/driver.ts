@@ -39,7 +39,10 @@ export interface ObjectStoreDriver {
   read(blobId: string, range?: { first: number; last: number }): Promise<Readable>;
   /** The same for who sends them on: it makes no garbage. A blob removed a moment later is still there to its end. */
   pieces(blobId: string, range: { first: number; last: number }): Promise<Pieces>;
-  /** Those bytes at once, for what is small: a stream costs more than they do. `failed`: the blob ends before. */
+  /**
+   * Those bytes at once, for what is small: a stream costs more than they do. Others may be given the same buffer: never write to it.
+   * `failed`: the blob ends before.
+   */
   bytes(blobId: string, range: { first: number; last: number }): Promise<Buffer>;
   size(blobId: string): Promise<number>;
   /** One new blob of several, in order (hard work is done by the kernel where it can be). The parts stay. */

@@ -1,6 +1,6 @@
 // Blobs as files of a folder: `blobs/ab/<id>`, each with a name that nothing knows before its bytes and its name are on the disk, and that never
 // changes afterwards; so a power cut leaves either the whole blob or a file that nothing names, for the sweeper. What tools make is made under `tmp/`.
-import { randomBytes, randomInt, type Cipher } from 'node:crypto';
+import { randomInt, randomUUID, type Cipher } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { link, mkdir, open, opendir, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,6 +15,7 @@ import { attempt, codeOf } from './attempt.ts';
 import { BlobFile } from './blob-file.ts';
 import { blobIdOf, isEncrypted, type BlobWritten, type ObjectStoreDriver, type Pieces, type WriteOptions } from './driver.ts';
 import { decryptedBytes, decryptionFrom, headBytes, startEncryption } from './encrypted-content.ts';
+import { KeptBytes } from './kept-bytes.ts';
 
 const shelves = 256;
 /** New blobs that come to one shelf before the next has its turn: those that are put at the same time wait for their folder together. */
@@ -41,6 +42,7 @@ class FilesystemStore implements ObjectStoreDriver {
   readonly #folders: { readonly blobs: string; readonly temporary: string };
   readonly #sealer: Sealer;
   readonly #shelfSyncs = new Map<string, FolderSync>();
+  readonly #kept = new KeptBytes();
   /** Many processes may share the folder: each begins somewhere else. */
   #blobs = randomInt(shelves) * shelfTurn;
 
@@ -113,11 +115,14 @@ class FilesystemStore implements ObjectStoreDriver {
   }
 
   async bytes(blobId: string, range: { first: number; last: number }): Promise<Buffer> {
+    const kept = this.#kept.find(blobId, range);
+    if (kept !== undefined) return kept;
     return attempt(`read blob ${blobId}`, async () => {
       const file = this.#file(blobId);
-      if (isEncrypted(blobId)) return decryptedBytes(file, this.#sealer, range);
+      if (isEncrypted(blobId)) return decryptedBytes(file, this.#sealer, range); // and what it says is not kept
       const bytes = Buffer.allocUnsafeSlow(range.last + 1 - range.first);
       await readFileAt(file, bytes, range.first);
+      this.#kept.keep(blobId, range, bytes);
       return bytes;
     });
   }
@@ -152,6 +157,7 @@ class FilesystemStore implements ObjectStoreDriver {
   }
 
   async remove(blobId: string): Promise<void> {
+    this.#kept.forget(blobId);
     await unlessMissing(attempt(`remove blob ${blobId}`, () => unlink(this.#file(blobId))));
   }
 
@@ -201,7 +207,8 @@ class FilesystemStore implements ObjectStoreDriver {
   #newBlobId(encrypted = false): string {
     const shelf = Math.floor(this.#blobs / shelfTurn) % shelves;
     this.#blobs += 1;
-    return blobIdOf(shelfName(shelf) + randomBytes(15).toString('hex'), encrypted);
+    // Of which node draws many at once.
+    return blobIdOf(shelfName(shelf) + randomUUID().replaceAll('-', '').slice(2), encrypted);
   }
 
   #synced(blobId: string): Promise<void> {
