@@ -57,5 +57,6 @@ export async function startObjectstore(foundation: Foundation, disk: DiskDriver)
   foundation.drain.add('server', (graceMs) => server.close({ graceMs }));
   await startListener(system, 's3', { server, host: settings.bind, port: settings.s3Port });
   await announceShared(foundation, 'objectstore');
+  globalThis.gc?.(); // in a process of its own alone: what the start has left behind
   return store;
 }
