@@ -75,6 +75,13 @@ describe('instance types', () => {
     expect(await codeOf('Action=DescribeInstanceTypes&MaxResults=4')).toBe('InvalidParameterValue');
   });
 
+  it('are offered in the region and in its zones', async () => {
+    const offered = async (query: string) => texts((await ask(`Action=DescribeInstanceTypeOfferings&${query}`)).body, 'location');
+    expect(await offered('Filter.1.Name=instance-type&Filter.1.Value.1=t2.*')).toEqual(['nova', 'nova', 'nova']);
+    expect(await offered('LocationType=availability-zone&Filter.1.Name=location&Filter.1.Value.1=elsewhere')).toEqual([]);
+    expect(await codeOf('Action=DescribeInstanceTypeOfferings&LocationType=outpost')).toBe('InvalidParameterValue');
+  });
+
   it('have no credits', async () => {
     expect((await ask('Action=DescribeInstanceCreditSpecifications')).body).toContain('<instanceCreditSpecificationSet/>');
     expect(await codeOf('Action=DescribeInstanceCreditSpecifications&InstanceId.1=i-00000000')).toBe('InvalidInstanceID.NotFound');
@@ -151,5 +158,17 @@ describe('tags', () => {
     ]);
     expect(both.toSorted()).toEqual(['TagLimitExceeded', undefined]);
     expect(await tagsSeen()).toHaveLength(45);
+  });
+});
+
+describe('what there is none of', () => {
+  it('is an empty list, and nothing by its id or name', async () => {
+    for (const kind of ['PlacementGroups', 'LaunchTemplates', 'SpotInstanceRequests', 'ReservedInstances', 'Hosts', 'BundleTasks', 'ConversionTasks']) {
+      expect(await codeOf(`Action=Describe${kind}`), kind).toBeUndefined();
+    }
+    expect(await codeOf('Action=DescribePlacementGroups&GroupName.1=g')).toBe('InvalidPlacementGroup.Unknown');
+    expect(await codeOf('Action=DescribeLaunchTemplates&LaunchTemplateName.1=t')).toBe('InvalidLaunchTemplateName.NotFoundException');
+    expect(await codeOf('Action=DescribeLaunchTemplates&LaunchTemplateId.1=lt-00000001')).toBe('InvalidLaunchTemplateId.NotFound');
+    expect(await codeOf('Action=DescribeConversionTasks&ConversionTaskId.1=import-i-00000001')).toBe('InvalidConversionTaskId');
   });
 });

@@ -81,11 +81,24 @@ describe('describing', () => {
     for (const [name, value] of Object.entries(only)) expect(await idsOf({ 'Filter.1.Name': name, 'Filter.1.Value.1': value }), name).toEqual([id]);
     const both: Record<string,
       string> = { 'owner-id': lab.ann.projectId, 'availability-zone': 'nova', 'group-name': 'default', 'instance.group-id': group, architecture: 'x86_64',
-        'launch-index': '0', 'root-device-type': 'ebs' };
+        'launch-index': '0', 'root-device-type': 'ebs', 'metadata-options.http-tokens': 'optional', 'source-dest-check': 'true',
+        'platform-details': 'Linux*', 'hibernation-options.configured': 'false' };
     for (const [name, value] of Object.entries(both)) expect(await idsOf({ 'Filter.1.Name': name, 'Filter.1.Value.1': value }), name).toEqual([id, other]);
     expect(await idsOf({ 'Filter.1.Name': 'vpc-id', 'Filter.1.Value.1': 'vpc-*' })).toEqual([id, other]);
     expect(await idsOf({ 'Filter.1.Name': 'vpc-id', 'Filter.1.Value.1': 'vpc-0' })).toEqual([]);
     expect(await lab.codeOf('DescribeInstances', { 'Filter.1.Name': 'colour', 'Filter.1.Value.1': 'x' })).toBe('InvalidParameterValue');
+  });
+
+  it('tells how the metadata service is, and takes only that', async () => {
+    const id = await instanceIn('running', { params: { 'MetadataOptions.HttpTokens': 'optional', 'MetadataOptions.HttpPutResponseHopLimit': 2 } });
+    const [shown] = await see({ 'InstanceId.1': id });
+    expect(at(shown, 'metadataOptions')).toMatchObject({ state: 'applied', httpTokens: 'optional', httpEndpoint: 'enabled', instanceMetadataTags: 'disabled' });
+    const modify = (params: Params, which = id) => lab.codeOf('ModifyInstanceMetadataOptions', { InstanceId: which, ...params });
+    expect(await modify({ HttpTokens: 'optional', HttpEndpoint: 'enabled', HttpPutResponseHopLimit: 2 })).toBe('ok');
+    for (const other of [{ HttpTokens: 'required' }, { HttpEndpoint: 'disabled' }, { InstanceMetadataTags: 'enabled' }, { HttpProtocolIpv6: 'enabled' }]) {
+      expect(await modify(other), JSON.stringify(other)).toBe('UnsupportedOperation');
+    }
+    expect(await modify({ HttpTokens: 'required' }, 'i-00000000')).toBe('InvalidInstanceID.NotFound');
   });
 
   it('goes page by page, over launches', async () => {

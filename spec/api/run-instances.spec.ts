@@ -121,6 +121,7 @@ describe('a launch', () => {
       [{ InstanceInitiatedShutdownBehavior: 'explode' }, 'InvalidParameterValue'],
       [{ 'IamInstanceProfile.Name': 'admin' }, 'UnsupportedOperation'],
       [{ 'MetadataOptions.HttpTokens': 'required' }, 'UnsupportedOperation'],
+      [{ 'MetadataOptions.InstanceMetadataTags': 'enabled' }, 'UnsupportedOperation'],
       [{ 'TagSpecification.1.ResourceType': 'image', 'TagSpecification.1.Tag.1.Key': 'a' }, 'InvalidParameterValue'],
       [{ 'NetworkInterface.1.DeviceIndex': 0, 'NetworkInterface.1.PrivateIpAddress': '10.0.0.9' }, 'InvalidParameterValue'],
       [{ 'NetworkInterface.1.DeviceIndex': 0, 'NetworkInterface.1.SecondaryPrivateIpAddressCount': 1 }, 'UnsupportedOperation'],

@@ -3,6 +3,7 @@ import type { FullInstance } from '../../db/instances.ts';
 import type { Filters } from './action.ts';
 import { idForm } from './describe.ts';
 import { showState, showStateReason, transitionReason } from './instance-states.ts';
+import { metadataOptions } from './metadata-options.ts';
 import { privateName, publicName, reachableAddress } from './instance-names.ts';
 import { attachmentIdOf, attachmentStatusOf, interfaceIdOf } from './show-interface.ts';
 
@@ -18,9 +19,42 @@ const deviceFilters: Filters<FullInstance> = {
   'block-device-mapping.volume-id': (instance) => instance.volumes.map(({ volumeId }) => volumeId),
 };
 
+/** Of what no instance has, or all have alike. */
+const constantFilters: Filters<FullInstance> = {
+  affinity: nothing,
+  'boot-mode': nothing,
+  'capacity-reservation-id': nothing,
+  'enclave-options.enabled': () => false,
+  'hibernation-options.configured': () => false,
+  'host-id': nothing,
+  'iam-instance-profile.arn': nothing,
+  'iam-instance-profile.id': nothing,
+  'iam-instance-profile.name': nothing,
+  'instance-lifecycle': nothing,
+  'metadata-options.http-endpoint': () => metadataOptions.HttpEndpoint,
+  'metadata-options.http-protocol-ipv6': () => metadataOptions.HttpProtocolIpv6,
+  'metadata-options.http-put-response-hop-limit': () => metadataOptions.HttpPutResponseHopLimit,
+  'metadata-options.http-tokens': () => metadataOptions.HttpTokens,
+  'metadata-options.instance-metadata-tags': () => metadataOptions.InstanceMetadataTags,
+  'metadata-options.state': () => metadataOptions.State,
+  'monitoring-state': () => 'disabled',
+  'outpost-arn': nothing,
+  'placement-group-name': nothing,
+  'platform-details': () => 'Linux/UNIX',
+  platform: nothing,
+  'product-code': nothing,
+  'requester-id': nothing,
+  'root-device-type': () => 'ebs',
+  'source-dest-check': (instance) => (instance.place === undefined ? undefined : true),
+  'spot-instance-request-id': nothing,
+  tenancy: () => 'default',
+  'usage-operation': () => 'RunInstances',
+};
+
 export const instanceFilters = (dnsDomain: string): Filters<FullInstance> => ({
   architecture: (instance) => instance.architecture,
   'availability-zone': (instance) => instance.zone,
+  ...constantFilters,
   ...deviceFilters,
   'client-token': (instance) => instance.reservation.clientToken,
   'dns-name': publicName,
@@ -28,7 +62,6 @@ export const instanceFilters = (dnsDomain: string): Filters<FullInstance> => ({
   'group-name': groupNames,
   'image-id': (instance) => instance.imageId,
   'instance-id': (instance) => instance.id,
-  'instance-lifecycle': nothing,
   'instance-state-code': (instance) => showState(instance.state).Code,
   'instance-state-name': (instance) => instance.state,
   'instance-type': (instance) => instance.instanceType,
@@ -39,7 +72,6 @@ export const instanceFilters = (dnsDomain: string): Filters<FullInstance> => ({
   'key-name': (instance) => instance.keyName,
   'launch-index': (instance) => instance.launchIndex,
   'launch-time': (instance) => instance.launchedAt,
-  'monitoring-state': () => 'disabled',
   'network-interface.addresses.primary': (instance) => (instance.place === undefined ? undefined : true),
   'network-interface.addresses.private-ip-address': (instance) => instance.address,
   'network-interface.attachment.attachment-id': (instance) => attachmentIdOf(instance),
@@ -58,23 +90,16 @@ export const instanceFilters = (dnsDomain: string): Filters<FullInstance> => ({
   'network-interface.subnet-id': (instance) => instance.place?.subnetId,
   'network-interface.vpc-id': (instance) => instance.place?.vpcId,
   'owner-id': (instance) => instance.projectId,
-  'placement-group-name': nothing,
-  platform: nothing,
   'private-dns-name': (instance) => privateName(instance, dnsDomain),
   'ipv6-address': (instance) => instance.ipv6Address,
   'private-ip-address': (instance) => instance.address,
-  'product-code': nothing,
   'ramdisk-id': (instance) => instance.ramdiskId,
   reason: (instance) => transitionReason(instance),
-  'requester-id': nothing,
   'reservation-id': (instance) => instance.reservation.id,
   'root-device-name': (instance) => instance.rootDeviceName,
-  'root-device-type': () => 'ebs',
-  'spot-instance-request-id': nothing,
   'state-reason-code': (instance) => showStateReason(instance)?.Code,
   'state-reason-message': (instance) => showStateReason(instance)?.Message,
   'subnet-id': (instance) => instance.place?.subnetId,
-  tenancy: () => 'default',
   'virtualization-type': (instance) => instance.virtualizationType,
   'vpc-id': (instance) => instance.place?.vpcId,
 });

@@ -2,6 +2,7 @@
 // promise something which is not there is refused; one that only tunes Amazon's machines is let pass.
 import { createHash } from 'node:crypto';
 import { fail, type InputOf } from './action.ts';
+import { refuseMetadataOptions } from './metadata-options.ts';
 import { tagsFor } from './tag-specifications.ts';
 
 export type LaunchInput = InputOf<'RunInstances'>;
@@ -53,7 +54,7 @@ function canonicalText(value: unknown): string {
 
 /** Refuses what this cloud does not have, in one table: a readable reason for each. */
 export function refuseUnsupported(input: LaunchInput): void {
-  const { Placement: placement, MetadataOptions: metadata } = input;
+  const { Placement: placement } = input;
   const refused: readonly (readonly [boolean, string])[] = [
     [(input.Ipv6AddressCount ?? 0) > 0 || (input.Ipv6Addresses?.length ?? 0) > 0, ownIPv6Addresses],
     [input.LaunchTemplate !== undefined, 'Launch templates are not supported.'],
@@ -69,10 +70,9 @@ export function refuseUnsupported(input: LaunchInput): void {
     [isGiven(placement?.GroupName) || isGiven(placement?.GroupId), 'Placement groups are not supported.'],
     [isGiven(placement?.HostId) || isGiven(placement?.HostResourceGroupArn), 'Dedicated hosts are not supported.'],
     [isGiven(placement?.Tenancy) && placement?.Tenancy !== 'default', 'The only tenancy is default.'],
-    [metadata?.HttpEndpoint === 'disabled', 'The metadata service cannot be disabled for an instance.'],
-    [metadata?.HttpTokens === 'required', 'The metadata service cannot be made to require tokens.'],
   ];
   for (const [applies, reason] of refused) if (applies) fail('UnsupportedOperation', reason);
+  refuseMetadataOptions(input.MetadataOptions);
 }
 
 const isGiven = (text: string | undefined): boolean => text !== undefined && text !== '';

@@ -13,16 +13,18 @@ interface Absent {
   readonly list: string;
   readonly ids: string;
   readonly notFound: ErrorCode;
+  /** As those, where a request may also name some by their names. */
+  readonly names?: { readonly member: string; readonly notFound: ErrorCode };
   /** The filters that clients use. */
   readonly filters: readonly string[];
 }
 
 /** Not by `action()`: the types of all these shapes at once cost the compiler minutes, and of an empty list they say nothing. */
-const absent = ({ name, kind, list, ids, notFound, filters }: Absent): AnyAction => ({
+const absent = ({ name, kind, list, ids, notFound, names, filters }: Absent): AnyAction => ({
   name,
   doc: `An empty list: there are no ${kind} here.`,
   roles: 'anyMember',
-  errors: ['InvalidNextToken', 'InvalidParameterCombination', 'InvalidParameterValue', notFound],
+  errors: ['InvalidNextToken', 'InvalidParameterCombination', 'InvalidParameterValue', notFound, ...(names === undefined ? [] : [names.notFound])],
   filters,
   handle(_call, input) {
     const given = input as DescribeInput & Readonly<Record<string, readonly string[] | undefined>>;
@@ -33,7 +35,10 @@ const absent = ({ name, kind, list, ids, notFound, filters }: Absent): AnyAction
       input: asked,
       items: [],
       id: () => '',
-      ids: { values: given[ids], notFound: { code: notFound, message } },
+      ids: [
+        { values: given[ids], notFound: { code: notFound, message } },
+        ...(names === undefined ? [] : [{ values: given[names.member], notFound: { code: names.notFound, message } }]),
+      ],
       filters: Object.fromEntries(filters.map((filter) => [filter, () => undefined])),
       tags: () => [],
       page,
@@ -98,5 +103,45 @@ export const absentActions: readonly AnyAction[] = [
     name: 'DescribeTransitGatewayVpcAttachments', kind: 'transit gateway attachments', list: 'TransitGatewayVpcAttachments',
     ids: 'TransitGatewayAttachmentIds', notFound: 'InvalidTransitGatewayAttachmentID.NotFound',
     filters: [...ofVpc, 'transit-gateway-attachment-id', 'transit-gateway-id'],
+  }),
+  absent({
+    name: 'DescribePlacementGroups', kind: 'placement groups', list: 'PlacementGroups', ids: 'GroupIds', notFound: 'InvalidPlacementGroup.Unknown',
+    names: { member: 'GroupNames', notFound: 'InvalidPlacementGroup.Unknown' }, filters: ['group-name', 'state', 'strategy'],
+  }),
+  absent({
+    name: 'DescribeLaunchTemplates', kind: 'launch templates', list: 'LaunchTemplates', ids: 'LaunchTemplateIds',
+    notFound: 'InvalidLaunchTemplateId.NotFound', names: { member: 'LaunchTemplateNames', notFound: 'InvalidLaunchTemplateName.NotFoundException' },
+    filters: ['create-time', 'launch-template-name'],
+  }),
+  absent({
+    name: 'DescribeSpotInstanceRequests', kind: 'spot instance requests', list: 'SpotInstanceRequests', ids: 'SpotInstanceRequestIds',
+    notFound: 'InvalidSpotInstanceRequestID.NotFound', filters: ['instance-id', 'spot-instance-request-id', 'state', 'status-code', 'type'],
+  }),
+  absent({
+    name: 'DescribeReservedInstances', kind: 'reserved instances', list: 'ReservedInstances', ids: 'ReservedInstancesIds',
+    notFound: 'InvalidReservedInstancesID', filters: ['availability-zone', 'instance-type', 'reserved-instances-id', 'scope', 'state'],
+  }),
+  absent({
+    name: 'DescribeHosts', kind: 'dedicated hosts', list: 'Hosts', ids: 'HostIds', notFound: 'InvalidHostID.NotFound',
+    filters: ['auto-placement', 'availability-zone', 'instance-type', 'state'],
+  }),
+  absent({
+    name: 'DescribeCapacityReservations', kind: 'capacity reservations', list: 'CapacityReservations', ids: 'CapacityReservationIds',
+    notFound: 'InvalidCapacityReservationId.NotFound', filters: ['availability-zone', 'instance-type', 'state'],
+  }),
+  absent({
+    name: 'DescribeIamInstanceProfileAssociations', kind: 'instance profiles', list: 'IamInstanceProfileAssociations', ids: 'AssociationIds',
+    notFound: 'InvalidAssociationID.NotFound', filters: ['instance-id', 'state'],
+  }),
+  absent({
+    name: 'DescribeBundleTasks', kind: 'bundle tasks', list: 'BundleTasks', ids: 'BundleIds', notFound: 'InvalidBundleID.NotFound',
+    filters: ['bundle-id', 'instance-id', 'state'],
+  }),
+  absent({
+    name: 'DescribeConversionTasks', kind: 'conversion tasks', list: 'ConversionTasks', ids: 'ConversionTaskIds', notFound: 'InvalidConversionTaskId',
+    filters: [],
+  }),
+  absent({
+    name: 'DescribeExportTasks', kind: 'export tasks', list: 'ExportTasks', ids: 'ExportTaskIds', notFound: 'InvalidExportTaskID.NotFound', filters: [],
   }),
 ];

@@ -32,4 +32,25 @@ export const accountActions = [
       };
     },
   }),
+  action({
+    name: 'GetEbsEncryptionByDefault',
+    doc: 'No: volumes are not encrypted.',
+    roles: 'anyMember',
+    errors: [],
+    handle: () => ({ EbsEncryptionByDefault: false, SseType: 'none' as const }),
+  }),
+  action({
+    name: 'GetSerialConsoleAccessStatus',
+    doc: 'No: the serial console is read by GetConsoleOutput, and not written to.',
+    roles: 'anyMember',
+    errors: [],
+    handle: () => ({ SerialConsoleAccessEnabled: false }),
+  }),
+  action({
+    name: 'GetInstanceMetadataDefaults',
+    doc: 'None: the options of the metadata service are the same for all instances.',
+    roles: 'anyMember',
+    errors: [],
+    handle: () => ({ AccountLevel: {} }),
+  }),
 ];

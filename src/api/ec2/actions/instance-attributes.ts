@@ -8,6 +8,7 @@ import { changeGroups } from '../instance-groups.ts';
 import { instanceForm } from '../instance-filters.ts';
 import { failOverLaunchQuota } from '../launch-quota.ts';
 import { checkShutdownBehavior, checkUserData } from '../launch-request.ts';
+import { metadataOptions, refuseMetadataOptions } from '../metadata-options.ts';
 import { showDevice } from '../show-volume.ts';
 
 type Described = OutputOf<'DescribeInstanceAttribute'>;
@@ -94,7 +95,21 @@ const modifyAttribute = action({
   },
 });
 
-export const instanceAttributeActions = [describeAttribute, modifyAttribute] as const;
+const modifyMetadataOptions = action({
+  name: 'ModifyInstanceMetadataOptions',
+  doc: 'The options that the metadata service has for every instance; to ask for others is refused.',
+  roles: ['projectmanager', 'sysadmin'],
+  errors: ['InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'UnsupportedOperation'],
+  async handle(call, input) {
+    const id = input.InstanceId ?? '';
+    checkForm(id, instanceForm);
+    if ((await findInstance(call.db, call.principal.projectId, id)) === undefined) return failNotFound(id);
+    refuseMetadataOptions(input);
+    return { InstanceId: id, InstanceMetadataOptions: metadataOptions };
+  },
+});
+
+export const instanceAttributeActions = [describeAttribute, modifyAttribute, modifyMetadataOptions] as const;
 
 /** The attributes that a request names, in its two forms, as text: `DisableApiTermination.Value=true`, and `Attribute=disableApiTermination&Value=true`. */
 function attributesOf(input: InputOf<'ModifyInstanceAttribute'>): Record<string, string> {

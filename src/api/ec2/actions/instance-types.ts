@@ -1,6 +1,8 @@
 // Instance types as the table has them, in AWS's shape.
+import type * as ec2 from '@aws-sdk/client-ec2';
 import { listInstanceTypes, type InstanceType } from '../../../db/instance-types.ts';
 import { visibleResources } from '../../../db/tags.ts';
+import { zonesOfHosts } from '../../../db/zones.ts';
 import { action } from '../action.ts';
 import { checkForm, describe, doesNotExist, idForm } from '../describe.ts';
 
@@ -91,6 +93,40 @@ const describeInstanceTypes = action({
   },
 });
 
+const offeringFilters = {
+  'instance-type': (offering) => offering.InstanceType,
+  location: (offering) => offering.Location,
+} satisfies Record<string, (offering: ReturnType<typeof offeringsOf>[number]) => unknown>;
+
+/** Every zone has every type; a zone's name is its id, too. */
+const offeringsOf = (types: readonly InstanceType[], locations: readonly string[], locationType: ec2.LocationType) =>
+  types.flatMap((type) => locations.map((Location) => ({ InstanceType: type.name as TypeName, LocationType: locationType, Location })));
+
+const locationTypes: readonly string[] = ['region', 'availability-zone', 'availability-zone-id'] satisfies ec2.LocationType[];
+
+const describeInstanceTypeOfferings = action({
+  name: 'DescribeInstanceTypeOfferings',
+  doc: 'Where each type can be run: in the region, or in each zone.',
+  roles: 'anyMember',
+  errors: ['InvalidParameterValue', 'InvalidNextToken'],
+  filters: Object.keys(offeringFilters),
+  async handle(call, input) {
+    const locationType = input.LocationType ?? 'region';
+    if (!locationTypes.includes(locationType)) {
+      return call.fail('InvalidParameterValue', `Value (${locationType.slice(0, 60)}) for parameter locationType is invalid.`);
+    }
+    const locations = locationType === 'region' ? [call.region] : [...new Set([call.zone, ...(await zonesOfHosts(call.db)).keys()])];
+    const page = describe({
+      input,
+      items: offeringsOf(await listInstanceTypes(call.db), locations, locationType),
+      id: (offering) => `${offering.InstanceType} ${offering.Location}`,
+      filters: offeringFilters,
+      page: { min: 5, max: 1000 },
+    });
+    return { InstanceTypeOfferings: [...page.items], NextToken: page.NextToken };
+  },
+});
+
 const describeInstanceCreditSpecifications = action({
   name: 'DescribeInstanceCreditSpecifications',
   doc: 'None: no instance type of this cloud is burstable. Terraform asks.',
@@ -106,4 +142,4 @@ const describeInstanceCreditSpecifications = action({
   },
 });
 
-export const instanceTypeActions = [describeInstanceTypes, describeInstanceCreditSpecifications];
+export const instanceTypeActions = [describeInstanceTypes, describeInstanceTypeOfferings, describeInstanceCreditSpecifications];

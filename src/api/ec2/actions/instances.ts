@@ -117,6 +117,20 @@ const consoleOutput = action({
   },
 });
 
+const passwordData = action({
+  name: 'GetPasswordData',
+  doc: 'Empty, as of every guest that is no Windows: nobody has written an encrypted password.',
+  roles: ['projectmanager', 'sysadmin'],
+  errors: ['InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound'],
+  async handle(call, input) {
+    const InstanceId = input.InstanceId ?? '';
+    checkForm(InstanceId, instanceForm);
+    const instance = await findInstance(call.db, call.principal.projectId, InstanceId);
+    if (instance === undefined) return call.fail('InvalidInstanceID.NotFound', notFound.message([InstanceId]));
+    return { InstanceId, PasswordData: '', Timestamp: call.clock.date() };
+  },
+});
+
 async function readConsole(call: Call, which: { host: string; instanceId: string }): Promise<{ output: string; timestamp: string }> {
   try {
     const to = { role: 'compute', host: which.host } as const;
@@ -128,4 +142,6 @@ async function readConsole(call: Call, which: { host: string; instanceId: string
   }
 }
 
-export const instanceActions = [runInstances, describeInstances, describeStatus, consoleOutput, ...lifecycleActions, ...instanceAttributeActions] as const;
+export const instanceActions = [
+  runInstances, describeInstances, describeStatus, consoleOutput, passwordData, ...lifecycleActions, ...instanceAttributeActions,
+] as const;
