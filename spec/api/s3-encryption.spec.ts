@@ -104,7 +104,7 @@ describe('encryption at rest', () => {
     const customer = `${name}-customer-algorithm`;
     for (const [headers, answer, word] of [
       [{ [name]: 'aws:kms' }, '501 NotImplemented', 'aws:kms'], [{ [name]: 'aws:kms:dsse' }, '501 NotImplemented', 'aws:kms:dsse'],
-      [{ [customer]: 'AES256' }, '501 NotImplemented', customer], [{ ...aes, [`${name}-customer-key`]: 'a2V5' }, '501 NotImplemented', 'customer-key'],
+      [{ [customer]: 'AES256' }, '501 NotImplemented', customer], [{ ...aes, [customer]: 'AES256' }, '400 InvalidArgument', 'incompatible'],
       [{ [`x-amz-copy-source-server-side-encryption-customer-key`]: 'a2V5' }, '501 NotImplemented', 'copy-source'],
       [{ [name]: 'aes256' }, '400 InvalidArgument', 'not supported'], [{ [name]: 'ROT13' }, '400 InvalidArgument', 'not supported'],
       [{ ...aes, [`${name}-aws-kms-key-id`]: 'key' }, '400 InvalidArgument', 'requires HTTP header'],
@@ -117,6 +117,29 @@ describe('encryption at rest', () => {
       }
     }
     expect(code(await ask('GET', `/${to}/k`))).toBe('404 NoSuchKey');
+  });
+
+  it('is nothing that a reader or a part may ask for', async () => {
+    const to = await bucket();
+    await ask('PUT', `/${to}/k`, { body: secret, headers: aes });
+    const id = texts((await ask('POST', `/${to}/parts?uploads`)).body, 'UploadId')[0] ?? '';
+    for (const [headers, answer] of [[aes, '400 InvalidArgument'], [{ [`${name}-customer-algorithm`]: 'AES256' }, '400 InvalidRequest']] as const) {
+      expect(code(await ask('GET', `/${to}/k`, { headers }))).toBe(answer);
+      expect((await ask('HEAD', `/${to}/k`, { headers })).status).toBe(400);
+      expect(code(await ask('PUT', `/${to}/parts?partNumber=1&uploadId=${id}`, { body: 'x', headers }))).toBe(answer);
+    }
+  });
+
+  it('may be demanded by a policy, which is heard before anything is said of what was asked', async () => {
+    const to = await bucket();
+    const Condition = { StringNotEquals: { 's3:x-amz-server-side-encryption': 'AES256' } };
+    const denied = { Effect: 'Deny', Principal: '*', Action: 's3:PutObject', Resource: `arn:aws:s3:::${to}/*`, Condition };
+    await ask('PUT', `/${to}?policy`, { body: JSON.stringify({ Version: '2012-10-17', Statement: [denied] }) });
+    for (const headers of [{}, { [name]: 'AES192' }, { [name]: 'aws:kms' }]) {
+      expect(code(await ask('PUT', `/${to}/k`, { body: 'x', headers }))).toBe('403 AccessDenied');
+    }
+    expect(code(await ask('PUT', `/${to}/k`, { body: secret, headers: aes }))).toBe('200');
+    await expectSealed(to, 'k', secret);
   });
 
   it('goes with a copy that asks for it, and ends with one that does not', async () => {

@@ -2,7 +2,7 @@
 import type { ContentHeaders } from '../../db/schema/objects.ts';
 import type { StoredObject } from '../../db/objects.ts';
 import { header, type S3Call } from './call.ts';
-import { checkEncryptionHeaders, encryptionHeader } from './encryption.ts';
+import { encryptionHeader } from './encryption.ts';
 import { fail } from './errors.ts';
 
 const kept = ['content-type', 'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'expires'] as const;
@@ -18,7 +18,6 @@ const unbuilt = [
 export function refuseUnbuiltHeaders(call: S3Call): void {
   const found = unbuilt.find((name) => call.headers[name] !== undefined);
   if (found !== undefined) fail('NotImplemented', `A header you provided implies functionality that is not implemented: ${found}`);
-  checkEncryptionHeaders(call);
   const storageClass = call.headers['x-amz-storage-class'];
   if (storageClass !== undefined && storageClass !== 'STANDARD') fail('InvalidStorageClass', 'The storage class you specified is not valid');
 }

@@ -23,6 +23,7 @@ export const copyObject: Operation = async (call) => {
   const replaces = directive(call, 'metadata') === 'REPLACE';
   const retags = directive(call, 'tagging') === 'REPLACE';
   const target = await requireBucket(call, 's3:PutObject');
+  const isEncrypted = await wantsEncryption(call, target);
   const acl = (await headerAcl(call, target.projectId)) ?? 'private';
   const at = copySource(call);
   // With a version it is how an old one is made current again.
@@ -37,7 +38,6 @@ export const copyObject: Operation = async (call) => {
   // Who may read an object does not see its tags for that.
   if (!retags && Object.keys(tags).length > 0) await requireObject(call, 's3:GetObjectTagging', at);
   const { versionId: sourceVersion, ...copied } = source;
-  const isEncrypted = await wantsEncryption(call, target);
   const object: NewObject = {
     ...copied, ...described, tags, bucket: call.bucket, key: call.key, acl, blobId: await copyBlob(call.store, source.blobId, { isEncrypted }),
     projectId: call.principal?.projectId ?? target.projectId, modifiedAt: call.clock.date(),

@@ -6,7 +6,7 @@ import { requireBucket, type KeyAction } from '../access.ts';
 import { headerAcl } from '../acl.ts';
 import { xmlTime, type Operation, type S3Call } from '../call.ts';
 import type { Checksums } from '../checksums.ts';
-import { encryptionAnswer, wantsEncryption } from '../encryption.ts';
+import { encryptionAnswer, refuseEncryptionHeaders, wantsEncryption } from '../encryption.ts';
 import { fail } from '../errors.ts';
 import { checksumHeaders, contentHeaders, refuseUnbuiltHeaders, userMetadata } from '../object-headers.ts';
 import { askedTags } from '../tags.ts';
@@ -44,6 +44,7 @@ export async function requireUpload(call: S3Call, action: KeyAction = 's3:PutObj
 }
 
 export const uploadPart: Operation = async (call) => {
+  refuseEncryptionHeaders(call);
   const partNumber = partNumberOf(call);
   const upload = await requireUpload(call);
   const isEncrypted = upload.encryption !== null;
@@ -54,6 +55,7 @@ export const uploadPart: Operation = async (call) => {
 };
 
 export const uploadPartCopy: Operation = async (call) => {
+  refuseEncryptionHeaders(call);
   const partNumber = partNumberOf(call);
   const upload = await requireUpload(call);
   const { source, range } = await partSource(call);

@@ -8,7 +8,7 @@ import { noSuchKey, requireBucket, requireObject, type Found } from '../access.t
 import { headerAcl } from '../acl.ts';
 import { header, type Operation, type S3Call, type S3Result } from '../call.ts';
 import { checkConditions, preconditionFailed, putCondition, rangeOf, type ByteRange } from '../conditions.ts';
-import { encryptionAnswer, wantsEncryption } from '../encryption.ts';
+import { encryptionAnswer, refuseEncryptionHeaders, wantsEncryption } from '../encryption.ts';
 import { fail } from '../errors.ts';
 import { checksumHeaders, checksumTypeOf, contentHeaders, headersOf, refuseUnbuiltHeaders, responseOverrides, userMetadata } from '../object-headers.ts';
 import { askedTags, tagCountHeader } from '../tags.ts';
@@ -70,6 +70,7 @@ export const storedHeader = ({ versionId }: Stored): Record<string, string> => (
 
 /** GET and HEAD. */
 export const getObject: Operation = async (call) => {
+  refuseEncryptionHeaders(call);
   const first = await readable(call);
   const overrides = responseOverrides(call);
   const { bucket, object } = first;
