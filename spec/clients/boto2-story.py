@@ -131,6 +131,8 @@ def launch(ec2, machine):
     # boto 2's own KeyPair.save fails on python 3.
     with open(os.open('classic.pem', os.O_WRONLY | os.O_CREAT, 0o600), 'w') as file:
         file.write(ec2.create_key_pair('classic').material)
+    ec2.create_tags([pair.keyPairId for pair in ec2.get_all_key_pairs()], {'of': 'boto'})
+    seen['keysTagged'] = [pair.name for pair in ec2.get_all_key_pairs()]
     group = ec2.create_security_group('classic', 'ssh for everybody')
     assert group.authorize('tcp', 22, 22, '0.0.0.0/0')
     reservation = ec2.run_instances(machine, min_count=2, max_count=2, key_name='classic', security_groups=['classic'], instance_type='m1.tiny',

@@ -51,6 +51,7 @@ describe('boto 2 with signature version 2', () => {
       reason: 'Client.UserInitiatedShutdown',
       groupDeleted: true,
       keyDeleted: true,
+      keysTagged: ['classic'],
       imageDeregistered: true,
     });
   });

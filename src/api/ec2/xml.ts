@@ -44,11 +44,23 @@ function withReturn(structure: Structure, output: unknown): unknown {
 function members(structure: Structure, value: unknown, path: string): string {
   if (!isRecord(value)) throw new TypeError(`${path}: the model wants a structure, the handler gave ${typeof value}`);
   let xml = '';
-  for (const member of structure.members) {
+  for (const member of inOrder(structure)) {
     const child = value[member.name];
     if (child !== undefined && child !== null) xml += element(member.xmlName, member.shape, child, path, member.name);
   }
   return xml;
+}
+
+const orders = new WeakMap<Structure, Structure['members']>();
+const rankOf = (shape: Shape): number => (typeof shape === 'string' ? 0 : shape.kind === 'structure' ? 1 : 2);
+
+/** Lists come last: to boto 2 the end of an item of a list that it does not know is the end of what the list is in, and what follows is lost. */
+function inOrder(structure: Structure): Structure['members'] {
+  const known = orders.get(structure);
+  if (known !== undefined) return known;
+  const ordered = structure.members.toSorted((a, b) => rankOf(a.shape) - rankOf(b.shape));
+  orders.set(structure, ordered);
+  return ordered;
 }
 
 function element(tag: string, shape: Shape, value: unknown, path: string, name: string): string {

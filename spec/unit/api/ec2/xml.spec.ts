@@ -29,6 +29,13 @@ describe('an answer', () => {
     expect(write('CreateVolume', { CreateTime: new Date(Date.UTC(2026, 0, 2, 3, 4, 5, 678)) })).toContain('<createTime>2026-01-02T03:04:05.000Z</createTime>');
   });
 
+  it('has lists last: boto 2 takes the end of an item of one for the end of what it is in', () => {
+    const vpc = { VpcId: 'vpc-1', CidrBlockAssociationSet: [{ AssociationId: 'a', CidrBlockState: { State: 'associated' } }], State: 'available', Tags: [] };
+    const written = write('DescribeVpcs', { Vpcs: [vpc] });
+    expect([...written.matchAll(/<(vpcId|state|cidrBlockAssociationSet|tagSet|associationId|cidrBlockState)\b/g)].map(([, tag]) => tag))
+      .toEqual(['vpcId', 'state', 'cidrBlockAssociationSet', 'associationId', 'cidrBlockState', 'state', 'tagSet']);
+  });
+
   it('that does not fit the model is a bug, not XML', () => {
     expect(() => write('CreateVolume', { Size: 'ten' })).toThrow(TypeError);
     expect(() => write('DescribeRegions', { Regions: {} })).toThrow(TypeError);
