@@ -161,12 +161,20 @@ describe('an instance', () => {
   });
 });
 
+/** Where the name of the ids is not that of the kind. */
+const otherIds: Readonly<Record<string, string>> = {
+  DescribePlacementGroups: 'GroupId', DescribeBundleTasks: 'BundleId', DescribeIamInstanceProfileAssociations: 'AssociationId',
+  DescribeReservedInstances: 'ReservedInstancesId',
+};
+
 describe('what there is none of', () => {
   it.each(absentActions.map(({ name }) => name as string))('%s is an empty list, and an id is of nothing', async (name) => {
     const answer = await lab.ask(name);
     expect(Object.entries(answer).filter(([member]) => member !== 'requestId').map(([, value]) => value)).toEqual(['']);
     const noun = name.replace(/^Describe(Managed)?/, '').replace(/VpcAttachments$/, 'Attachment').replace(/s$/, '');
+    const id = otherIds[name] ?? `${noun}Id`;
     // AWS's model writes the list of some with an s.
-    expect(await lab.codeOf(name, { [`${noun}Id.1`]: 'x-0123456789abcdef0', [`${noun}Ids.1`]: 'x-0123456789abcdef0' })).toMatch(/NotFound$/);
+    expect(await lab.codeOf(name, { [`${id}.1`]: 'x-0123456789abcdef0', [`${id}s.1`]: 'x-0123456789abcdef0' }))
+      .toMatch(/NotFound$|Unknown$|^InvalidConversionTaskId$|^InvalidReservedInstancesID$/);
   });
 });
