@@ -22,7 +22,10 @@ export function parseParameters(query: string, body: string): Parameters {
       if (parameters.has(name)) continue;
       if (parameters.size === parametersMax) throw new ApiError('MalformedQueryString', `The request has more than ${parametersMax} parameters.`);
       if (name.length > nameLengthMax) throw new ApiError('MalformedQueryString', `The request has a parameter name of more than ${nameLengthMax} characters.`);
-      parameters.set(name, end === -1 ? '' : decode(pair.slice(end + 1)));
+      const value = end === -1 ? '' : decode(pair.slice(end + 1));
+      // PostgreSQL has no text with it; binary values come as base64.
+      if (value.includes('\0')) throw new ApiError('InvalidParameterValue', `The value of the parameter ${shown(name)} has a NUL character.`);
+      parameters.set(name, value);
     }
   }
   return parameters;

@@ -52,7 +52,9 @@ export function queryOf(rawQuery: string): ReadonlyMap<string, string> {
     if (pair === '') continue;
     const at = pair.indexOf('=');
     const name = decode((at < 0 ? pair : pair.slice(0, at)).replaceAll('+', ' '));
-    if (!query.has(name)) query.set(name, at < 0 ? '' : decode(pair.slice(at + 1).replaceAll('+', ' ')));
+    const value = at < 0 ? '' : decode(pair.slice(at + 1).replaceAll('+', ' '));
+    if (value.includes('\0')) fail('InvalidArgument', `The parameter ${name.slice(0, 60)} must not contain a NUL character.`);
+    if (!query.has(name)) query.set(name, value);
   }
   return query;
 }

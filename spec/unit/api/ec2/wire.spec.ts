@@ -13,6 +13,7 @@ const input = (action: string, query: string) => read(action, query).input;
 describe('parameters', () => {
   it('of query and body are one, the body first', () => {
     expect([...parseParameters('A=1&B=2', 'B=3&C=a%20b+c%2B')]).toEqual([['B', '3'], ['C', 'a b c+'], ['A', '1']]);
+    expect(() => parseParameters('', 'A=%00')).toThrow('NUL');
   });
 
   it.each(['A=%', 'A=%zz', 'A=%ff', '%c3=1'])('that are not URL-encoded UTF-8 are refused: %s', (query) => {

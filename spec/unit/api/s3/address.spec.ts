@@ -37,6 +37,7 @@ describe('the path', () => {
 describe('the query', () => {
   it('has spaces for plus signs, first values first, and names without values', () => {
     expect([...queryOf('a=1+2&b&c=%2B&a=3&=x')]).toEqual([['a', '1 2'], ['b', ''], ['c', '+'], ['', 'x']]);
+    expect(() => queryOf('prefix=%00')).toThrow('NUL');
   });
 });
 
