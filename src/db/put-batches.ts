@@ -1,6 +1,6 @@
 // Puts that meet, done together: while one batch is in the database, the next gathers. Each key is in one batch at a time, so that puts of a key come
 // one after the other.
-import { BatchTurns } from '../lib/batch-turns.ts';
+import { BatchTurns, type Tell } from '../lib/batch-turns.ts';
 import type { Clock } from '../lib/clock.ts';
 import { nameOfKey } from './name-of-key.ts';
 
@@ -39,7 +39,7 @@ export class PutBatches<P extends Put> {
   }
 
   /** Undefined: all of them wait for their keys. */
-  #begin(sizeMax: number): Promise<void> | undefined {
+  #begin(sizeMax: number): Promise<Tell> | undefined {
     const batch: Waiting<P>[] = [];
     const left: Waiting<P>[] = [];
     for (const waiting of this.#waiting) {
@@ -52,19 +52,30 @@ export class PutBatches<P extends Put> {
     }
     this.#waiting = left;
     if (batch.length === 0) return undefined;
-    return this.#do(batch).finally(() => {
-      for (const { put } of batch) this.#busy.delete(nameOfKey(put));
-    });
+    return this.#do(batch);
   }
 
-  async #do(batch: readonly Waiting<P>[]): Promise<void> {
+  async #do(batch: readonly Waiting<P>[]): Promise<Tell> {
+    const tell = await this.#outcomeOf(batch);
+    for (const { put } of batch) this.#busy.delete(nameOfKey(put));
+    return tell;
+  }
+
+  async #outcomeOf(batch: readonly Waiting<P>[]): Promise<Tell> {
     try {
       const done = await this.#together(batch.map(({ put }) => put));
-      for (const { put, resolve } of batch) resolve(done.has(put.blobId));
+      return () => {
+        for (const { put, resolve } of batch) resolve(done.has(put.blobId));
+      };
     } catch (error) {
       // The fault of one of them, or two that met: nothing has changed, and each is tried by itself.
-      if (isRolledBack(error)) for (const { resolve } of batch) resolve(false);
-      else for (const { reject } of batch) reject(error);
+      const isFree = isRolledBack(error);
+      return () => {
+        for (const { resolve, reject } of batch) {
+          if (isFree) resolve(false);
+          else reject(error);
+        }
+      };
     }
   }
 }

@@ -6,8 +6,11 @@ export interface BatchTurnsOptions {
   /** How many wait for a batch. */
   readonly waiting: () => number;
   /** Takes up to so many of them and does them. Undefined: none of them can begin now, and the end of a batch that is under way will change that. */
-  readonly begin: (sizeMax: number) => Promise<unknown> | undefined;
+  readonly begin: (sizeMax: number) => Promise<Tell> | undefined;
 }
+
+/** Tells those of a batch that is done. */
+export type Tell = () => void;
 
 /** Of one batch. */
 const sizeMax = 64;
@@ -45,11 +48,19 @@ export class BatchTurns {
     const done = this.#options.begin(sizeMax);
     if (done === undefined) return;
     this.#underWay += 1;
-    const end = () => {
-      this.#underWay -= 1;
-      this.consider();
-    };
-    void done.then(end, end);
+    void done.then((tell) => this.#end(tell));
     this.consider();
+  }
+
+  /** What waits goes on its way before those that are done are told: what they do then takes longer than the way. */
+  #end(tell: Tell): void {
+    this.#underWay -= 1;
+    if (this.#underWay > 0 || this.#isDue || this.#options.waiting() === 0) {
+      tell();
+      this.consider();
+    } else {
+      this.#begin();
+      setImmediate(tell);
+    }
   }
 }

@@ -1,6 +1,6 @@
 // Questions that many ask at the same time, asked together: what is wanted while a batch is under way goes into the next one. Nothing is kept: each
 // batch begins after all who wait for it have asked.
-import { BatchTurns } from './batch-turns.ts';
+import { BatchTurns, type Tell } from './batch-turns.ts';
 import type { Clock } from './clock.ts';
 
 export interface BatchesOptions<Question, Answer> {
@@ -50,12 +50,16 @@ export class Batches<Question, Answer> {
     return batch;
   }
 
-  async #answer(batch: ReadonlyMap<string, Waiting<Question, Answer>>): Promise<void> {
+  async #answer(batch: ReadonlyMap<string, Waiting<Question, Answer>>): Promise<Tell> {
     try {
       const answers = await this.#options.ask([...batch.values()].map(({ question }) => question));
-      for (const [name, { resolve }] of batch) resolve(answers.get(name));
+      return () => {
+        for (const [name, { resolve }] of batch) resolve(answers.get(name));
+      };
     } catch (error) {
-      for (const { reject } of batch.values()) reject(error);
+      return () => {
+        for (const { reject } of batch.values()) reject(error);
+      };
     }
   }
 }
