@@ -114,7 +114,7 @@ describe('describing', () => {
   it('knows no malformed, unknown or foreign id', async () => {
     const id = await instanceIn('running');
     expect(await lab.codeOf('DescribeInstances', { 'InstanceId.1': 'i-x' })).toBe('InvalidInstanceID.Malformed');
-    expect(await lab.codeOf('DescribeInstances', { 'InstanceId.1': 'i-\0' })).toBe('InvalidInstanceID.Malformed');
+    expect(await lab.codeOf('DescribeInstances', { 'InstanceId.1': 'i-\0' })).toBe('InvalidParameterValue'); // as of every parameter with a NUL
     await expect(lab.ask('DescribeInstances',
       { 'InstanceId.1': 'i-0badbadb' })).rejects.toThrow("InvalidInstanceID.NotFound: The instance ID 'i-0badbadb' does not exist");
     expect(await lab.codeOf('DescribeInstances', { 'InstanceId.1': id }, lab.bob)).toBe('InvalidInstanceID.NotFound');
