@@ -89,16 +89,25 @@ describe('describing', () => {
     expect(await lab.codeOf('DescribeInstances', { 'Filter.1.Name': 'colour', 'Filter.1.Value.1': 'x' })).toBe('InvalidParameterValue');
   });
 
-  it('tells how the metadata service is, and takes only that', async () => {
-    const id = await instanceIn('running', { params: { 'MetadataOptions.HttpTokens': 'optional', 'MetadataOptions.HttpPutResponseHopLimit': 2 } });
-    const [shown] = await see({ 'InstanceId.1': id });
-    expect(at(shown, 'metadataOptions')).toMatchObject({ state: 'applied', httpTokens: 'optional', httpEndpoint: 'enabled', instanceMetadataTags: 'disabled' });
+  it('tells how its metadata service is, and lets it be closed, or opened by tokens alone', async () => {
+    const id = await instanceIn('running', { params: { 'MetadataOptions.HttpTokens': 'required', 'MetadataOptions.HttpPutResponseHopLimit': 2 } });
+    const options = async () => at((await see({ 'InstanceId.1': id }))[0], 'metadataOptions');
+    expect(await options()).toMatchObject({ state: 'applied', httpTokens: 'required', httpEndpoint: 'enabled', instanceMetadataTags: 'disabled' });
     const modify = (params: Params, which = id) => lab.codeOf('ModifyInstanceMetadataOptions', { InstanceId: which, ...params });
-    expect(await modify({ HttpTokens: 'optional', HttpEndpoint: 'enabled', HttpPutResponseHopLimit: 2 })).toBe('ok');
-    for (const other of [{ HttpTokens: 'required' }, { HttpEndpoint: 'disabled' }, { InstanceMetadataTags: 'enabled' }, { HttpProtocolIpv6: 'enabled' }]) {
-      expect(await modify(other), JSON.stringify(other)).toBe('UnsupportedOperation');
+    const changed = await lab.ask('ModifyInstanceMetadataOptions', { InstanceId: id, HttpTokens: 'optional', HttpPutResponseHopLimit: 2 });
+    expect(at(changed, 'instanceMetadataOptions')).toMatchObject({ httpTokens: 'optional', httpEndpoint: 'enabled' });
+    expect(await modify({ HttpEndpoint: 'disabled' })).toBe('ok');
+    expect(await options()).toMatchObject({ httpTokens: 'optional', httpEndpoint: 'disabled' });
+    const found = await lab.ask('DescribeInstances', { 'Filter.1.Name': 'metadata-options.http-endpoint', 'Filter.1.Value.1': 'disabled' });
+    expect(items(found, 'reservationSet').length).toBe(1);
+    for (const none of [{ InstanceMetadataTags: 'enabled' }, { HttpProtocolIpv6: 'enabled' }]) {
+      expect(await modify(none), JSON.stringify(none)).toBe('UnsupportedOperation');
+    }
+    for (const wrong of [{ HttpTokens: 'yes' }, { HttpEndpoint: 'off' }, { HttpPutResponseHopLimit: 65 }, { HttpPutResponseHopLimit: 0 }]) {
+      expect(await modify(wrong), JSON.stringify(wrong)).toBe('InvalidParameterValue');
     }
     expect(await modify({ HttpTokens: 'required' }, 'i-00000000')).toBe('InvalidInstanceID.NotFound');
+    expect(await options()).toMatchObject({ httpTokens: 'optional', httpEndpoint: 'disabled' });
   });
 
   it('goes page by page, over launches', async () => {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createMetadataServer, type MetadataServer } from '../../src/api/metadata/server.ts';
 import { versions } from '../../src/api/metadata/tree.ts';
 import { instanceByAddress } from '../../src/db/metadata.ts';
-import { instanceSecurityGroups, securityGroups } from '../../src/db/schema/instances.ts';
+import { instances, instanceSecurityGroups, securityGroups } from '../../src/db/schema/instances.ts';
 import { fixedAddresses, networks } from '../../src/db/schema/networks.ts';
 import { volumeAttachments, volumes } from '../../src/db/schema/volumes.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
@@ -250,6 +250,39 @@ describe('sessions', () => {
     expect(await status('')).toBe(401);
     laterMs += 61_000;
     expect(await status(token)).toBe(401);
+  });
+});
+
+describe('an instance that was set up for it', () => {
+  const set = async (changes: Partial<typeof instances.$inferInsert>): Promise<void> => {
+    await database.db.update(instances).set(changes).where(eq(instances.id, 'i-full'));
+    laterMs += 1_000; // what was known of it a moment ago is forgotten
+  };
+  const path = '/latest/meta-data/instance-id';
+
+  it('is told nothing without a token, and others are', async () => {
+    await set({ metadataTokens: 'required' });
+    try {
+      expect((await ask(path)).status).toBe(401);
+      expect((await ask('/')).status).toBe(401);
+      expect((await ask(path, { headers: { 'X-aws-ec2-metadata-token': await tokenOf(full) } })).text).toBe('i-full');
+      expect((await ask(path, { headers: { 'X-aws-ec2-metadata-token': await tokenOf(bare) } })).status).toBe(401);
+      expect((await ask(path, { from: bare })).text).toBe('i-bare');
+    } finally {
+      await set({ metadataTokens: 'optional' });
+    }
+    expect((await ask(path)).text).toBe('i-full');
+  });
+
+  it('is told nothing at all, and gets no token', async () => {
+    await set({ metadataEndpoint: 'disabled' });
+    try {
+      expect((await ask(path)).status).toBe(403);
+      expect((await ask('/latest/api/token', { method: 'PUT', headers: { 'X-aws-ec2-metadata-token-ttl-seconds': '60' } })).status).toBe(403);
+      expect((await ask(path, { from: bare })).text).toBe('i-bare');
+    } finally {
+      await set({ metadataEndpoint: 'enabled' });
+    }
   });
 });
 

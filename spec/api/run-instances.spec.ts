@@ -120,7 +120,7 @@ describe('a launch', () => {
       [{ 'BlockDeviceMapping.1.DeviceName': '/dev/vda', 'BlockDeviceMapping.1.Ebs.VolumeSize': 2 }, 'InvalidBlockDeviceMapping'],
       [{ InstanceInitiatedShutdownBehavior: 'explode' }, 'InvalidParameterValue'],
       [{ 'IamInstanceProfile.Name': 'admin' }, 'UnsupportedOperation'],
-      [{ 'MetadataOptions.HttpTokens': 'required' }, 'UnsupportedOperation'],
+      [{ 'MetadataOptions.HttpTokens': 'always' }, 'InvalidParameterValue'],
       [{ 'MetadataOptions.InstanceMetadataTags': 'enabled' }, 'UnsupportedOperation'],
       [{ 'TagSpecification.1.ResourceType': 'image', 'TagSpecification.1.Tag.1.Key': 'a' }, 'InvalidParameterValue'],
       [{ 'NetworkInterface.1.DeviceIndex': 0, 'NetworkInterface.1.PrivateIpAddress': '10.0.0.9' }, 'InvalidParameterValue'],

@@ -140,7 +140,7 @@ async function applyTransition(tx: Tx, row: InstanceRow, transition: Transition 
   return { before: row, after: { ...row, ...transition.set }, operation: { id, owner: transition.operation.owner } };
 }
 
-export type AttributeChange = Partial<Pick<InstanceRow, 'disableApiTermination' | 'shutdownBehavior' | 'userData'>>;
+export type AttributeChange = Partial<Pick<InstanceRow, 'disableApiTermination' | 'shutdownBehavior' | 'userData' | 'metadataEndpoint' | 'metadataTokens'>>;
 
 /** Changes attributes of an instance, when `check` lets its locked row pass. False: there is no such instance. */
 export function changeInstance(

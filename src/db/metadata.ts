@@ -24,6 +24,8 @@ export interface InstanceMetadata {
   readonly publicKey: string | null;
   /** Base64. */
   readonly userData: string | null;
+  readonly metadataEndpoint: 'enabled' | 'disabled';
+  readonly metadataTokens: 'optional' | 'required';
   readonly zone: string;
   readonly launchedAt: Date;
   readonly mac: string;
@@ -63,6 +65,8 @@ export async function instanceByAddress(db: Queryable, where: { networkId: strin
     keyName: instances.keyName,
     publicKey: instances.publicKey,
     userData: instances.userData,
+    metadataEndpoint: instances.metadataEndpoint,
+    metadataTokens: instances.metadataTokens,
     zone: instances.zone,
     launchedAt: instances.launchedAt,
     mac: instances.mac,

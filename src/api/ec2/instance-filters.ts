@@ -3,7 +3,7 @@ import type { FullInstance } from '../../db/instances.ts';
 import type { Filters } from './action.ts';
 import { idForm } from './describe.ts';
 import { showState, showStateReason, transitionReason } from './instance-states.ts';
-import { metadataOptions } from './metadata-options.ts';
+import { showMetadataOptions } from './metadata-options.ts';
 import { privateName, publicName, reachableAddress } from './instance-names.ts';
 import { attachmentIdOf, attachmentStatusOf, interfaceIdOf } from './show-interface.ts';
 
@@ -19,7 +19,7 @@ const deviceFilters: Filters<FullInstance> = {
   'block-device-mapping.volume-id': (instance) => instance.volumes.map(({ volumeId }) => volumeId),
 };
 
-/** Of what no instance has, or all have alike. */
+/** Most of them of what no instance has, or all have alike. */
 const constantFilters: Filters<FullInstance> = {
   affinity: nothing,
   'boot-mode': nothing,
@@ -31,12 +31,12 @@ const constantFilters: Filters<FullInstance> = {
   'iam-instance-profile.id': nothing,
   'iam-instance-profile.name': nothing,
   'instance-lifecycle': nothing,
-  'metadata-options.http-endpoint': () => metadataOptions.HttpEndpoint,
-  'metadata-options.http-protocol-ipv6': () => metadataOptions.HttpProtocolIpv6,
-  'metadata-options.http-put-response-hop-limit': () => metadataOptions.HttpPutResponseHopLimit,
-  'metadata-options.http-tokens': () => metadataOptions.HttpTokens,
-  'metadata-options.instance-metadata-tags': () => metadataOptions.InstanceMetadataTags,
-  'metadata-options.state': () => metadataOptions.State,
+  'metadata-options.http-endpoint': (instance) => showMetadataOptions(instance).HttpEndpoint,
+  'metadata-options.http-protocol-ipv6': (instance) => showMetadataOptions(instance).HttpProtocolIpv6,
+  'metadata-options.http-put-response-hop-limit': (instance) => showMetadataOptions(instance).HttpPutResponseHopLimit,
+  'metadata-options.http-tokens': (instance) => showMetadataOptions(instance).HttpTokens,
+  'metadata-options.instance-metadata-tags': (instance) => showMetadataOptions(instance).InstanceMetadataTags,
+  'metadata-options.state': (instance) => showMetadataOptions(instance).State,
   'monitoring-state': () => 'disabled',
   'outpost-arn': nothing,
   'placement-group-name': nothing,

@@ -2,7 +2,6 @@
 // promise something which is not there is refused; one that only tunes Amazon's machines is let pass.
 import { createHash } from 'node:crypto';
 import { fail, type InputOf } from './action.ts';
-import { refuseMetadataOptions } from './metadata-options.ts';
 import { tagsFor } from './tag-specifications.ts';
 
 export type LaunchInput = InputOf<'RunInstances'>;
@@ -72,7 +71,6 @@ export function refuseUnsupported(input: LaunchInput): void {
     [isGiven(placement?.Tenancy) && placement?.Tenancy !== 'default', 'The only tenancy is default.'],
   ];
   for (const [applies, reason] of refused) if (applies) fail('UnsupportedOperation', reason);
-  refuseMetadataOptions(input.MetadataOptions);
 }
 
 const isGiven = (text: string | undefined): boolean => text !== undefined && text !== '';

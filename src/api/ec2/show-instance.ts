@@ -4,7 +4,7 @@ import type { FullInstance } from '../../db/instances.ts';
 import { groupBy } from '../../lib/group-by.ts';
 import { privateName, publicName, reachableAddress } from './instance-names.ts';
 import { showState, showStateReason, transitionReason } from './instance-states.ts';
-import { metadataOptions } from './metadata-options.ts';
+import { showMetadataOptions } from './metadata-options.ts';
 import { showInterfaces } from './show-interface.ts';
 import { showDevice } from './show-volume.ts';
 import { architectureOf } from './show-image.ts';
@@ -56,7 +56,7 @@ export function showInstance(instance: FullInstance, dnsDomain: string): ec2.Ins
     SourceDestCheck: instance.place === undefined ? undefined : true,
     NetworkInterfaces: showInterfaces(instance, dnsDomain),
     EbsOptimized: false,
-    MetadataOptions: metadataOptions,
+    MetadataOptions: showMetadataOptions(instance),
     CpuOptions: { CoreCount: instance.cores, ThreadsPerCore: 1 },
     PlatformDetails: 'Linux/UNIX',
     UsageOperation: 'RunInstances',

@@ -163,12 +163,14 @@ async function answer(ctx: Context, tools: Tools): Promise<void> {
   ctx.set('Connection', 'close');
   const instance = await tools.resolve({ networkId: tools.networkId, address: plainAddress(ctx.socket.remoteAddress) });
   if (instance === undefined) return fail(ctx, 404);
+  if (instance.metadataEndpoint === 'disabled') return fail(ctx, 403);
   const path = pathOf(ctx.path);
   if (path === undefined) return fail(ctx, 400);
   if (path.join('/') === 'latest/api/token') return issueToken(ctx, instance, tools.tokens);
   if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return fail(ctx, 405, { Allow: 'GET, HEAD' });
   const token = ctx.get('x-aws-ec2-metadata-token');
-  if (ctx.req.headers['x-aws-ec2-metadata-token'] !== undefined && !tools.tokens.isValid(instance.instanceId, token)) return fail(ctx, 401);
+  const isNeeded = instance.metadataTokens === 'required' || ctx.req.headers['x-aws-ec2-metadata-token'] !== undefined;
+  if (isNeeded && !tools.tokens.isValid(instance.instanceId, token)) return fail(ctx, 401);
   return serve(ctx, instance, { path, context: tools.context });
 }
 

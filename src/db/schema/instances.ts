@@ -60,6 +60,9 @@ export const instances = pgTable(
     userData: text('user_data'),
     disableApiTermination: boolean('disable_api_termination').notNull().default(false),
     shutdownBehavior: text('shutdown_behavior').$type<'stop' | 'terminate'>().notNull().default('stop'),
+    /** Whether its metadata are told at all, and whether only to those who bring a session's token. */
+    metadataEndpoint: text('metadata_endpoint').$type<'enabled' | 'disabled'>().notNull().default('enabled'),
+    metadataTokens: text('metadata_tokens').$type<'optional' | 'required'>().notNull().default('optional'),
     state: text('state').$type<InstanceState>().notNull(),
     /** `Client.UserInitiatedShutdown`, `Server.InsufficientInstanceCapacity` …; null while there is nothing to say. */
     stateReasonCode: text('state_reason_code'),

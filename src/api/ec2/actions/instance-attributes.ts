@@ -8,7 +8,7 @@ import { changeGroups } from '../instance-groups.ts';
 import { instanceForm } from '../instance-filters.ts';
 import { failOverLaunchQuota } from '../launch-quota.ts';
 import { checkShutdownBehavior, checkUserData } from '../launch-request.ts';
-import { metadataOptions, refuseMetadataOptions } from '../metadata-options.ts';
+import { readMetadataOptions, showMetadataOptions } from '../metadata-options.ts';
 import { showDevice } from '../show-volume.ts';
 
 type Described = OutputOf<'DescribeInstanceAttribute'>;
@@ -97,15 +97,18 @@ const modifyAttribute = action({
 
 const modifyMetadataOptions = action({
   name: 'ModifyInstanceMetadataOptions',
-  doc: 'The options that the metadata service has for every instance; to ask for others is refused.',
+  doc: 'Whether the metadata service answers an instance, and whether only with a token of a session.',
   roles: ['projectmanager', 'sysadmin'],
-  errors: ['InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'UnsupportedOperation'],
+  errors: ['InvalidInstanceID.Malformed', 'InvalidInstanceID.NotFound', 'InvalidParameterValue', 'UnsupportedOperation'],
   async handle(call, input) {
     const id = input.InstanceId ?? '';
     checkForm(id, instanceForm);
-    if ((await findInstance(call.db, call.principal.projectId, id)) === undefined) return failNotFound(id);
-    refuseMetadataOptions(input);
-    return { InstanceId: id, InstanceMetadataOptions: metadataOptions };
+    const { projectId } = call.principal;
+    const row = await findInstance(call.db, projectId, id);
+    if (row === undefined) return failNotFound(id);
+    const set = await readMetadataOptions(call, input);
+    if (!(await changeInstance(call.db, { projectId, id }, { set, check: always }))) return failNotFound(id);
+    return { InstanceId: id, InstanceMetadataOptions: showMetadataOptions({ ...row, ...set }) };
   },
 });
 

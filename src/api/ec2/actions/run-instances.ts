@@ -19,6 +19,7 @@ import {
 } from '../launch-request.ts';
 import { admitWork } from '../notify.ts';
 import { showReservation } from '../show-instance.ts';
+import { readMetadataOptions } from '../metadata-options.ts';
 import { requireRelease } from '../upgrading.ts';
 import { failOverQuota, quotaOf, volumeTimeoutMs } from '../volume-request.ts';
 
@@ -120,6 +121,7 @@ async function instanceOf(
     userData: checkUserData(input.UserData) ?? null,
     disableApiTermination: input.DisableApiTermination ?? false,
     shutdownBehavior: checkShutdownBehavior(input.InstanceInitiatedShutdownBehavior),
+    ...(await readMetadataOptions(call, input.MetadataOptions)),
     state: 'pending',
     stateChangedAt: reservation.createdAt,
     stateDeadline: new Date(reservation.createdAt.getTime() + launchTimeoutMs),
