@@ -36,6 +36,45 @@ describe('the default group', () => {
   });
 });
 
+describe('the tags of rules', () => {
+  const tagged: Params = {
+    'TagSpecification.1.ResourceType': 'security-group-rule', 'TagSpecification.1.Tag.1.Key': 'env', 'TagSpecification.1.Tag.1.Value': 'test',
+  };
+  const rulesBy = async (params: Params) => items(await lab.ask('DescribeSecurityGroupRules', params), 'securityGroupRuleSet');
+  const tagsBy = async (filter: string, value: string) =>
+    items(await lab.ask('DescribeTags', { 'Filter.1.Name': filter, 'Filter.1.Value.1': value }), 'tagSet');
+
+  it('are given with them, found, changed, and go with them', async () => {
+    const { id } = await group();
+    const [rule] = items(await authorize({ GroupId: id, ...ssh, CidrIp: '10.0.0.0/8', ...tagged }), 'securityGroupRuleSet');
+    const ruleId = String(rule?.['securityGroupRuleId']);
+    expect(items(rule, 'tagSet')).toEqual([{ key: 'env', value: 'test' }]);
+    expect((await rulesBy({ 'Filter.1.Name': 'tag:env', 'Filter.1.Value.1': 'test' })).map((one) => one['securityGroupRuleId'])).toEqual([ruleId]);
+    const write = { 'ResourceId.1': ruleId, 'Tag.1.Key': 'env', 'Tag.1.Value': 'live' };
+    expect(await lab.codeOf('CreateTags', write)).toBe('ok');
+    expect(await lab.codeOf('CreateTags', write, lab.bob)).toBe('InvalidSecurityGroupRuleId.NotFound');
+    expect(items((await rulesBy({ 'SecurityGroupRuleId.1': ruleId }))[0], 'tagSet')).toEqual([{ key: 'env', value: 'live' }]);
+    expect(await tagsBy('resource-id', ruleId)).toMatchObject([{ resourceType: 'security-group-rule', key: 'env', value: 'live' }]);
+    expect(await lab.codeOf('RevokeSecurityGroupIngress', { GroupId: id, 'SecurityGroupRuleId.1': ruleId })).toBe('ok');
+    expect(await tagsBy('resource-id', ruleId)).toEqual([]);
+    const outgoing = {
+      'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': 443, 'IpPermissions.1.ToPort': 443, 'IpPermissions.1.IpRanges.1.CidrIp': '10.0.0.0/8',
+    };
+    const [out] = items(await lab.ask('AuthorizeSecurityGroupEgress', { GroupId: id, ...outgoing, ...tagged }), 'securityGroupRuleSet');
+    expect(items(out, 'tagSet')).toEqual([{ key: 'env', value: 'test' }]);
+    expect(await lab.codeOf('DeleteSecurityGroup', { GroupId: id })).toBe('ok');
+    expect(await tagsBy('resource-type', 'security-group-rule')).toEqual([]);
+  });
+
+  it('are for rules alone, and by AWS\'s rules', async () => {
+    const { id } = await group();
+    const rule = { GroupId: id, ...ssh, CidrIp: '10.0.0.0/8' };
+    expect(await authorizeCode({ ...rule, ...tagged, 'TagSpecification.1.ResourceType': 'instance' })).toBe('InvalidParameterValue');
+    expect(await authorizeCode({ ...rule, ...tagged, 'TagSpecification.1.Tag.1.Key': 'aws:x' })).toBe('InvalidParameterValue');
+    expect(await permissions(id)).toEqual([]);
+  });
+});
+
 describe('a group', () => {
   it('is made with a name of its own, found by id, name, filter and tag, and deleted', async () => {
     const made = await lab.ask('CreateSecurityGroup',

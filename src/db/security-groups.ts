@@ -111,9 +111,9 @@ export function deleteGroup(db: Queryable, groupId: string): Promise<GroupDeleti
       .where(and(eq(securityGroupRules.sourceGroupId, groupId), ne(securityGroupRules.groupId, groupId))).limit(1);
     if (reference !== undefined) return 'usedByRules';
     await tx.delete(instanceSecurityGroups).where(eq(instanceSecurityGroups.groupId, groupId));
-    await tx.delete(securityGroupRules).where(eq(securityGroupRules.groupId, groupId));
+    const rules = await tx.delete(securityGroupRules).where(eq(securityGroupRules.groupId, groupId)).returning({ id: securityGroupRules.id });
     await tx.delete(securityGroups).where(eq(securityGroups.id, groupId));
-    await deleteTagsOf(tx, groupId);
+    await deleteTagsOf(tx, groupId, ...rules.map(({ id }) => id));
     return 'deleted';
   });
 }
@@ -124,9 +124,9 @@ export type RuleInsertion =
   | { readonly outcome: 'duplicate' }
   | { readonly outcome: 'tooMany'; readonly limit: number };
 
-/** Adds rules, all of them or none. */
+/** Adds rules, each with the tags, all of them or none. */
 export async function authorizeRules(
-  db: Db, to: { readonly groupId: string; readonly direction: Direction; readonly rulesMax: number }, specs: readonly RuleSpec[],
+  db: Db, to: { readonly groupId: string; readonly direction: Direction; readonly rulesMax: number }, specs: readonly RuleSpec[], tags: readonly TagText[],
 ): Promise<RuleInsertion> {
   const { groupId, direction, rulesMax } = to;
   return withRollback(db, async (tx): Promise<RuleInsertion> => {
@@ -137,7 +137,9 @@ export async function authorizeRules(
     const present = await tx.select({ id: securityGroupRules.id }).from(securityGroupRules)
       .where(and(eq(securityGroupRules.groupId, groupId), eq(securityGroupRules.direction, direction)));
     const limit = await limitOf(tx, locked.projectId, 'rules', rulesMax);
-    return present.length > limit ? { outcome: 'tooMany', limit } : { outcome: 'inserted', rules };
+    if (present.length > limit) return { outcome: 'tooMany', limit };
+    await insertTags(tx, { projectId: locked.projectId, resourceType: 'security-group-rule', resourceIds: rules.map(({ id }) => id), tags });
+    return { outcome: 'inserted', rules };
   });
 }
 
@@ -187,7 +189,9 @@ export function revokeRules(
 ): Promise<readonly SecurityGroupRule[]> {
   return db.transaction(async (tx) => {
     const chosen = picks((await lockRules(tx, of.groupId) ?? []).filter((rule) => rule.direction === of.direction));
-    if (chosen.length > 0) await tx.delete(securityGroupRules).where(inArray(securityGroupRules.id, chosen.map((rule) => rule.id)));
+    const ids = chosen.map((rule) => rule.id);
+    if (chosen.length > 0) await tx.delete(securityGroupRules).where(inArray(securityGroupRules.id, ids));
+    await deleteTagsOf(tx, ...ids);
     return chosen;
   });
 }

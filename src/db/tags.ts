@@ -6,7 +6,7 @@ import { floatingAddresses } from './schema/addresses.ts';
 import { keyPairs } from './schema/identity.ts';
 import { images } from './schema/images.ts';
 import { importTasks } from './schema/imports.ts';
-import { instances, securityGroups, tags } from './schema/instances.ts';
+import { instances, securityGroupRules, securityGroups, tags } from './schema/instances.ts';
 import { snapshots, volumes } from './schema/volumes.ts';
 import { dhcpOptions, internetGateways, networkAcls, routeTables, subnets, vpcs } from './schema/vpcs.ts';
 
@@ -76,9 +76,9 @@ export async function removeTags(
   );
 }
 
-/** Every project's tags of a resource that is no more. */
-export async function deleteTagsOf(tx: Queryable, resourceId: string): Promise<void> {
-  await tx.delete(tags).where(eq(tags.resourceId, resourceId));
+/** Every project's tags of resources that are no more. */
+export async function deleteTagsOf(tx: Queryable, ...resourceIds: readonly string[]): Promise<void> {
+  if (resourceIds.length > 0) await tx.delete(tags).where(inArray(tags.resourceId, [...resourceIds]));
 }
 
 /** Of these ids, those that the project can see as resources: its own, and public images. An interface is there as long as its instance lives. */
@@ -90,6 +90,8 @@ export async function visibleResources(db: Queryable, projectId: string, ids: re
     db.select({ id: images.id }).from(images)
       .where(and(inArray(images.id, wanted), ne(images.state, 'deregistered'), or(eq(images.projectId, projectId), eq(images.isPublic, true)))),
     db.select({ id: securityGroups.id }).from(securityGroups).where(and(eq(securityGroups.projectId, projectId), inArray(securityGroups.id, wanted))),
+    db.select({ id: securityGroupRules.id }).from(securityGroupRules).innerJoin(securityGroups, eq(securityGroups.id, securityGroupRules.groupId))
+      .where(and(eq(securityGroups.projectId, projectId), inArray(securityGroupRules.id, wanted))),
     db.select({ id: sql<string>`${floatingAddresses.allocationId}` }).from(floatingAddresses)
       .where(and(eq(floatingAddresses.projectId, projectId), inArray(floatingAddresses.allocationId, wanted))),
     db.select({ id: volumes.id }).from(volumes)

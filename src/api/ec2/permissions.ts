@@ -1,6 +1,7 @@
 // Security group rules as clients write them (flat parameters of Nova's age, or IpPermissions) and as AWS shows them.
 import ipaddr from 'ipaddr.js';
 import type { RuleSpec, RuleWithSource, SecurityGroupRule } from '../../db/security-groups.ts';
+import type { TagText } from '../../db/tags.ts';
 import { fail } from './action.ts';
 
 /** A group that a rule refers to, as the client names it. */
@@ -201,7 +202,9 @@ export function showPermissions(rules: readonly RuleWithSource[], version: strin
 }
 
 /** One rule, in the flat form of DescribeSecurityGroupRules. */
-export function showRule(rule: SecurityGroupRule & { readonly source?: RuleWithSource['source'] }, at: { readonly owner: string; readonly region: string }) {
+export function showRule(
+  rule: SecurityGroupRule & { readonly source?: RuleWithSource['source'] }, at: { readonly owner: string; readonly region: string }, tags: readonly TagText[],
+) {
   return {
     SecurityGroupRuleId: rule.id,
     GroupId: rule.groupId,
@@ -213,7 +216,7 @@ export function showRule(rule: SecurityGroupRule & { readonly source?: RuleWithS
     ...showCidr(rule.cidr),
     ReferencedGroupInfo: rule.sourceGroupId === null ? undefined : { GroupId: rule.sourceGroupId, UserId: rule.source?.projectId ?? at.owner },
     Description: rule.description ?? undefined,
-    Tags: [],
+    Tags: [...tags],
     SecurityGroupRuleArn: `arn:aws:ec2:${at.region}:${at.owner}:security-group-rule/${rule.id}`,
   };
 }

@@ -24,6 +24,10 @@ const kinds = {
     type: 'import-image-task', notFound: 'InvalidConversionTaskId', malformed: 'InvalidConversionTaskId.Malformed', message: doesNotExist('import task'),
   },
   sg: { type: 'security-group', notFound: 'InvalidGroup.NotFound', malformed: 'InvalidGroupId.Malformed', message: doesNotExist('security group') },
+  sgr: {
+    type: 'security-group-rule', notFound: 'InvalidSecurityGroupRuleId.NotFound', malformed: 'InvalidSecurityGroupRuleId.Malformed',
+    message: doesNotExist('security group rule ID'),
+  },
   key: { type: 'key-pair', notFound: 'InvalidKeyPair.NotFound', malformed: 'InvalidKeyPair.NotFound', message: doesNotExist('key pair') },
   eipalloc: {
     type: 'elastic-ip', notFound: 'InvalidAllocationID.NotFound', malformed: 'InvalidAllocationID.NotFound', message: doesNotExist('allocation ID'),

@@ -4,13 +4,14 @@ import {
   authorizeRules, changeRules, findSourceGroup, revokeRules, rulesOf, type Direction, type RuleChange, type RuleInsertion, type RuleSpec,
   type RuleWithSource, type SecurityGroup, type SecurityGroupRule,
 } from '../../../db/security-groups.ts';
+import { tagsOf } from '../../../db/tags.ts';
 import { networkProtocol } from '../../../messages/network.ts';
 import { action, fail, type Call, type InputOf } from '../action.ts';
 import { describe, doesNotExist, idForm } from '../describe.ts';
 import { checkGroupId, failNoGroup, groupChangers, groupOf, loadGroups } from '../group-access.ts';
 import { sendHint } from '../notify.ts';
 import { readDescription, readRules, ruleKey, ruleText, showCidr, shownProtocol, showRule, type GivenGroup } from '../permissions.ts';
-
+import { tagsFor, type TagSpecification } from '../tag-specifications.ts';
 
 const ruleForm = { pattern: idForm('sgr'), code: 'InvalidSecurityGroupRuleId.Malformed' } as const;
 const namedErrors = ['InvalidGroup.NotFound', 'InvalidGroupId.Malformed', 'InvalidParameterValue', 'MissingParameter', 'UnsupportedOperation'] as const;
@@ -22,9 +23,10 @@ const describeRules = action({
   doc: 'The rules of the project\'s groups, one by one.',
   roles: 'anyMember',
   errors: ['InvalidNextToken', 'InvalidParameterValue', 'InvalidSecurityGroupRuleId.Malformed', 'InvalidSecurityGroupRuleId.NotFound'],
-  filters: ['group-id', 'security-group-rule-id'],
+  filters: ['group-id', 'security-group-rule-id', 'tag-key', 'tag:KEY'],
   async handle(call, input) {
     const rules = (await loadGroups(call)).flatMap((group) => [...group.ingress, ...group.egress]);
+    const tags = await tagsOf(call.db, call.principal.projectId, rules.map(({ id }) => id));
     const page = describe<RuleWithSource>({
       input,
       items: rules,
@@ -35,10 +37,10 @@ const describeRules = action({
         notFound: { code: 'InvalidSecurityGroupRuleId.NotFound', message: doesNotExist('security group rule ID') },
       },
       filters: { 'group-id': (rule) => rule.groupId, 'security-group-rule-id': (rule) => rule.id },
-      tags: () => [],
+      tags: (rule) => tags.get(rule.id) ?? [],
       page: { min: 5, max: 1000 },
     });
-    return { SecurityGroupRules: page.items.map((rule) => showRule(rule, ownerOf(call))), NextToken: page.NextToken };
+    return { SecurityGroupRules: page.items.map((rule) => showRule(rule, ownerOf(call), tags.get(rule.id) ?? [])), NextToken: page.NextToken };
   },
 });
 
@@ -121,14 +123,14 @@ export const securityGroupRuleActions = [
 
 type Named = Parameters<typeof readRules>[0] & { readonly GroupId?: string | undefined; readonly GroupName?: string | undefined };
 
-async function authorize(call: Call, input: Named & { readonly TagSpecifications?: readonly unknown[] | undefined }, direction: Direction) {
+async function authorize(call: Call, input: Named & { readonly TagSpecifications?: readonly TagSpecification[] | undefined }, direction: Direction) {
   const group = await groupOf(call, input);
-  if ((input.TagSpecifications?.length ?? 0) > 0) return fail('UnsupportedOperation', 'Tags on security group rules are not supported.');
+  const tags = tagsFor(input.TagSpecifications, 'security-group-rule');
   const specs = await readSpecs(call, group, input);
-  const result = await authorizeRules(call.db, { groupId: group.id, direction, rulesMax: call.rulesPerSecurityGroupMax }, specs);
+  const result = await authorizeRules(call.db, { groupId: group.id, direction, rulesMax: call.rulesPerSecurityGroupMax }, specs, tags);
   if (result.outcome !== 'inserted') return refuse(call, result, { group, direction, specs });
   await tellFirewalls(call, group.id);
-  return { Return: true, SecurityGroupRules: result.rules.map((rule) => showRule(rule, ownerOf(call))) };
+  return { Return: true, SecurityGroupRules: result.rules.map((rule) => showRule(rule, ownerOf(call), tags)) };
 }
 
 async function refuse(

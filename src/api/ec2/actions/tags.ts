@@ -16,6 +16,7 @@ const resourceErrors = [
   'InvalidSubnetId.Malformed', 'InvalidInternetGatewayID.NotFound', 'InvalidInternetGatewayId.Malformed', 'InvalidRouteTableID.NotFound',
   'InvalidRouteTableId.Malformed', 'InvalidNetworkAclID.NotFound', 'InvalidNetworkAclId.Malformed', 'InvalidDhcpOptionID.NotFound',
   'InvalidDhcpOptionsId.Malformed', 'InvalidNetworkInterfaceID.NotFound', 'InvalidNetworkInterfaceId.Malformed',
+  'InvalidSecurityGroupRuleId.NotFound', 'InvalidSecurityGroupRuleId.Malformed',
 ] as const;
 
 interface TaggedResource {
